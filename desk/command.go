@@ -1,0 +1,53 @@
+package desk
+
+import (
+	"context"
+	"errors"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/store"
+)
+
+// command runs a command of a caller under its key and returns the id of the
+// object that it made or changed. A command that was answered before under the
+// same key is not run again.
+func (d *Desk) command(ctx context.Context, caller Caller, key Key, body func(*transaction) (object string, err error)) (string, error) {
+	if key.Value != "" {
+		object, done, err := d.answered(ctx, caller, key)
+		if done || err != nil {
+			return object, err
+		}
+	}
+	var object string
+	err := d.attempt(ctx, countersign.Actor(caller.Identity), func(tx *transaction) error {
+		var err error
+		if object, err = body(tx); err != nil {
+			return err
+		}
+		if key.Value != "" {
+			tx.change.Idempotency = &store.Idempotency{
+				Caller: string(caller.Identity), Route: key.Route, Key: key.Value, Body: key.Body, Object: object, At: tx.now(),
+			}
+		}
+		return nil
+	})
+	var duplicate *store.Duplicate
+	if errors.As(err, &duplicate) && duplicate.Constraint == store.OneIdempotencyKey {
+		object, _, err = d.answered(ctx, caller, key)
+	}
+	return object, err
+}
+
+// answered returns what an earlier command under the same key led to.
+func (d *Desk) answered(ctx context.Context, caller Caller, key Key) (object string, done bool, err error) {
+	kept, err := d.Store.Idempotency(ctx, string(caller.Identity), key.Route, key.Value)
+	switch {
+	case countersign.KindOf(err) == countersign.NotFound:
+		return "", false, nil
+	case err != nil:
+		return "", false, err
+	case kept.Body != key.Body:
+		return "", false, countersign.Errorf(countersign.Conflict, "idempotency-key-reused", "The Idempotency-Key %q was used with another body before; a new command needs a new key.", key.Value).At("Idempotency-Key")
+	}
+	return kept.Object, true, nil
+}

@@ -1,0 +1,205 @@
+package desk
+
+import (
+	"context"
+	"errors"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/workflow"
+)
+
+// Delivery is one operation that the engine carries out through a connector.
+type Delivery struct {
+	Work      store.Work
+	Intent    countersign.Intent
+	Connector string
+	Task      connector.Task
+}
+
+// Prepare turns a claimed intent into the task of a connector. Nil means that
+// there is nothing to do any more: the intent was taken back, or what was
+// approved may not be carried out today, and its end has begun.
+func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) {
+	var delivery *Delivery
+	err := d.attempt(ctx, countersign.SystemDelivery, func(tx *transaction) error {
+		delivery = nil
+		grant, err := d.Store.Grant(ctx, countersign.GrantID(work.Ref))
+		if err != nil {
+			return err
+		}
+		if grant.Intent == nil || string(grant.Intent.ID) != work.Key || grant.Parked != nil {
+			tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: work, Attempt: work.Attempt, Delete: true})
+			return nil
+		}
+		if grant.Intent.Operation == countersign.ApplyOperation {
+			if cause, why, err := tx.stopsFulfilment(ctx, grant); err != nil || cause != "" {
+				return errors.Join(err, tx.wake(ctx, grant, cause, why))
+			}
+		}
+		holder := tx.directory.identities[grant.Holder]
+		item, err := tx.directory.rightOf(grant.Entitlement)
+		if err != nil {
+			return err
+		}
+		delivery = &Delivery{Work: work, Intent: *grant.Intent, Connector: grant.Step.Connector, Task: d.task(holder, item, grant.Step)}
+		task := &delivery.Task
+		task.Intent, task.Attempt, task.Credential, task.Grant = grant.Intent.ID, work.Attempt, grant.Intent.Credential, grant.ID
+		task.Until = workflow.ClaimedUntil(grant, work.ClaimedAt)
+		task.Deadline = work.ClaimedAt.Add(OperationTime)
+		return nil
+	})
+	if err != nil {
+		return nil, late(err)
+	}
+	return delivery, nil
+}
+
+// stopsFulfilment judges once more, before access is given, whether it may be.
+func (tx *transaction) stopsFulfilment(ctx context.Context, grant *countersign.Grant) (cause, why string, err error) {
+	holder := tx.directory.identities[grant.Holder]
+	if holder == nil || !holder.ActiveAt(tx.now()) {
+		return workflow.CauseHolderLeft, "The holder is not active.", nil
+	}
+	if grant.LatestEnd != 0 && tx.now() >= grant.LatestEnd {
+		return workflow.CauseExpired, "The latest end that was allowed has passed.", nil
+	}
+	if grant.Request == "" || grant.State != countersign.GrantProvisioning {
+		return "", "", nil
+	}
+	request, err := tx.desk.Store.Request(ctx, grant.Request)
+	if err != nil {
+		return "", "", err
+	}
+	for _, stage := range request.Stages {
+		for _, decision := range stage.Decisions {
+			if approver := tx.directory.identities[decision.By]; approver == nil || !approver.ActiveAt(tx.now()) {
+				return workflow.CauseRejected, "Somebody who approved this is not active any more.", nil
+			}
+		}
+	}
+	m, err := tx.directory.matterOf(request.Requester, request.Beneficiary, request.Entitlements)
+	if err != nil {
+		return "", "", err
+	}
+	_, refusals, err := tx.recheck(ctx, request, tx.directory.resolver(m, tx.now()), tx.directory.samePerson(m, request.SamePerson))
+	if err != nil || len(refusals) == 0 {
+		return "", "", err
+	}
+	return workflow.CauseRejected, refusals[0].Because, nil
+}
+
+// wake ends a grant for a cause that desk found.
+func (tx *transaction) wake(ctx context.Context, grant *countersign.Grant, cause, why string) error {
+	verdict := workflow.GrantVerdict{
+		Standing: workflow.Standing{Actor: tx.occasion.Actor, Roles: []workflow.Role{workflow.Timer}},
+		EndCause: cause, EndReason: why,
+	}
+	return tx.decideGrant(ctx, grant, workflow.GrantCommand{Name: workflow.Wake}, verdict)
+}
+
+// Observe records what was read back after an operation. A report that comes
+// too late to count changes nothing; when a newer operation waited for it, that
+// one starts at once.
+func (d *Desk) Observe(ctx context.Context, delivery *Delivery, observation countersign.Observation) error {
+	err := d.attempt(ctx, countersign.SystemDelivery, func(tx *transaction) error {
+		grant, err := d.Store.Grant(ctx, delivery.Task.Grant)
+		if err != nil {
+			return err
+		}
+		if grant.Intent == nil || grant.Intent.ID != delivery.Intent.ID {
+			tx.release(grant, delivery)
+			return nil
+		}
+		observation.ID = tx.occasion.Mint.Observation()
+		observation.Intent, observation.Attempt, observation.Credential = delivery.Intent.ID, delivery.Work.Attempt, delivery.Intent.Credential
+		observation.At = tx.now()
+		command := workflow.GrantCommand{
+			Name: workflow.Observe, Intent: delivery.Intent.ID, Attempt: delivery.Work.Attempt, Observation: observation, Until: delivery.Task.Until,
+		}
+		standing := workflow.Standing{Actor: countersign.SystemDelivery, Roles: []workflow.Role{workflow.Delivery}}
+		if err := tx.decideGrant(ctx, grant, command, workflow.GrantVerdict{Standing: standing}); err != nil {
+			return err
+		}
+		// A late duplicate loses here: only the last claim may settle an intent.
+		tx.guardClaim(delivery.Work)
+		return nil
+	})
+	return late(err)
+}
+
+// late turns the loss of a race for a claim into silence: somebody else has
+// settled the work, or will.
+func late(err error) error {
+	var changed *store.Changed
+	if errors.As(err, &changed) {
+		return nil
+	}
+	return err
+}
+
+// release starts the operation that waited for this one to end.
+func (tx *transaction) release(grant *countersign.Grant, delivery *Delivery) {
+	if grant.Intent == nil || grant.Intent.After != delivery.Intent.ID {
+		return
+	}
+	tx.change.Work = append(tx.change.Work, store.WorkWrite{
+		Work: store.Work{Key: string(grant.Intent.ID), Kind: store.DeliverWork, Ref: string(grant.ID), DueAt: tx.now()}, Attempt: 0,
+	})
+}
+
+// Bounds of retrying, in seconds and attempts.
+const (
+	firstBackoff = 2 * countersign.Seconds(1)
+	maxBackoff   = 5 * countersign.Minute
+	// parkAfter is how many failed attempts an apply may take before a person is
+	// named; about a quarter of an hour.
+	parkAfter = 9
+)
+
+func backoff(attempt int) countersign.Seconds {
+	wait := firstBackoff
+	for i := 1; i < attempt && wait < maxBackoff; i++ {
+		wait *= 2
+	}
+	return min(wait, maxBackoff)
+}
+
+// Fail records that an operation did not end in what was asked. It is tried
+// again after a while; an apply that the target rejects, or that failed too
+// often, is parked with the system's owner named. A revoke is tried for ever.
+func (d *Desk) Fail(ctx context.Context, delivery *Delivery, cause error) error {
+	var failure *connector.Failure
+	kind, after := connector.Transient, countersign.Seconds(0)
+	if errors.As(cause, &failure) {
+		kind, after = failure.Kind, failure.After
+	}
+	err := d.attempt(ctx, countersign.SystemDelivery, func(tx *transaction) error {
+		grant, err := d.Store.Grant(ctx, delivery.Task.Grant)
+		if err != nil {
+			return err
+		}
+		if grant.Intent == nil || grant.Intent.ID != delivery.Intent.ID {
+			tx.release(grant, delivery)
+			return nil
+		}
+		work := delivery.Work
+		work.Trouble = cause.Error()
+		// After a transient failure the effect may have happened, or may still.
+		work.Reported = kind != connector.Transient
+		work.DueAt = tx.now().Add(max(backoff(work.Attempt), after))
+		if delivery.Intent.Operation == countersign.ApplyOperation && (kind == connector.Rejected || work.Attempt >= parkAfter) {
+			work.ParkedAt = tx.now()
+			system := tx.directory.systems[grant.System]
+			command := workflow.GrantCommand{Name: workflow.Park, Intent: delivery.Intent.ID, Attempt: work.Attempt, Reason: work.Trouble, Person: system.Owner}
+			standing := workflow.Standing{Actor: countersign.SystemDelivery, Roles: []workflow.Role{workflow.Delivery}}
+			if err := tx.decideGrant(ctx, grant, command, workflow.GrantVerdict{Standing: standing}); err != nil {
+				return err
+			}
+		}
+		tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: work, Attempt: work.Attempt})
+		return nil
+	})
+	return late(err)
+}

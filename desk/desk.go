@@ -1,0 +1,373 @@
+package desk
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/audit"
+	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/workflow"
+)
+
+// Lease is how long a claim of work lasts; OperationTime is how long after its
+// claim an operation may write to a target. What lies between is the margin for
+// a write that was on its way.
+const (
+	Lease         countersign.Seconds = 60
+	OperationTime countersign.Seconds = 30
+)
+
+// Config is what a desk is made of.
+type Config struct {
+	Store store.Store
+	Clock connector.Clock
+	// Entropy gives secret random bytes for ids and salts.
+	Entropy    io.Reader
+	Zones      policy.Zones
+	Connectors connector.Set
+	// Power reports whether the identity holds a power of the desk now, as the
+	// decision point answers.
+	Power func(holder countersign.IdentityID, power string) bool
+	// Stop makes every check refuse the holder, grant or credential from now on.
+	// It returns before the answer of the command that caused it.
+	Stop func(ids ...string)
+	// Replica names this process, as the holder of leases.
+	Replica string
+	// BornLeased lets a commit lease its new intents to this replica, which then
+	// delivers them without a claim; see Newborn.
+	BornLeased bool
+}
+
+// Desk is safe for use by many goroutines.
+type Desk struct {
+	Config
+
+	known  atomic.Pointer[snapshot]
+	active atomic.Pointer[activeSet]
+	// refreshing lets one goroutine at a time read the directory.
+	refreshing sync.Mutex
+	setsLock   sync.Mutex
+	sets       map[countersign.Digest]*policy.Set
+
+	// unfit says why this replica must commit nothing, or is "".
+	unfit atomic.Pointer[string]
+	// newborn hands intents that were committed leased to this replica to its
+	// engine.
+	newborn chan store.Work
+}
+
+// New returns a desk over an open store. It reads the directory and the active
+// policy set with its first command.
+func New(config Config) *Desk {
+	return &Desk{Config: config, sets: map[countersign.Digest]*policy.Set{}, newborn: make(chan store.Work, 1024)}
+}
+
+// Newborn is where this replica's engine finds intents that were committed
+// leased to it. An item that nobody takes comes back when its lease ends.
+func (d *Desk) Newborn() <-chan store.Work { return d.newborn }
+
+// SetUnfit stops this replica from committing, with a sentence that says why;
+// "" makes it fit again.
+func (d *Desk) SetUnfit(why string) { d.unfit.Store(&why) }
+
+func (d *Desk) checkFit() error {
+	if why := d.unfit.Load(); why != nil && *why != "" {
+		return countersign.Errorf(countersign.Unavailable, "replica-unfit", "This replica commits nothing now: %s.", *why)
+	}
+	return nil
+}
+
+// Caller is who gives a command, and how that was found out.
+type Caller struct {
+	Identity countersign.IdentityID
+	Issuer   string
+	Strength string
+}
+
+// Key makes a command safe to send twice: the same caller, route and key with
+// the same body gives the same object. The zero value asks for nothing.
+type Key struct {
+	Route string
+	Value string
+	Body  countersign.Digest
+}
+
+// transaction is one attempt at one command.
+type transaction struct {
+	desk      *Desk
+	directory *snapshot
+	policy    *activeSet
+	occasion  workflow.Occasion
+	guards    map[string]store.Guard
+	change    store.Change
+	// events are sealed when the transaction is complete.
+	events []countersign.Event
+	// requests are states that this transaction has changed already.
+	requests map[countersign.RequestID]*countersign.Request
+	// stop lists what checks must refuse once the commit is durable.
+	stop []string
+	born []store.Work
+}
+
+const attempts = 3
+
+// attempt runs one command: body loads, judges, decides and fills the
+// transaction. When something that it relied on changed before the commit, all
+// of it is taken again.
+func (d *Desk) attempt(ctx context.Context, actor countersign.Actor, body func(*transaction) error) error {
+	if err := d.checkFit(); err != nil {
+		return err
+	}
+	var changed *store.Changed
+	for range attempts {
+		tx, err := d.begin(ctx, actor)
+		if err != nil {
+			return err
+		}
+		if err := body(tx); err != nil {
+			return err
+		}
+		err = tx.commit(ctx)
+		if errors.As(err, &changed) {
+			continue
+		}
+		return err
+	}
+	return countersign.Errorf(countersign.Conflict, "changed-meanwhile", "Something that this relies on (%s) kept changing; try again.", changed.Key).Because(changed)
+}
+
+// begin fixes the transaction's time and what it knows of directory and policy.
+func (d *Desk) begin(ctx context.Context, actor countersign.Actor) (*transaction, error) {
+	now := countersign.InstantOf(d.Clock.Now())
+	known, active, err := d.refresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var seed [32]byte
+	if _, err := io.ReadFull(d.Entropy, seed[:]); err != nil {
+		return nil, countersign.Errorf(countersign.Internal, "no-entropy", "no random bytes: %v", err)
+	}
+	tx := &transaction{desk: d, directory: known, policy: active, guards: map[string]store.Guard{}, requests: map[countersign.RequestID]*countersign.Request{}}
+	tx.occasion = workflow.Occasion{Actor: actor, Now: now, Mint: countersign.NewMint(seed, now)}
+	if active != nil {
+		tx.occasion.PolicySet = active.digest
+	}
+	return tx, nil
+}
+
+func (tx *transaction) now() countersign.Instant { return tx.occasion.Now }
+
+// rely adds a guard that only checks.
+func (tx *transaction) rely(key string, version int64) {
+	if _, known := tx.guards[key]; !known {
+		tx.guards[key] = store.Guard{Key: key, Version: version}
+	}
+}
+
+// relyOn guards directory rows that the verdict read.
+func (tx *transaction) relyOn(rows ...countersign.Row) {
+	for _, row := range rows {
+		tx.rely(store.GuardRow(row.RowKey()), row.RowVersion())
+	}
+}
+
+// relyOnPolicy guards the active policy set.
+func (tx *transaction) relyOnPolicy() { tx.rely(store.GuardPolicy, tx.policy.version) }
+
+// bump moves the holders' guards on: whatever else is being decided for one of
+// them must look again.
+func (tx *transaction) bump(ctx context.Context, holders ...countersign.IdentityID) error {
+	keys := make([]string, len(holders))
+	for i, holder := range holders {
+		keys[i] = store.GuardHolder(holder)
+	}
+	versions, err := tx.desk.Store.Guards(ctx, keys)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		tx.guards[key] = store.Guard{Key: key, Version: versions[key], Next: versions[key] + 1}
+	}
+	return nil
+}
+
+// write adds what a decision caused: rows over the versions that were read,
+// sealed events, and the work that follows from the new states. The states
+// before the decision are given, as far as there were any.
+func (tx *transaction) write(outcome workflow.Outcome, request *countersign.Request, grants ...*countersign.Grant) {
+	if outcome.Request != nil {
+		var was int64
+		if request != nil {
+			was = request.Version
+		}
+		tx.put(outcome.Request, was)
+		tx.requests[outcome.Request.ID] = outcome.Request
+		tx.schedule(string(outcome.Request.ID), store.RequestWork, workflow.RequestDue(outcome.Request))
+	}
+	for _, grant := range outcome.Grants {
+		var before *countersign.Grant
+		for _, candidate := range grants {
+			if candidate.ID == grant.ID {
+				before = candidate
+			}
+		}
+		tx.writeGrant(grant, before)
+	}
+	tx.events = append(tx.events, outcome.Events...)
+}
+
+// writeGrant stores a grant with its timer and the delivery of its present
+// intent, and takes back the delivery of an intent that no longer counts.
+func (tx *transaction) writeGrant(grant, before *countersign.Grant) {
+	var was int64
+	var earlier countersign.IntentID
+	if before != nil {
+		was = before.Version
+		if before.Intent != nil {
+			earlier = before.Intent.ID
+		}
+	}
+	tx.put(grant, was)
+	tx.schedule(string(grant.ID), store.GrantWork, workflow.GrantDue(grant, 0))
+	var present countersign.IntentID
+	if grant.Intent != nil {
+		present = grant.Intent.ID
+	}
+	if earlier != "" && earlier != present {
+		tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: store.Work{Key: string(earlier), Kind: store.DeliverWork}, Attempt: store.AnyAttempt, Delete: true})
+	}
+	if present != "" && present != earlier {
+		work := store.Work{Key: string(present), Kind: store.DeliverWork, Ref: string(grant.ID), DueAt: max(tx.now(), grant.Intent.NotBefore)}
+		if tx.desk.BornLeased && work.DueAt == tx.now() {
+			work.Attempt, work.ClaimedAt, work.LeasedBy = 1, tx.now(), tx.desk.Replica
+			work.LeaseUntil = tx.now().Add(Lease)
+			work.DueAt = work.LeaseUntil
+			tx.born = append(tx.born, work)
+		}
+		tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: work, Attempt: store.AnyAttempt})
+	}
+	if grant.State != countersign.GrantProvisioning && grant.State != countersign.GrantLive {
+		tx.stop = append(tx.stop, string(grant.ID))
+	}
+}
+
+// put stores a row over the version that was read; a second state of the same
+// row in one transaction replaces the first.
+func (tx *transaction) put(row countersign.Row, was int64) {
+	for i := range tx.change.Writes {
+		if tx.change.Writes[i].Row.RowKey() == row.RowKey() {
+			tx.change.Writes[i].Row = row
+			return
+		}
+	}
+	tx.change.Writes = append(tx.change.Writes, store.Write{Was: was, Row: row})
+}
+
+// schedule sets the next timer of a request or grant; due zero removes it.
+func (tx *transaction) schedule(key string, kind store.WorkKind, due countersign.Instant) {
+	write := store.WorkWrite{
+		Work: store.Work{Key: key, Kind: kind, Ref: key, DueAt: due}, Attempt: store.AnyAttempt, Delete: due == 0,
+	}
+	for i := range tx.change.Work {
+		if tx.change.Work[i].Work.Key == key {
+			tx.change.Work[i] = write
+			return
+		}
+	}
+	tx.change.Work = append(tx.change.Work, write)
+}
+
+// load returns a request as this transaction leaves it.
+func (tx *transaction) load(ctx context.Context, id countersign.RequestID) (*countersign.Request, error) {
+	if request := tx.requests[id]; request != nil {
+		return request, nil
+	}
+	return tx.desk.Store.Request(ctx, id)
+}
+
+// seal chains the transaction's events to the ends of their streams.
+func (tx *transaction) seal(ctx context.Context) error {
+	var streams []countersign.Stream
+	heads := map[countersign.Stream]store.Head{}
+	for _, event := range tx.events {
+		if _, known := heads[event.Stream]; !known {
+			heads[event.Stream] = store.Head{}
+			streams = append(streams, event.Stream)
+		}
+	}
+	for _, write := range tx.change.Writes {
+		if write.Was == 0 {
+			streams = without(streams, write.Row.RowStream())
+		}
+	}
+	if len(streams) > 0 {
+		found, err := tx.desk.Store.Heads(ctx, streams)
+		if err != nil {
+			return err
+		}
+		for stream, head := range found {
+			heads[stream] = head
+		}
+	}
+	stamp := audit.Stamp{Time: tx.now(), Actor: tx.occasion.Actor, PolicySet: tx.occasion.PolicySet, DirectoryRevision: tx.directory.revision}
+	for _, event := range tx.events {
+		head := heads[event.Stream]
+		sealed, err := audit.Seal(head.Seq, head.Hash, stamp, tx.occasion.Mint, event)
+		if err != nil {
+			return err
+		}
+		heads[event.Stream] = store.Head{Seq: sealed.Header.Seq, Hash: sealed.Hash}
+		tx.change.Events = append(tx.change.Events, sealed)
+	}
+	return nil
+}
+
+// without drops the stream of a new noun, which has no head to read: the noun's
+// id was minted in this transaction.
+func without(streams []countersign.Stream, stream countersign.Stream) []countersign.Stream {
+	switch countersign.PrefixOf(string(stream)) {
+	case "req", "grt", "idn", "grp", "rec":
+	default:
+		return streams
+	}
+	kept := streams[:0]
+	for _, other := range streams {
+		if other != stream {
+			kept = append(kept, other)
+		}
+	}
+	return kept
+}
+
+// commit writes the transaction and makes its effects known in this process.
+func (tx *transaction) commit(ctx context.Context) error {
+	if err := tx.seal(ctx); err != nil {
+		return err
+	}
+	tx.change.Now = tx.now()
+	for _, guard := range tx.guards {
+		tx.change.Guards = append(tx.change.Guards, guard)
+	}
+	if len(tx.change.Events) == 0 && len(tx.change.Writes) == 0 && len(tx.change.Work) == 0 && tx.change.Idempotency == nil {
+		return nil
+	}
+	if err := tx.desk.Store.Commit(ctx, tx.change); err != nil {
+		return err
+	}
+	if len(tx.stop) > 0 {
+		tx.desk.Stop(tx.stop...)
+	}
+	for _, work := range tx.born {
+		select {
+		case tx.desk.newborn <- work:
+		default: // the engine is busy; the item is claimed when its lease ends
+		}
+	}
+	return nil
+}

@@ -1,0 +1,384 @@
+package desk
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/directory"
+	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/workflow"
+)
+
+// PlanDirectory compares an organisation's files with the directory and changes
+// nothing.
+func (d *Desk) PlanDirectory(ctx context.Context, caller Caller, files []directory.File) (directory.Difference, error) {
+	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
+	if err != nil {
+		return directory.Difference{}, err
+	}
+	return tx.compare(ctx, caller, files)
+}
+
+func (tx *transaction) compare(ctx context.Context, caller Caller, files []directory.File) (directory.Difference, error) {
+	if !tx.desk.Power(caller.Identity, PowerAdministrator) {
+		return directory.Difference{}, countersign.Errorf(countersign.Refused, "needs-administrator", "Directory changes take the power %q of the system %q.", PowerAdministrator, SystemName)
+	}
+	wanted, problems := directory.Parse(files)
+	if len(problems) > 0 {
+		return directory.Difference{}, problemsError("malformed-directory", problems)
+	}
+	current, err := tx.desk.Store.Directory(ctx, 0)
+	if err != nil {
+		return directory.Difference{}, err
+	}
+	return directory.Compare(current, wanted, tx.occasion.Mint)
+}
+
+// problemsError puts the problems of files into one error, each on its line.
+func problemsError[P fmt.Stringer](reason string, problems []P) error {
+	lines := make([]string, len(problems))
+	for i, problem := range problems {
+		lines[i] = problem.String()
+	}
+	return countersign.Errorf(countersign.Invalid, reason, "%s", strings.Join(lines, "\n")).With(lines)
+}
+
+// AppliedDirectory says what an apply did and what it left.
+type AppliedDirectory struct {
+	Applied directory.Difference
+	// Refused are the changes that take a second person.
+	Refused directory.Difference
+}
+
+// ApplyDirectory applies what gives nobody standing, and leaves the rest by
+// name: that takes a second person.
+func (d *Desk) ApplyDirectory(ctx context.Context, caller Caller, files []directory.File) (AppliedDirectory, error) {
+	var applied AppliedDirectory
+	err := d.attempt(ctx, countersign.Actor(caller.Identity), func(tx *transaction) error {
+		applied = AppliedDirectory{}
+		difference, err := tx.compare(ctx, caller, files)
+		if err != nil {
+			return err
+		}
+		for _, change := range difference.Changes {
+			if change.Standing == "" {
+				applied.Applied.Changes = append(applied.Applied.Changes, change)
+			} else {
+				applied.Refused.Changes = append(applied.Refused.Changes, change)
+			}
+		}
+		applied.dropDangling()
+		return tx.record(ctx, applied.Applied.Changes)
+	})
+	if err != nil {
+		return AppliedDirectory{}, err
+	}
+	return applied, d.Refresh(ctx)
+}
+
+// dropDangling leaves out what refers to something new that is refused.
+func (a *AppliedDirectory) dropDangling() {
+	missing := map[string]bool{}
+	for _, change := range a.Refused.Changes {
+		if change.Verb == directory.Add {
+			missing[change.After.RowKey()] = true
+		}
+	}
+	kept := a.Applied.Changes[:0]
+	for _, change := range a.Applied.Changes {
+		entitlement, is := change.After.(*countersign.Entitlement)
+		if is && missing[string(entitlement.System)] {
+			change.Standing = "It belongs to a new system that takes a second person."
+			a.Refused.Changes = append(a.Refused.Changes, change)
+			continue
+		}
+		kept = append(kept, change)
+	}
+	a.Applied.Changes = kept
+}
+
+// record writes directory changes as events, rows and guards, and makes due
+// whatever depends on them.
+func (tx *transaction) record(ctx context.Context, changes []directory.Change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	streams := make([]countersign.Stream, 0, len(changes))
+	for _, change := range changes {
+		streams = append(streams, change.After.RowStream())
+	}
+	heads, err := tx.desk.Store.Heads(ctx, streams)
+	if err != nil {
+		return err
+	}
+	seq := map[countersign.Stream]int64{}
+	for stream, head := range heads {
+		seq[stream] = head.Seq
+	}
+	tx.change.DirectoryRevision = tx.directory.revision + 1
+	var identities []countersign.IdentityID
+	var systems []countersign.SystemID
+	for _, change := range changes {
+		stream := change.After.RowStream()
+		seq[stream]++
+		var was int64
+		if change.Before != nil {
+			was = change.Before.RowVersion()
+		}
+		payload, err := tx.versioned(ctx, change, seq[stream])
+		if err != nil {
+			return err
+		}
+		tx.put(change.After, was)
+		tx.guards[store.GuardRow(change.After.RowKey())] = store.Guard{Key: store.GuardRow(change.After.RowKey()), Version: was, Next: seq[stream]}
+		tx.events = append(tx.events, countersign.Event{Stream: stream, Payload: payload})
+		switch row := change.After.(type) {
+		case *countersign.Identity:
+			identities = append(identities, row.ID)
+			tx.handles(change.Before, row)
+			if !row.ActiveAt(tx.now()) {
+				tx.stop = append(tx.stop, string(row.ID))
+			}
+		case *countersign.System:
+			systems = append(systems, row.ID)
+		case *countersign.Entitlement:
+			systems = append(systems, row.System)
+		}
+	}
+	if err := tx.dependents(ctx, identities, systems); err != nil {
+		return err
+	}
+	return tx.wakeRequests(ctx)
+}
+
+// versioned sets the version of a changed row, of the memberships that begin with
+// it and of their guards, and returns its event.
+func (tx *transaction) versioned(ctx context.Context, change directory.Change, version int64) (countersign.Payload, error) {
+	switch row := change.After.(type) {
+	case *countersign.Identity:
+		row.Version = version
+		return workflow.NewIdentityRecorded(*row), nil
+	case *countersign.Group:
+		row.Version = version
+		before, _ := change.Before.(*countersign.Group)
+		return &workflow.GroupRecorded{Change: *row}, tx.memberships(ctx, before, row)
+	case *countersign.System:
+		row.Version = version
+		return &workflow.SystemRecorded{Change: *row}, nil
+	case *countersign.Entitlement:
+		row.Version = version
+		return &workflow.EntitlementRecorded{Change: *row}, nil
+	case *countersign.Record:
+		row.Version = version
+		return &workflow.RecordRecorded{Change: *row}, nil
+	}
+	return nil, countersign.Errorf(countersign.Internal, "unknown-row", "a directory has no rows of type %T", change.After)
+}
+
+// memberships moves on the guards of everybody who enters or leaves the group.
+func (tx *transaction) memberships(ctx context.Context, before, after *countersign.Group) error {
+	earlier := map[string]bool{}
+	if before != nil {
+		for _, member := range before.Members {
+			earlier[store.GuardMember(after.ID, string(member.Identity))] = true
+		}
+		for _, nesting := range before.Nested {
+			earlier[store.GuardMember(after.ID, string(nesting.Group))] = true
+		}
+	}
+	var moved []string
+	stays := func(key string, since *int64) {
+		if earlier[key] {
+			delete(earlier, key)
+			return
+		}
+		*since = after.Version
+		moved = append(moved, key)
+	}
+	for i := range after.Members {
+		stays(store.GuardMember(after.ID, string(after.Members[i].Identity)), &after.Members[i].Version)
+	}
+	for i := range after.Nested {
+		stays(store.GuardMember(after.ID, string(after.Nested[i].Group)), &after.Nested[i].Version)
+	}
+	moved = append(moved, sortedKeys(earlier)...)
+	versions, err := tx.desk.Store.Guards(ctx, moved)
+	if err != nil {
+		return err
+	}
+	for _, key := range moved {
+		tx.guards[key] = store.Guard{Key: key, Version: versions[key], Next: after.Version}
+	}
+	return nil
+}
+
+// handles gives and takes the names of an identity.
+func (tx *transaction) handles(before countersign.Row, after *countersign.Identity) {
+	gone := map[string]countersign.Handle{}
+	if earlier, ok := before.(*countersign.Identity); ok && earlier != nil {
+		for _, handle := range earlier.Handles {
+			gone[handle.Key()] = handle
+		}
+	}
+	for _, handle := range after.Handles {
+		if _, kept := gone[handle.Key()]; kept {
+			delete(gone, handle.Key())
+			continue
+		}
+		tx.change.Handles = append(tx.change.Handles, store.HandleWrite{Handle: handle, Identity: after.ID})
+	}
+	for _, key := range sortedKeys(gone) {
+		tx.change.Handles = append(tx.change.Handles, store.HandleWrite{Handle: gone[key], Identity: after.ID, Removed: true})
+	}
+}
+
+// wakeRequests makes every request due that waits for somebody: who may decide
+// can have changed.
+func (tx *transaction) wakeRequests(ctx context.Context) error {
+	query := store.RequestQuery{States: []countersign.RequestState{countersign.RequestCollecting, countersign.RequestDeciding}, Limit: 500}
+	for {
+		requests, err := tx.desk.Store.Requests(ctx, query)
+		if err != nil {
+			return err
+		}
+		for _, request := range requests {
+			tx.schedule(string(request.ID), store.RequestWork, tx.now())
+		}
+		if len(requests) < query.Limit {
+			return nil
+		}
+		query.Before = requests[len(requests)-1].ID
+	}
+}
+
+// Genesis is what a house is born with.
+type Genesis struct {
+	Files directory.Files
+	// Sample marks the house for ever as one of the sample organisation.
+	Sample bool
+	// OperatingSystemUser is who founds it at the host's command line.
+	OperatingSystemUser string
+}
+
+// PowerDuration is how long the powers last that a house is born with.
+const PowerDuration = 90 * countersign.Day
+
+// Found makes an empty database a house: its organisation, its policy set, and
+// the first holders of its powers, in one transaction. A database that has a
+// house already is refused.
+func (d *Desk) Found(ctx context.Context, genesis Genesis) error {
+	if _, err := d.Store.House(ctx); err == nil {
+		return countersign.Errorf(countersign.Conflict, "founded-already", "This database holds a house already; its organisation is changed through it, not by files.")
+	} else if countersign.KindOf(err) != countersign.NotFound {
+		return err
+	}
+	wanted, problems := directory.Parse(genesis.Files.Directory)
+	if len(problems) > 0 {
+		return problemsError("malformed-directory", problems)
+	}
+	policies := make([]policy.File, len(genesis.Files.Policies))
+	for i, file := range genesis.Files.Policies {
+		policies[i] = policy.File(file)
+	}
+	set, wrong := policy.Load(policies, d.Zones)
+	if len(wrong) > 0 {
+		return problemsError("malformed-policy", wrong)
+	}
+	for _, result := range set.Test() {
+		if len(result.Failures) > 0 {
+			return countersign.Errorf(countersign.Invalid, "policy-test-failed", "%s:%d: the test %q of %s fails: %s", result.File, result.Line, result.Name, result.Type, strings.Join(result.Failures, "; "))
+		}
+	}
+	tx, err := d.begin(ctx, countersign.SystemHost)
+	if err != nil {
+		return err
+	}
+	difference, err := directory.Compare(store.Directory{}, wanted, tx.occasion.Mint)
+	if err != nil {
+		return err
+	}
+	tx.occasion.PolicySet = set.Digest()
+	founded := &workflow.HouseFounded{Subject: &workflow.Founder{OperatingSystemUser: genesis.OperatingSystemUser}}
+	founded.Change.Name, founded.Change.Sample = genesis.Files.Name, genesis.Sample
+	tx.put(&countersign.House{Version: 1, Name: genesis.Files.Name, Founded: tx.now(), Sample: genesis.Sample}, 0)
+	activated := &workflow.PolicyActivated{}
+	activated.Change.Set = set.Digest()
+	tx.put(&countersign.PolicyRow{Version: 1, Active: set.Digest(), ActivatedAt: tx.now()}, 0)
+	tx.events = append(tx.events, countersign.Event{Stream: countersign.StreamHouse, Payload: founded}, countersign.Event{Stream: countersign.StreamPolicy, Payload: activated})
+	tx.change.PolicySets = append(tx.change.PolicySets, store.Content{Digest: set.Digest(), Bytes: set.Bytes()})
+	tx.guards[store.GuardPolicy] = store.Guard{Key: store.GuardPolicy, Next: 1}
+	if err := tx.record(ctx, difference.Changes); err != nil {
+		return err
+	}
+	if err := tx.grantPowers(difference); err != nil {
+		return err
+	}
+	if err := tx.commit(ctx); err != nil {
+		return err
+	}
+	return d.Refresh(ctx)
+}
+
+// grantPowers opens the grants of the first holders of powers. They are carried
+// out and read back like any other.
+func (tx *transaction) grantPowers(difference directory.Difference) error {
+	systems := map[countersign.EntitlementID]*countersign.Entitlement{}
+	connectors := map[countersign.SystemID]string{}
+	for _, change := range difference.Changes {
+		switch row := change.After.(type) {
+		case *countersign.Entitlement:
+			systems[row.ID] = row
+		case *countersign.System:
+			connectors[row.ID] = row.Connector
+		}
+	}
+	for _, power := range difference.Powers {
+		entitlement := systems[power.Entitlement]
+		hands, err := tx.desk.Connectors.Find(connectors[entitlement.System])
+		if err != nil {
+			return err
+		}
+		description := hands.Describe()
+		for _, holder := range power.Holders {
+			outcome, err := workflow.OpenGenesisGrant(tx.occasion, workflow.GenesisGrant{
+				Holder: holder, Entitlement: entitlement.ID, System: entitlement.System,
+				Step: countersign.Step{Connector: description.Name, Action: description.Actions[0]}, Duration: PowerDuration,
+			})
+			if err != nil {
+				return err
+			}
+			tx.write(outcome, nil)
+		}
+	}
+	return nil
+}
+
+// Start makes this replica refuse what is ending or may hold nothing, before it
+// answers its first check.
+func (d *Desk) Start(ctx context.Context) error {
+	if err := d.Refresh(ctx); err != nil {
+		return err
+	}
+	if known := d.known.Load(); known != nil {
+		for _, identity := range known.identities {
+			d.stopInactive([]*countersign.Identity{identity})
+		}
+	}
+	query := store.GrantQuery{States: []countersign.GrantState{countersign.GrantRevoking, countersign.GrantRevoked}, Limit: 500}
+	for {
+		grants, err := d.Store.Grants(ctx, query)
+		if err != nil {
+			return err
+		}
+		for _, grant := range grants {
+			d.Stop(string(grant.ID))
+		}
+		if len(grants) < query.Limit {
+			return nil
+		}
+		query.Before = grants[len(grants)-1].ID
+	}
+}

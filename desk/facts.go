@@ -1,0 +1,281 @@
+package desk
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/policy"
+)
+
+// matter is what a request is about, resolved: who asks, for whom, for what.
+type matter struct {
+	requester, beneficiary *countersign.Identity
+	items                  []right
+}
+
+// right is one entitlement with its system and resource.
+type right struct {
+	entitlement *countersign.Entitlement
+	system      *countersign.System
+	resource    *countersign.Resource
+}
+
+// party describes an identity to a policy.
+func (d *snapshot) party(identity *countersign.Identity, now countersign.Instant) policy.Party {
+	groups, teams := d.groupsOf(identity.ID)
+	party := policy.Party{
+		ID: identity.ID, Kind: identity.Kind, Name: identity.Name, Active: identity.ActiveAt(now),
+		Affiliation: identity.Affiliation, Environment: identity.Environment, Teams: teams, Groups: groups,
+		ContractEnd: identity.ContractEnd, Sponsor: identity.Sponsor, Purpose: identity.Purpose,
+	}
+	// An owner who is not there any more does not count: the NHI is unowned.
+	if owner := d.identities[identity.Owner]; owner != nil && owner.ActiveAt(now) {
+		party.Owner = owner.ID
+	}
+	if record := d.records[identity.Record]; record != nil {
+		party.Record = record.Key
+	}
+	return party
+}
+
+func (r right) risk() countersign.Risk {
+	switch {
+	case r.entitlement.Risk != "":
+		return r.entitlement.Risk
+	case r.resource.Risk != "":
+		return r.resource.Risk
+	default:
+		return r.system.Risk
+	}
+}
+
+func (r right) item() policy.Item {
+	resourceRisk := r.system.Risk
+	if r.resource.Risk != "" {
+		resourceRisk = r.resource.Risk
+	}
+	return policy.Item{
+		Entitlement: policy.EntitlementFact{ID: r.entitlement.ID, Name: r.entitlement.Name, Kind: r.entitlement.Kind, Risk: r.risk(), MaxDuration: r.entitlement.MaxDuration},
+		Resource:    policy.ResourceFact{Name: r.resource.Name, System: r.system.Name, Connector: r.system.Connector, Environment: r.system.Environment, Risk: resourceRisk},
+	}
+}
+
+// rightOf resolves an entitlement.
+func (d *snapshot) rightOf(id countersign.EntitlementID) (right, error) {
+	entitlement := d.entitlements[id]
+	if entitlement == nil {
+		return right{}, countersign.Errorf(countersign.NotFound, "no-such-entitlement", "There is no entitlement %q.", id)
+	}
+	system := d.systems[entitlement.System]
+	if system == nil || system.FindResource(entitlement.Resource) == nil {
+		return right{}, countersign.Errorf(countersign.Internal, "dangling-entitlement", "the entitlement %s has no system or resource", id)
+	}
+	return right{entitlement, system, system.FindResource(entitlement.Resource)}, nil
+}
+
+func (d *snapshot) matterOf(requester, beneficiary countersign.IdentityID, entitlements []countersign.EntitlementID) (matter, error) {
+	m := matter{requester: d.identities[requester], beneficiary: d.identities[beneficiary]}
+	if m.requester == nil || m.beneficiary == nil {
+		return matter{}, countersign.Errorf(countersign.NotFound, "no-such-identity", "There is no identity %q or %q.", requester, beneficiary)
+	}
+	for _, id := range entitlements {
+		item, err := d.rightOf(id)
+		if err != nil {
+			return matter{}, err
+		}
+		m.items = append(m.items, item)
+	}
+	return m, nil
+}
+
+// samePerson says who counts as the requester or the beneficiary, and why.
+// Everyone who did so at submit counts on.
+func (d *snapshot) samePerson(m matter, atSubmit []countersign.IdentityID) map[countersign.IdentityID]string {
+	kept := map[countersign.IdentityID]string{}
+	for _, id := range atSubmit {
+		kept[id] = "they were accountable for the requester or the beneficiary when this was asked"
+	}
+	for _, side := range []struct {
+		identity *countersign.Identity
+		role     string
+	}{{m.beneficiary, "the access is for them"}, {m.requester, "they asked for it"}} {
+		for _, id := range side.identity.SamePerson() {
+			kept[id] = "they answer for " + side.identity.Name
+		}
+		kept[side.identity.ID] = side.role
+	}
+	return kept
+}
+
+func sortedIDs(set map[countersign.IdentityID]string) []countersign.IdentityID {
+	ids := make([]countersign.IdentityID, 0, len(set))
+	for id := range set {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// candidates answers one approver rule: who it finds, with the path to each. A
+// request for several entitlements needs somebody who owns them all.
+func (d *snapshot) candidates(rule string, m matter) []path {
+	function, argument := splitRule(rule)
+	one := func(id countersign.IdentityID) []path {
+		if d.identities[id] == nil {
+			return nil
+		}
+		return []path{{identity: id}}
+	}
+	side := m.requester
+	if argument == "beneficiary" {
+		side = m.beneficiary
+	}
+	switch function {
+	case "manager-of":
+		// For an NHI it is the manager of the person who answers for it.
+		if !side.Human() {
+			if owner := d.identities[side.Owner]; owner != nil {
+				side = owner
+			}
+		}
+		return one(side.Manager)
+	case "owner-of":
+		if argument == "beneficiary" {
+			return one(side.Owner)
+		}
+		return one(m.common(func(r right) countersign.IdentityID {
+			if r.resource.Owner != "" {
+				return r.resource.Owner
+			}
+			return r.system.Owner
+		}))
+	case "second-owner-of":
+		if argument == "beneficiary" {
+			return one(side.SecondOwner)
+		}
+		return one(m.common(func(r right) countersign.IdentityID { return r.system.SecondOwner }))
+	case "group":
+		return d.membersOf(d.groupNames[argument])
+	case "person":
+		if identity := d.findIdentity(argument); identity != nil {
+			return one(identity.ID)
+		}
+	}
+	return nil
+}
+
+// common returns who stands so for every item, or "".
+func (m matter) common(of func(right) countersign.IdentityID) countersign.IdentityID {
+	who := of(m.items[0])
+	for _, item := range m.items[1:] {
+		if of(item) != who {
+			return ""
+		}
+	}
+	return who
+}
+
+// resolved is the answer to approver rules, with what it relied on.
+type resolved struct {
+	directory *snapshot
+	matter    matter
+	now       countersign.Instant
+	answers   map[string][]policy.Candidate
+	paths     map[string][]path
+}
+
+func (d *snapshot) resolver(m matter, now countersign.Instant) *resolved {
+	return &resolved{d, m, now, map[string][]policy.Candidate{}, map[string][]path{}}
+}
+
+// answer looks the rules up, each once.
+func (r *resolved) answer(rules ...string) map[string][]policy.Candidate {
+	for _, rule := range rules {
+		if _, known := r.answers[rule]; known {
+			continue
+		}
+		paths := r.directory.candidates(rule, r.matter)
+		found := make([]policy.Candidate, 0, len(paths))
+		for _, path := range paths {
+			identity := r.directory.identities[path.identity]
+			if identity == nil {
+				continue
+			}
+			found = append(found, policy.Candidate{ID: identity.ID, Name: identity.Name, Active: identity.ActiveAt(r.now), Human: identity.Human(), Path: path.names})
+		}
+		r.answers[rule], r.paths[rule] = found, paths
+	}
+	return r.answers
+}
+
+// relyOn guards the rows by which the rule found the person: the person, the
+// memberships on the path, or the row that names the manager or owner.
+func (r *resolved) relyOn(tx *transaction, rule string, person countersign.IdentityID) {
+	for _, path := range r.paths[rule] {
+		if path.identity == person {
+			for _, guard := range path.guards {
+				tx.rely(guard.Key, guard.Version)
+			}
+		}
+	}
+	if identity := r.directory.identities[person]; identity != nil {
+		tx.relyOn(identity)
+	}
+	r.relyOnMatter(tx)
+}
+
+// relyOnMatter guards everything that the request is about.
+func (r *resolved) relyOnMatter(tx *transaction) {
+	for _, side := range []*countersign.Identity{r.matter.requester, r.matter.beneficiary} {
+		tx.relyOn(side)
+		if owner := r.directory.identities[side.Owner]; owner != nil {
+			tx.relyOn(owner)
+		}
+	}
+	for _, item := range r.matter.items {
+		tx.relyOn(item.entitlement, item.system)
+	}
+}
+
+// facts answers what the policy set needs for a judgement.
+func (r *resolved) facts(set *policy.Set, typeName string, base policy.Facts, openRequests func() (int, error)) (policy.Facts, error) {
+	queries, err := set.Needs(typeName, base)
+	if err != nil {
+		return policy.Facts{}, err
+	}
+	base.Approvers, base.Records = map[string][]policy.Candidate{}, map[string]policy.RecordFact{}
+	for _, query := range queries {
+		switch {
+		case query.Approvers != "":
+			base.Approvers[query.Approvers] = r.answer(query.Approvers)[query.Approvers]
+		case query.Record != "":
+			base.Records[query.Record] = r.record(query.Record)
+		case query.OpenRequests:
+			if base.OpenRequests, err = openRequests(); err != nil {
+				return policy.Facts{}, err
+			}
+		}
+	}
+	return base, nil
+}
+
+func (r *resolved) record(key string) policy.RecordFact {
+	record := r.directory.records[r.directory.recordKeys[key]]
+	if record == nil {
+		return policy.RecordFact{Key: key}
+	}
+	return policy.RecordFact{Key: key, Found: true, Owner: record.Owner, Environment: record.Environment, Scopes: record.Scopes, Retired: record.Retired}
+}
+
+// baseFacts are the facts that need no policy to be known.
+func (r *resolved) baseFacts(reason string, duration countersign.Seconds, until countersign.Instant, answers json.RawMessage, same map[countersign.IdentityID]string) policy.Facts {
+	facts := policy.Facts{
+		Now: r.now, Requester: r.directory.party(r.matter.requester, r.now), Beneficiary: r.directory.party(r.matter.beneficiary, r.now),
+		Reason: reason, Duration: duration, Until: until, Answers: answers, SamePerson: same,
+	}
+	for _, item := range r.matter.items {
+		facts.Items = append(facts.Items, item.item())
+	}
+	return facts
+}

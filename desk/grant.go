@@ -1,0 +1,179 @@
+package desk
+
+import (
+	"context"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/workflow"
+)
+
+// Revoke ends a grant because somebody says so: checks refuse when this returns,
+// and the target is read back afterwards.
+func (d *Desk) Revoke(ctx context.Context, caller Caller, key Key, id countersign.GrantID, reason string) error {
+	return d.onGrant(ctx, caller, key, id, workflow.GrantCommand{Name: workflow.Revoke, Reason: reason})
+}
+
+// Rotate adds a credential to a grant and ends the older ones after the overlap,
+// in seconds.
+func (d *Desk) Rotate(ctx context.Context, caller Caller, key Key, id countersign.GrantID, overlap countersign.Seconds, reason string) error {
+	return d.onGrant(ctx, caller, key, id, workflow.GrantCommand{Name: workflow.Rotate, Overlap: overlap, Reason: reason})
+}
+
+// Retry puts a parked operation back to work.
+func (d *Desk) Retry(ctx context.Context, caller Caller, key Key, id countersign.GrantID) error {
+	return d.onGrant(ctx, caller, key, id, workflow.GrantCommand{Name: workflow.Retry})
+}
+
+// onGrant runs one command of a person on a grant.
+func (d *Desk) onGrant(ctx context.Context, caller Caller, key Key, id countersign.GrantID, command workflow.GrantCommand) error {
+	_, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
+		grant, err := d.Store.Grant(ctx, id)
+		if countersign.KindOf(err) == countersign.NotFound {
+			return "", notFound("grant", string(id))
+		}
+		if err != nil {
+			return "", err
+		}
+		standing, err := tx.standOnGrant(ctx, grant)
+		if err != nil {
+			return "", err
+		}
+		if !standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable, workflow.SystemOwner, workflow.Administrator, workflow.Auditor) {
+			return "", notFound("grant", string(id))
+		}
+		if command.Name != workflow.Revoke {
+			if err := tx.checkHolder(grant); err != nil {
+				return "", err
+			}
+		}
+		return string(id), tx.decideGrant(ctx, grant, command, workflow.GrantVerdict{Standing: standing})
+	})
+	return err
+}
+
+// checkHolder refuses what would give more to a holder who may hold nothing.
+func (tx *transaction) checkHolder(grant *countersign.Grant) error {
+	holder := tx.directory.identities[grant.Holder]
+	if holder == nil || !holder.ActiveAt(tx.now()) {
+		return countersign.Errorf(countersign.Refused, "inactive", "The holder of this grant is not active.")
+	}
+	tx.relyOn(holder)
+	return nil
+}
+
+// standOnGrant says as what the actor stands to a grant.
+func (tx *transaction) standOnGrant(ctx context.Context, grant *countersign.Grant) (workflow.Standing, error) {
+	standing := workflow.Standing{Actor: tx.occasion.Actor}
+	requester := grant.Holder
+	if grant.Request != "" && !tx.occasion.Actor.IsSystem() {
+		request, err := tx.desk.Store.Request(ctx, grant.Request)
+		if err != nil {
+			return standing, err
+		}
+		requester = request.Requester
+	}
+	m, err := tx.directory.matterOf(requester, grant.Holder, []countersign.EntitlementID{grant.Entitlement})
+	if err != nil {
+		return standing, err
+	}
+	standing.Roles = tx.desk.roles(tx.directory, m, tx.occasion.Actor)
+	return standing, nil
+}
+
+// decideGrant judges a command on a grant and writes what it causes, on the
+// grant and on the request that it belongs to. It carries the guard of the
+// grant's own row, and of the claim of its operation.
+func (tx *transaction) decideGrant(ctx context.Context, grant *countersign.Grant, command workflow.GrantCommand, verdict workflow.GrantVerdict) error {
+	verdict.Lease = Lease
+	hands, err := tx.desk.Connectors.Find(grant.Step.Connector)
+	if err == nil {
+		verdict.Rotates = hands.Describe().Rotates
+	}
+	claimed, err := tx.claim(ctx, grant)
+	if err != nil {
+		return err
+	}
+	verdict.Flight = workflow.Flight{Claimed: claimed.Attempt > 0, Reported: claimed.Reported, LeaseUntil: claimed.LeaseUntil}
+	outcome, err := workflow.DecideGrant(tx.occasion, grant, command, verdict)
+	if err != nil || len(outcome.Events) == 0 {
+		return err
+	}
+	tx.write(outcome, nil, grant)
+	tx.guardClaim(claimed)
+	after := outcome.Grants[0]
+	if command.Name == workflow.Retry {
+		// The count of attempts goes on, so that a late report of an old one loses.
+		work := claimed
+		work.DueAt, work.ParkedAt, work.Trouble = tx.now(), 0, ""
+		tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: work, Attempt: claimed.Attempt})
+	}
+	if grant.Request == "" || after.State == grant.State {
+		return nil
+	}
+	return tx.progress(ctx, after)
+}
+
+// claim returns the work item of the grant's present operation, zero if there is
+// none.
+func (tx *transaction) claim(ctx context.Context, grant *countersign.Grant) (store.Work, error) {
+	if grant.Intent == nil {
+		return store.Work{}, nil
+	}
+	work, err := tx.desk.Store.Work(ctx, string(grant.Intent.ID))
+	if countersign.KindOf(err) == countersign.NotFound {
+		return store.Work{}, nil
+	}
+	return work, err
+}
+
+// guardClaim makes taking back an operation depend on its claim being what the
+// verdict saw: a claim in between asks for another look.
+func (tx *transaction) guardClaim(claimed store.Work) {
+	for i := range tx.change.Work {
+		if write := &tx.change.Work[i]; write.Delete && claimed.Key != "" && write.Work.Key == claimed.Key {
+			write.Attempt = claimed.Attempt
+		}
+	}
+}
+
+// progress tells the request what became of its grant, in the same commit.
+func (tx *transaction) progress(ctx context.Context, grant *countersign.Grant) error {
+	request, err := tx.load(ctx, grant.Request)
+	if err != nil {
+		return err
+	}
+	if request.State.Final() {
+		return nil
+	}
+	verdict := workflow.RequestVerdict{Standing: workflow.Standing{Actor: countersign.SystemDelivery, Roles: []workflow.Role{workflow.Delivery}}}
+	if verdict.Owed, err = tx.owed(ctx, request); err != nil {
+		return err
+	}
+	outcome, err := workflow.DecideRequest(tx.occasion, request, workflow.RequestCommand{Name: workflow.Progress, Grant: grant.ID, GrantState: grant.State}, verdict)
+	if err != nil || len(outcome.Events) == 0 {
+		return err
+	}
+	tx.write(outcome, request)
+	return nil
+}
+
+// owed gives the deadlines of evidence that falls due when the access is gone.
+func (tx *transaction) owed(ctx context.Context, request *countersign.Request) (map[string]countersign.Instant, error) {
+	owed := map[string]countersign.Instant{}
+	for _, slot := range request.Evidence {
+		if slot.Due != countersign.DueAtClosure || slot.Held != nil {
+			continue
+		}
+		pinned, err := tx.desk.policySet(ctx, request.PolicySet)
+		if err != nil {
+			return nil, err
+		}
+		deadline, err := pinned.Deadline(slot.Within, "", tx.now())
+		if err != nil {
+			return nil, err
+		}
+		owed[slot.Name] = deadline
+	}
+	return owed, nil
+}

@@ -1,0 +1,275 @@
+package desk
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/workflow"
+)
+
+func waitSentence(d *snapshot, stage string, need int, who []countersign.IdentityID) string {
+	names := make([]string, 0, 4)
+	for i, id := range who {
+		if i == 3 && len(who) > 4 {
+			names = append(names, fmt.Sprintf("%d others", len(who)-3))
+			break
+		}
+		names = append(names, d.nameOf(id))
+	}
+	return fmt.Sprintf("%d more approval(s) in the stage %q, by %s", need, stage, strings.Join(names, ", "))
+}
+
+// Request shows one request to somebody who may read it.
+func (d *Desk) Request(ctx context.Context, caller Caller, id countersign.RequestID) (*RequestView, error) {
+	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
+	if err != nil {
+		return nil, err
+	}
+	request, s, err := tx.readable(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	grants, err := d.Store.Grants(ctx, store.GrantQuery{Request: id, Limit: MaxEntitlements})
+	if err != nil {
+		return nil, err
+	}
+	return tx.requestView(request, s, grants)
+}
+
+// RequestLine is a request in a list.
+type RequestLine struct {
+	ID           countersign.RequestID    `json:"id"`
+	Type         string                   `json:"type"`
+	Title        string                   `json:"title"`
+	State        countersign.RequestState `json:"state"`
+	Phase        countersign.Phase        `json:"phase"`
+	Requester    Ref                      `json:"requester"`
+	Beneficiary  Ref                      `json:"beneficiary"`
+	Entitlements []EntitlementRef         `json:"entitlements"`
+	SubmittedAt  countersign.Instant      `json:"submitted_at"`
+	Due          countersign.Instant      `json:"due,omitzero"`
+	WaitsFor     string                   `json:"waits_for,omitempty"`
+}
+
+// Requests lists what the caller has to do with, newest first; an auditor sees
+// all.
+func (d *Desk) Requests(ctx context.Context, caller Caller, filter RequestFilter) ([]RequestLine, error) {
+	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
+	if err != nil {
+		return nil, err
+	}
+	requests, err := d.Store.Requests(ctx, requestQuery(caller, filter, d.Power(caller.Identity, PowerAuditor)))
+	if err != nil {
+		return nil, err
+	}
+	lines := make([]RequestLine, 0, len(requests))
+	for _, request := range requests {
+		line := RequestLine{
+			ID: request.ID, Type: request.Type, Title: request.Title, State: request.State, Phase: request.State.Phase(),
+			Requester: tx.directory.ref(request.Requester), Beneficiary: tx.directory.ref(request.Beneficiary),
+			SubmittedAt: request.SubmittedAt, Due: workflow.RequestDue(request), WaitsFor: tx.directory.waitsFor(request),
+		}
+		for _, id := range request.Entitlements {
+			line.Entitlements = append(line.Entitlements, tx.directory.entitlementRef(id))
+		}
+		lines = append(lines, line)
+	}
+	return lines, nil
+}
+
+// Grant shows one grant to somebody who may read it.
+func (d *Desk) Grant(ctx context.Context, caller Caller, id countersign.GrantID) (*GrantView, error) {
+	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
+	if err != nil {
+		return nil, err
+	}
+	grant, err := d.Store.Grant(ctx, id)
+	if countersign.KindOf(err) == countersign.NotFound {
+		return nil, notFound("grant", string(id))
+	}
+	if err != nil {
+		return nil, err
+	}
+	standing, err := tx.standOnGrant(ctx, grant)
+	if err != nil {
+		return nil, err
+	}
+	if standing.HasAny(workflow.Stranger) {
+		return nil, notFound("grant", string(id))
+	}
+	return tx.grantView(grant, standing), nil
+}
+
+// Grants lists what the caller and the NHIs that the caller answers for hold;
+// an auditor, an administrator, or an owner of the named system sees all of it.
+func (d *Desk) Grants(ctx context.Context, caller Caller, filter GrantFilter) ([]GrantView, error) {
+	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
+	if err != nil {
+		return nil, err
+	}
+	dir := tx.directory
+	query := store.GrantQuery{Before: filter.Before, Limit: limitOf(filter.Limit)}
+	if !filter.All {
+		query.States = heldStates
+	}
+	seesAll := d.Power(caller.Identity, PowerAuditor) || d.Power(caller.Identity, PowerAdministrator)
+	if filter.System != "" {
+		system := dir.systems[dir.systemNames[filter.System]]
+		if system == nil {
+			return nil, countersign.Errorf(countersign.Invalid, "no-such-system", "There is no system %q.", filter.System).At("system")
+		}
+		query.System = system.ID
+		seesAll = seesAll || system.Owner == caller.Identity || system.SecondOwner == caller.Identity
+	}
+	mine := []countersign.IdentityID{caller.Identity}
+	for id, identity := range dir.identities {
+		if identity.Owner == caller.Identity || identity.SecondOwner == caller.Identity || identity.Sponsor == caller.Identity {
+			mine = append(mine, id)
+		}
+	}
+	if filter.Holder != "" {
+		holder := dir.findIdentity(filter.Holder)
+		if holder == nil {
+			return nil, countersign.Errorf(countersign.Invalid, "no-such-identity", "There is no identity %q.", filter.Holder).At("holder")
+		}
+		allowed := seesAll
+		for _, id := range mine {
+			allowed = allowed || id == holder.ID
+		}
+		if !allowed {
+			return nil, countersign.Errorf(countersign.Refused, "not-yours-to-see", "You may see what you hold and what the identities hold that you answer for.").At("holder")
+		}
+		mine, seesAll = []countersign.IdentityID{holder.ID}, false
+	}
+	if !seesAll {
+		query.Holders = mine
+	}
+	grants, err := d.Store.Grants(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	views := make([]GrantView, 0, len(grants))
+	for _, grant := range grants {
+		standing, err := tx.standOnGrant(ctx, grant)
+		if err != nil {
+			return nil, err
+		}
+		views = append(views, *tx.grantView(grant, standing))
+	}
+	return views, nil
+}
+
+// Catalogue is what can be asked for, and how.
+type Catalogue struct {
+	Types        []policy.TypeInfo `json:"types"`
+	Entitlements []EntitlementRef  `json:"entitlements"`
+}
+
+// Catalogue lists the request types and entitlements of today.
+func (d *Desk) Catalogue(ctx context.Context) (*Catalogue, error) {
+	known, active, err := d.refresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	catalogue := &Catalogue{Types: []policy.TypeInfo{}, Entitlements: []EntitlementRef{}}
+	if active != nil {
+		catalogue.Types = active.set.Types()
+	}
+	for _, name := range sortedKeys(known.rights) {
+		item, err := known.rightOf(known.rights[name])
+		if err == nil && !item.entitlement.Retired && !item.system.Retired {
+			catalogue.Entitlements = append(catalogue.Entitlements, known.entitlementRef(item.entitlement.ID))
+		}
+	}
+	return catalogue, nil
+}
+
+// IdentityView is an identity as others see it.
+type IdentityView struct {
+	Ref
+	Status      countersign.IdentityStatus `json:"status"`
+	Active      bool                       `json:"active"`
+	Affiliation countersign.Affiliation    `json:"affiliation,omitempty"`
+	Manager     *Ref                       `json:"manager,omitempty"`
+	Owner       *Ref                       `json:"owner,omitempty"`
+	Sponsor     *Ref                       `json:"sponsor,omitempty"`
+	Purpose     string                     `json:"purpose,omitempty"`
+	Environment string                     `json:"environment,omitempty"`
+	Record      string                     `json:"record,omitempty"`
+	ContractEnd countersign.Instant        `json:"contract_end,omitzero"`
+	// LastConfirmed is when the NHI's owner, purpose and record were last confirmed.
+	LastConfirmed countersign.Instant `json:"last_confirmed,omitzero"`
+	Groups        []string            `json:"groups"`
+	// Unowned marks an NHI that nobody active answers for.
+	Unowned bool `json:"unowned,omitempty"`
+}
+
+// Identity shows an identity by id, login, e-mail address or SPIFFE id.
+func (d *Desk) Identity(ctx context.Context, name string) (*IdentityView, error) {
+	known, _, err := d.refresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	identity := known.findIdentity(name)
+	if identity == nil {
+		return nil, notFound("identity", name)
+	}
+	now := countersign.InstantOf(d.Clock.Now())
+	groups, _ := known.groupsOf(identity.ID)
+	view := &IdentityView{
+		Ref: known.ref(identity.ID), Status: identity.Status, Active: identity.ActiveAt(now), Affiliation: identity.Affiliation,
+		Purpose: identity.Purpose, Environment: identity.Environment, ContractEnd: identity.ContractEnd, LastConfirmed: identity.LastConfirmed,
+		Groups: append([]string{}, groups...),
+	}
+	for _, link := range []struct {
+		id countersign.IdentityID
+		to **Ref
+	}{{identity.Manager, &view.Manager}, {identity.Owner, &view.Owner}, {identity.Sponsor, &view.Sponsor}} {
+		if link.id != "" {
+			ref := known.ref(link.id)
+			*link.to = &ref
+		}
+	}
+	if record := known.records[identity.Record]; record != nil {
+		view.Record = record.Key
+	}
+	if !identity.Human() {
+		owner := known.identities[identity.Owner]
+		view.Unowned = owner == nil || !owner.ActiveAt(now)
+	}
+	return view, nil
+}
+
+// Resolve returns the id of an identity by any of its names, from what this
+// replica knows: the decision point asks it for every evaluation.
+func (d *Desk) Resolve(name string) (countersign.IdentityID, bool) {
+	known := d.known.Load()
+	if known == nil {
+		return "", false
+	}
+	identity := known.findIdentity(name)
+	if identity == nil {
+		return "", false
+	}
+	return identity.ID, true
+}
+
+// Refresh reads what changed in directory and policy since the last look.
+func (d *Desk) Refresh(ctx context.Context) error {
+	_, _, err := d.refresh(ctx)
+	return err
+}
+
+// Active reports whether the identity may act now.
+func (d *Desk) Active(ctx context.Context, id countersign.IdentityID) (bool, error) {
+	known, _, err := d.refresh(ctx)
+	if err != nil {
+		return false, err
+	}
+	identity := known.identities[id]
+	return identity != nil && identity.ActiveAt(countersign.InstantOf(d.Clock.Now())), nil
+}

@@ -1,0 +1,49 @@
+package desk
+
+import (
+	"fmt"
+	"regexp"
+)
+
+// secretShapes are the published forms of credentials that people paste by
+// mistake. The list refuses only what is unmistakable.
+var secretShapes = []struct {
+	name    string
+	pattern *regexp.Regexp
+}{
+	{"a private key", regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----`)},
+	{"a Countersign key", regexp.MustCompile(`\bcs[kt]_[A-Za-z0-9]{20,}`)},
+	{"an AWS access key", regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{16}\b`)},
+	{"a GitHub token", regexp.MustCompile(`\b(gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{60,})`)},
+	{"a GitLab token", regexp.MustCompile(`\bglpat-[A-Za-z0-9_-]{20,}`)},
+	{"a Slack token", regexp.MustCompile(`\bxox[abeoprs]-[A-Za-z0-9-]{10,}`)},
+	{"a Google API key", regexp.MustCompile(`\bAIza[A-Za-z0-9_-]{35}\b`)},
+	{"a Stripe key", regexp.MustCompile(`\b[sr]k_live_[A-Za-z0-9]{20,}`)},
+	{"a JSON web token", regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}`)},
+}
+
+// secretShape names the kind of credential that the text holds, or returns "".
+func secretShape(text string) string {
+	for _, shape := range secretShapes {
+		if shape.pattern.MatchString(text) {
+			return shape.name
+		}
+	}
+	return ""
+}
+
+// findSecret looks through everything that an asking brings.
+func findSecret(asking Asking) (field, shape string) {
+	if shape := secretShape(asking.Reason); shape != "" {
+		return "reason", shape
+	}
+	if shape := secretShape(string(asking.Answers)); shape != "" {
+		return "answers", shape
+	}
+	for i, evidence := range asking.Evidence {
+		if shape := secretShape(string(evidence.Content)); shape != "" {
+			return fmt.Sprintf("evidence/%d", i), shape
+		}
+	}
+	return "", ""
+}

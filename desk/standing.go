@@ -1,0 +1,165 @@
+package desk
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/workflow"
+)
+
+// The powers of the desk, entitlements of the system named SystemName on the
+// resource named ResourceName.
+const (
+	SystemName         = "countersign"
+	ResourceName       = "house"
+	PowerAdministrator = "administrator"
+	PowerAuditor       = "auditor"
+)
+
+// rungs computes who may decide a stage today: at its present rung, and at each
+// rung above it.
+func rungs(tx *transaction, pinned *policy.Set, r *resolved, stages []countersign.Stage, index int, same map[countersign.IdentityID]string) ([]workflow.Rung, error) {
+	stage := stages[index]
+	excluded := map[countersign.IdentityID]string{}
+	for id, why := range same {
+		excluded[id] = why
+	}
+	for _, other := range stages {
+		for _, name := range stage.DistinctFrom {
+			if other.Name != name {
+				continue
+			}
+			for _, decision := range other.Decisions {
+				excluded[decision.By] = fmt.Sprintf("they decided the stage %q, and this one needs somebody else", name)
+			}
+			// Who decides the open stage with this very command is kept out of the
+			// later one that it opens.
+			if who := tx.occasion.Actor.Identity(); who != "" && other.State == countersign.StageOpen {
+				excluded[who] = fmt.Sprintf("they decide the stage %q, and this one needs somebody else", name)
+			}
+		}
+	}
+	var all []workflow.Rung
+	for climbed := stage.Climbed; climbed <= len(stage.Ladder); climbed++ {
+		stage.Climbed = climbed
+		within := stage.Within
+		if climbed > 0 {
+			within = stage.Ladder[climbed-1].Within
+		}
+		deadline, err := pinned.Deadline(within, stage.Calendar, tx.now())
+		if err != nil {
+			return nil, err
+		}
+		asked, _ := policy.Standing(stage, r.answer(policy.StageRules(stage)...), excluded)
+		all = append(all, workflow.Rung{Asked: asked, Deadline: deadline})
+	}
+	return all, nil
+}
+
+// stand says as what the actor stands to a request.
+func (tx *transaction) stand(ctx context.Context, request *countersign.Request) (*stance, error) {
+	dir := tx.directory
+	m, err := dir.matterOf(request.Requester, request.Beneficiary, request.Entitlements)
+	if err != nil {
+		return nil, err
+	}
+	pinned, err := tx.desk.policySet(ctx, request.PolicySet)
+	if err != nil {
+		return nil, err
+	}
+	s := &stance{matter: m, resolver: dir.resolver(m, tx.now()), same: dir.samePerson(m, request.SamePerson), rungs: map[int][]workflow.Rung{}}
+	for index := range request.Stages {
+		if state := request.Stages[index].State; state == countersign.StageOpen || state == countersign.StageWaiting {
+			if s.rungs[index], err = rungs(tx, pinned, s.resolver, request.Stages, index, s.same); err != nil {
+				return nil, err
+			}
+		}
+	}
+	s.standing = workflow.Standing{Actor: tx.occasion.Actor, Roles: tx.desk.roles(dir, m, tx.occasion.Actor)}
+	who := tx.occasion.Actor.Identity()
+	for index, stage := range request.Stages {
+		if who == "" || len(s.rungs[index]) == 0 {
+			continue
+		}
+		for _, asked := range s.rungs[index][0].Asked {
+			if asked.Person != who {
+				continue
+			}
+			if stage.State == countersign.StageOpen {
+				s.standing.Roles = append(s.standing.Roles, workflow.Approver)
+			} else if s.standing.LaterStage == "" {
+				s.standing.LaterStage = stage.Name
+			}
+			break
+		}
+	}
+	if why, kept := s.same[who]; kept {
+		s.standing.KeptOut = why
+	}
+	s.mayRead = s.standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable, workflow.Approver, workflow.SystemOwner, workflow.Auditor) ||
+		s.standing.LaterStage != "" || tookPart(request, who)
+	return s, nil
+}
+
+// stance is what an actor is to a request, with what that was found out from.
+type stance struct {
+	standing workflow.Standing
+	matter   matter
+	resolver *resolved
+	same     map[countersign.IdentityID]string
+	rungs    map[int][]workflow.Rung
+	mayRead  bool
+}
+
+// tookPart reports whether the person decided in the request.
+func tookPart(request *countersign.Request, who countersign.IdentityID) bool {
+	for _, stage := range request.Stages {
+		for _, decision := range stage.Decisions {
+			if decision.By == who {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// roles says as what the actor stands to a matter, decisions aside.
+func (d *Desk) roles(dir *snapshot, m matter, actor countersign.Actor) []workflow.Role {
+	switch actor {
+	case countersign.SystemTimer:
+		return []workflow.Role{workflow.Timer}
+	case countersign.SystemDelivery:
+		return []workflow.Role{workflow.Delivery}
+	case countersign.SystemIntegrator:
+		return []workflow.Role{workflow.Integrator}
+	}
+	who := actor.Identity()
+	var roles []workflow.Role
+	if m.requester.ID == who {
+		roles = append(roles, workflow.Requester)
+	}
+	if m.beneficiary.ID == who {
+		roles = append(roles, workflow.Beneficiary)
+	}
+	if who == m.beneficiary.Owner || who == m.beneficiary.SecondOwner || who == m.beneficiary.Sponsor {
+		roles = append(roles, workflow.Accountable)
+	}
+	for _, item := range m.items {
+		if who == item.system.Owner || who == item.system.SecondOwner || who == item.resource.Owner {
+			roles = append(roles, workflow.SystemOwner)
+			break
+		}
+	}
+	if d.Power(who, PowerAdministrator) {
+		roles = append(roles, workflow.Administrator)
+	}
+	if d.Power(who, PowerAuditor) {
+		roles = append(roles, workflow.Auditor)
+	}
+	if len(roles) == 0 {
+		roles = []workflow.Role{workflow.Stranger}
+	}
+	return roles
+}

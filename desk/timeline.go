@@ -1,0 +1,192 @@
+package desk
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/workflow"
+)
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// TimelineEntry is one event of a request or of its grants, as a sentence.
+type TimelineEntry struct {
+	Stream countersign.Stream  `json:"stream"`
+	Seq    int64               `json:"seq"`
+	Time   countersign.Instant `json:"time"`
+	// Actor is a person's name, or "the house".
+	Actor string           `json:"actor"`
+	Kind  string           `json:"kind"`
+	Text  string           `json:"text"`
+	Hash  countersign.Hash `json:"hash"`
+}
+
+// Timeline tells a request's history and that of its grants in the order of
+// their times.
+func (d *Desk) Timeline(ctx context.Context, caller Caller, id countersign.RequestID) ([]TimelineEntry, error) {
+	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
+	if err != nil {
+		return nil, err
+	}
+	request, _, err := tx.readable(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	streams := []countersign.Stream{countersign.Stream(id)}
+	for _, ref := range request.Grants {
+		streams = append(streams, countersign.Stream(ref.Grant))
+	}
+	var entries []TimelineEntry
+	for _, stream := range streams {
+		events, err := allEvents(ctx, d.Store, stream)
+		if err != nil {
+			return nil, err
+		}
+		for _, event := range events {
+			payload, err := workflow.Registry.Decode(event)
+			if err != nil {
+				return nil, err
+			}
+			actor := "the house"
+			if who := event.Header.Actor.Identity(); who != "" {
+				actor = tx.directory.nameOf(who)
+			}
+			entries = append(entries, TimelineEntry{
+				Stream: stream, Seq: event.Header.Seq, Time: event.Header.Time, Actor: actor, Kind: event.Header.Kind,
+				Text: tx.directory.sentence(request, payload), Hash: event.Hash,
+			})
+		}
+	}
+	slices.SortStableFunc(entries, func(a, b TimelineEntry) int { return int(a.Time - b.Time) })
+	return entries, nil
+}
+
+// allEvents reads a whole stream.
+func allEvents(ctx context.Context, reader store.Reader, stream countersign.Stream) ([]countersign.SealedEvent, error) {
+	const page = 500
+	var all []countersign.SealedEvent
+	var after int64
+	for {
+		events, err := reader.Events(ctx, stream, after, page)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, events...)
+		if len(events) < page {
+			return all, nil
+		}
+		after = events[len(events)-1].Header.Seq
+	}
+}
+
+func stageName(request *countersign.Request, index int) string {
+	if index < len(request.Stages) {
+		return request.Stages[index].Name
+	}
+	return fmt.Sprint(index)
+}
+
+func because(reason *workflow.Reason) string {
+	if reason == nil || reason.Text == "" {
+		return ""
+	}
+	return ": " + reason.Text
+}
+
+// sentence tells one event.
+func (d *snapshot) sentence(request *countersign.Request, payload countersign.Payload) string {
+	switch event := payload.(type) {
+	case *workflow.RequestSubmitted:
+		text := fmt.Sprintf("asked for %s for %s, for %s", d.rightsText(event.Change.Entitlements), d.nameOf(event.Change.Beneficiary), event.Change.Duration)
+		for _, stage := range event.Change.Stages {
+			if stage.State == countersign.StageSkipped || stage.State == countersign.StagePassed {
+				text += fmt.Sprintf("; the stage %q is %s: %s", stage.Name, stage.State, stage.Because)
+			}
+		}
+		return text
+	case *workflow.RequestConsented:
+		return "consented as accountable for " + d.nameOf(request.Beneficiary)
+	case *workflow.EvidenceAttached:
+		return fmt.Sprintf("attached the evidence %q (%s)", event.Change.Slot, event.Change.Digest)
+	case *workflow.StageOpened:
+		names := make([]string, 0, len(event.Change.Asked))
+		for _, asked := range event.Change.Asked {
+			names = append(names, d.nameOf(asked.Person)+" by "+asked.Rule)
+		}
+		verb := map[string]string{workflow.WhyOpened: "opened", workflow.WhyEscalated: "escalated", workflow.WhyApproversChanged: "asks other people now"}[event.Change.Why]
+		return fmt.Sprintf("the stage %q %s: %s may decide until %s", stageName(request, event.Change.Stage), verb, strings.Join(names, ", "), event.Change.Deadline)
+	case *workflow.RequestDecided:
+		verb := "approved"
+		if event.Change.Outcome == countersign.Deny {
+			verb = "denied"
+		}
+		rules := make([]string, 0, len(event.Change.Standing))
+		for _, standing := range event.Change.Standing {
+			rules = append(rules, standing.Rule)
+		}
+		text := fmt.Sprintf("%s in the stage %q by %s%s", verb, stageName(request, event.Change.Stage), strings.Join(rules, " and "), because(event.Reason))
+		if event.Change.Duration != 0 {
+			text += fmt.Sprintf("; shortened to %s", event.Change.Duration)
+		}
+		return text
+	case *workflow.StageSettled:
+		return fmt.Sprintf("the stage %q %s", stageName(request, event.Change.Stage), event.Change.State)
+	case *workflow.RequestApproved:
+		return "the request is approved; the access is being set up"
+	case *workflow.RequestEnded:
+		return fmt.Sprintf("the request ended as %s (%s)%s", event.Change.State, event.Change.Cause, because(event.Reason))
+	case *workflow.RequestProgressed:
+		if event.Change.GrantState == "" {
+			return fmt.Sprintf("the request is %s: %s", event.Change.State, event.Change.Outcome)
+		}
+		return fmt.Sprintf("the access is %s; the request is %s", event.Change.GrantState, event.Change.State)
+	case *workflow.EvidenceOverdue:
+		return fmt.Sprintf("the follow-up %q is overdue", event.Change.Slot)
+	}
+	return d.grantSentence(payload)
+}
+
+func (d *snapshot) grantSentence(payload countersign.Payload) string {
+	switch event := payload.(type) {
+	case *workflow.GrantOpened:
+		return fmt.Sprintf("%s is to carry out %s on %s", event.Change.Step.Connector, event.Change.Step.Action, d.rightsText([]countersign.EntitlementID{event.Change.Entitlement}))
+	case *workflow.CredentialApplied:
+		text := fmt.Sprintf("read back by %s: the access works until %s", event.Change.Observation.By, event.Change.Until)
+		if event.Change.RetireOthersAt != 0 {
+			text += fmt.Sprintf("; the older credential ends at %s", event.Change.RetireOthersAt)
+		}
+		return text
+	case *workflow.RotationStarted:
+		return "a new credential is to be issued under the same grant" + because(event.Reason)
+	case *workflow.CredentialRetiring:
+		return "the older credential is to go after the overlap"
+	case *workflow.GrantEnding:
+		return fmt.Sprintf("the access ends (%s)%s", event.Change.Cause, because(event.Reason))
+	case *workflow.CredentialRevoked:
+		text := fmt.Sprintf("read back by %s: the credential is gone", event.Change.Observation.By)
+		if event.Change.EffectiveBy != 0 {
+			text += fmt.Sprintf("; effective by %s, when it is looked at once more", event.Change.EffectiveBy)
+		}
+		return text
+	case *workflow.GrantReminded:
+		return fmt.Sprintf("reminded: the access ends at %s", event.Change.Ends)
+	case *workflow.IntentParked:
+		return fmt.Sprintf("parked after %d attempt(s); %s has to look%s", event.Change.Attempt, d.nameOf(event.Change.Person), because(event.Reason))
+	case *workflow.IntentRetried:
+		return "put back to work"
+	}
+	return payload.EventKind()
+}
+
+func (d *snapshot) rightsText(ids []countersign.EntitlementID) string {
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = d.entitlementRef(id).Name
+	}
+	return strings.Join(names, ", ")
+}

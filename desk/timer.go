@@ -1,0 +1,229 @@
+package desk
+
+import (
+	"context"
+	"errors"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/workflow"
+)
+
+// WakeGrants lets time pass for grants: ends, retirements, reminders. lastUsed
+// gives the latest use that targets report, where one can tell. All are judged
+// one by one and committed together; when something moved meanwhile, each goes
+// alone, and one that lost comes back with the next claim.
+func (d *Desk) WakeGrants(ctx context.Context, ids []countersign.GrantID, lastUsed map[countersign.GrantID]countersign.Instant) error {
+	return d.together(ctx, len(ids), func(tx *transaction, i int) error {
+		grant, err := d.Store.Grant(ctx, ids[i])
+		if err != nil {
+			return err
+		}
+		used, known := lastUsed[ids[i]]
+		if err := tx.wakeGrant(ctx, grant, used, known); err != nil {
+			return err
+		}
+		for _, write := range tx.change.Writes {
+			if write.Row.RowKey() == string(grant.ID) {
+				return nil
+			}
+		}
+		// Nothing happened: wait for the next time that matters, but look again
+		// for unused access only after a use could have made it due.
+		tx.schedule(string(grant.ID), store.GrantWork, notBefore(workflow.GrantDue(grant, used), tx.now()))
+		return nil
+	})
+}
+
+// notBefore keeps a timer that has nothing to do from firing at once again.
+func notBefore(due, now countersign.Instant) countersign.Instant {
+	if due == 0 {
+		return 0
+	}
+	return max(due, now.Add(countersign.Hour))
+}
+
+func (tx *transaction) wakeGrant(ctx context.Context, grant *countersign.Grant, used countersign.Instant, known bool) error {
+	if grant.State != countersign.GrantProvisioning && grant.State != countersign.GrantLive {
+		return nil
+	}
+	cause, why := tx.directory.endCause(grant, tx.now())
+	if cause == "" && known {
+		if unusedAt := workflow.UnusedAt(grant, used); unusedAt != 0 && tx.now() >= unusedAt {
+			cause, why = workflow.CauseUnused, "The target reports no use for as long as the terms allow."
+		}
+	}
+	return tx.wake(ctx, grant, cause, why)
+}
+
+// endCause says whether one of the grant's conditions has come true.
+func (d *snapshot) endCause(grant *countersign.Grant, now countersign.Instant) (cause, why string) {
+	holder := d.identities[grant.Holder]
+	if holder == nil || left(holder, now) {
+		return workflow.CauseHolderLeft, "The holder has left."
+	}
+	for _, condition := range grant.Terms.EndsWhen {
+		switch condition.Kind {
+		case countersign.OwnerLeft:
+			if owner := d.identities[holder.Owner]; !holder.Human() && (owner == nil || left(owner, now)) {
+				return workflow.CauseOwnerLeft, "The accountable owner of the holder has left."
+			}
+		case countersign.SystemRetired:
+			item, err := d.rightOf(grant.Entitlement)
+			if err != nil || item.entitlement.Retired || item.system.Retired {
+				return workflow.CauseSystemRetired, "The system or the entitlement is retired."
+			}
+		case countersign.Unused:
+		}
+	}
+	return "", ""
+}
+
+// left reports whether the identity has left for good; a suspension can be
+// lifted again and only makes checks refuse.
+func left(identity *countersign.Identity, now countersign.Instant) bool {
+	return identity.Status == countersign.IdentityDeparted || identity.ContractEnd != 0 && now >= identity.ContractEnd
+}
+
+// TickRequests lets time pass for requests: deadlines, escalations, approvers
+// who came or went.
+func (d *Desk) TickRequests(ctx context.Context, ids []countersign.RequestID) error {
+	return d.together(ctx, len(ids), func(tx *transaction, i int) error {
+		request, err := tx.load(ctx, ids[i])
+		if err != nil {
+			return err
+		}
+		due := workflow.RequestDue(request)
+		if request.State == countersign.RequestCollecting || request.State == countersign.RequestDeciding || request.State == countersign.RequestClosing {
+			s, err := tx.stand(ctx, request)
+			if err != nil {
+				return err
+			}
+			s.standing.Roles = []workflow.Role{workflow.Timer}
+			verdict := workflow.RequestVerdict{Standing: s.standing, Rungs: s.rungs, Systems: s.matter.systems(), Told: s.told(request)}
+			outcome, err := workflow.DecideRequest(tx.occasion, request, workflow.RequestCommand{Name: workflow.Tick}, verdict)
+			if err != nil {
+				return err
+			}
+			if len(outcome.Events) > 0 {
+				tx.write(outcome, request)
+				return nil
+			}
+		}
+		tx.schedule(string(request.ID), store.RequestWork, due)
+		return nil
+	})
+}
+
+// told finds who hears of overdue evidence.
+func (s *stance) told(request *countersign.Request) map[string][]countersign.IdentityID {
+	told := map[string][]countersign.IdentityID{}
+	for _, slot := range request.Evidence {
+		for _, rule := range slot.EscalateTo {
+			for _, candidate := range s.resolver.answer(rule)[rule] {
+				if candidate.Active && candidate.Human {
+					told[slot.Name] = append(told[slot.Name], candidate.ID)
+				}
+			}
+		}
+	}
+	return told
+}
+
+// together runs body for every index in one transaction, and one by one when
+// that one meets something that changed.
+func (d *Desk) together(ctx context.Context, count int, body func(tx *transaction, i int) error) error {
+	if count == 0 {
+		return nil
+	}
+	if err := d.checkFit(); err != nil {
+		return err
+	}
+	once := func(from, to int) error {
+		tx, err := d.begin(ctx, countersign.SystemTimer)
+		if err != nil {
+			return err
+		}
+		for i := from; i < to; i++ {
+			if err := body(tx, i); err != nil {
+				return err
+			}
+		}
+		return tx.commit(ctx)
+	}
+	err := once(0, count)
+	if err == nil || count == 1 {
+		return late(err)
+	}
+	var failed error
+	for i := range count {
+		if err := late(once(i, i+1)); err != nil {
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}
+
+// SweepContracts makes due whatever depends on an identity whose contract ended
+// after from and not after to.
+func (d *Desk) SweepContracts(ctx context.Context, from, to countersign.Instant) error {
+	tx, err := d.begin(ctx, countersign.SystemTimer)
+	if err != nil {
+		return err
+	}
+	var ended []countersign.IdentityID
+	for id, identity := range tx.directory.identities {
+		if identity.ContractEnd > from && identity.ContractEnd <= to {
+			ended = append(ended, id)
+			tx.stop = append(tx.stop, string(id))
+		}
+	}
+	if len(ended) == 0 {
+		return nil
+	}
+	if err := tx.dependents(ctx, ended, nil); err != nil {
+		return err
+	}
+	d.Stop(tx.stop...)
+	return late(tx.commit(ctx))
+}
+
+// dependents makes due the grants that depend on identities or on systems: their
+// own, and those of the NHIs that they answer for.
+func (tx *transaction) dependents(ctx context.Context, identities []countersign.IdentityID, systems []countersign.SystemID) error {
+	touched := map[countersign.IdentityID]bool{}
+	for _, id := range identities {
+		touched[id] = true
+	}
+	holders := append([]countersign.IdentityID{}, identities...)
+	for id, identity := range tx.directory.identities {
+		if !touched[id] && touched[identity.Owner] {
+			holders = append(holders, id)
+		}
+	}
+	var queries []store.GrantQuery
+	if len(holders) > 0 {
+		queries = append(queries, store.GrantQuery{Holders: holders})
+	}
+	for _, system := range systems {
+		queries = append(queries, store.GrantQuery{System: system})
+	}
+	for _, query := range queries {
+		query.States = []countersign.GrantState{countersign.GrantProvisioning, countersign.GrantLive}
+		query.Limit = 500
+		for {
+			grants, err := tx.desk.Store.Grants(ctx, query)
+			if err != nil {
+				return err
+			}
+			for _, grant := range grants {
+				tx.schedule(string(grant.ID), store.GrantWork, tx.now())
+			}
+			if len(grants) < query.Limit {
+				break
+			}
+			query.Before = grants[len(grants)-1].ID
+		}
+	}
+	return nil
+}

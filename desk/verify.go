@@ -1,0 +1,131 @@
+package desk
+
+import (
+	"bytes"
+	"context"
+	"strings"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/audit"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/workflow"
+)
+
+// Verification is what a check of the record found.
+type Verification struct {
+	Streams int64 `json:"streams"`
+	Events  int64 `json:"events"`
+	Rows    int64 `json:"rows"`
+	// Findings name each place that is not as it should be; empty means that all
+	// of it is.
+	Findings []string `json:"findings"`
+}
+
+// maxFindings bounds the report of a record that is wrong in many places.
+const maxFindings = 100
+
+func (v *Verification) found(finding string) {
+	if len(v.Findings) < maxFindings {
+		v.Findings = append(v.Findings, finding)
+	}
+}
+
+// Verify checks every chain, and that replaying the events gives every stored
+// row. It reads only; progress is told the number of streams done so far.
+func Verify(ctx context.Context, reader store.Reader, progress func(streams int64)) (*Verification, error) {
+	v := &Verification{Findings: []string{}}
+	replayed := map[string][]byte{}
+	var after countersign.Stream
+	for {
+		streams, err := reader.Streams(ctx, after, 200)
+		if err != nil {
+			return nil, err
+		}
+		for _, stream := range streams {
+			if err := v.stream(ctx, reader, stream, replayed); err != nil {
+				return nil, err
+			}
+			v.Streams++
+			progress(v.Streams)
+			after = stream
+		}
+		if len(streams) == 0 {
+			break
+		}
+	}
+	err := reader.Rows(ctx, func(stream countersign.Stream, row countersign.Row, wrong string) error {
+		v.Rows++
+		key := row.RowKey()
+		body, err := countersign.Canonical(row)
+		if err != nil {
+			return err
+		}
+		digest := countersign.DigestBytes("row", body)
+		expected, known := replayed[key]
+		delete(replayed, key)
+		switch {
+		case !known:
+			v.found("row " + key + ": no event of the stream " + string(stream) + " made it")
+		case !bytes.Equal(expected, []byte(digest)):
+			v.found("row " + key + ": it is not what replaying the stream " + string(stream) + " gives")
+		case wrong != "":
+			v.found("row " + key + ": its column " + wrong + " does not follow from the row")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range sortedKeys(replayed) {
+		v.found("row " + key + ": its events are there, and the row is missing")
+	}
+	return v, nil
+}
+
+// stream checks one chain and keeps the digests of the rows that it gives.
+func (v *Verification) stream(ctx context.Context, reader store.Reader, stream countersign.Stream, replayed map[string][]byte) error {
+	chain, replay := audit.NewChain(stream), workflow.NewReplay()
+	var after int64
+	for {
+		events, err := reader.Events(ctx, stream, after, 500)
+		if err != nil {
+			return err
+		}
+		for _, event := range events {
+			v.Events++
+			if err := chain.Add(event); err != nil {
+				v.found(err.Error())
+				return nil
+			}
+			after = event.Header.Seq
+			if kind := event.Header.Kind; sideRoom(kind) {
+				continue
+			}
+			payload, err := workflow.Registry.Decode(event)
+			if err == nil {
+				err = replay.Apply(event.Header, payload)
+			}
+			if err != nil {
+				v.found(err.Error())
+				return nil
+			}
+		}
+		if len(events) == 0 {
+			break
+		}
+	}
+	for key, row := range replay.Rows {
+		body, err := countersign.Canonical(row)
+		if err != nil {
+			return err
+		}
+		replayed[key] = []byte(countersign.DigestBytes("row", body))
+	}
+	return nil
+}
+
+// sideRoom reports whether the kind belongs to a target or to auth, whose events
+// touch none of our rows.
+func sideRoom(kind string) bool {
+	return strings.HasPrefix(kind, "vault.") || strings.HasPrefix(kind, "auth.") || strings.HasPrefix(kind, "assignment.")
+}

@@ -1,0 +1,346 @@
+package desk
+
+import (
+	"encoding/json"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/workflow"
+)
+
+// Read models: what doors show. Times are instants, durations whole seconds.
+
+// Ref names an identity.
+type Ref struct {
+	ID    countersign.IdentityID   `json:"id"`
+	Name  string                   `json:"name"`
+	Login string                   `json:"login,omitempty"`
+	Kind  countersign.IdentityKind `json:"kind,omitempty"`
+}
+
+// EntitlementRef names an entitlement as people write it.
+type EntitlementRef struct {
+	ID    countersign.EntitlementID   `json:"id"`
+	Name  string                      `json:"name"`
+	Title string                      `json:"title,omitempty"`
+	Kind  countersign.EntitlementKind `json:"kind"`
+	Risk  countersign.Risk            `json:"risk"`
+}
+
+// RequestView is a request as one reader sees it.
+type RequestView struct {
+	ID          countersign.RequestID    `json:"id"`
+	Version     int64                    `json:"version"`
+	Type        string                   `json:"type"`
+	Title       string                   `json:"title"`
+	State       countersign.RequestState `json:"state"`
+	Phase       countersign.Phase        `json:"phase"`
+	Requester   Ref                      `json:"requester"`
+	Beneficiary Ref                      `json:"beneficiary"`
+
+	Entitlements []EntitlementRef    `json:"entitlements"`
+	Reason       string              `json:"reason"`
+	Answers      json.RawMessage     `json:"answers,omitempty"`
+	Duration     countersign.Seconds `json:"duration"`
+	LatestEnd    countersign.Instant `json:"latest_end,omitzero"`
+
+	Consent  *ConsentView `json:"consent,omitempty"`
+	Evidence []SlotView   `json:"evidence"`
+	Stages   []StageView  `json:"stages"`
+	Grants   []GrantView  `json:"grants"`
+
+	PolicySet countersign.Digest `json:"policy_set"`
+	Route     countersign.Digest `json:"route"`
+	// Shown is what a decision must name: the digest of what is decided on.
+	Shown countersign.Digest `json:"shown"`
+
+	SubmittedAt countersign.Instant `json:"submitted_at"`
+	DecidedAt   countersign.Instant `json:"decided_at,omitzero"`
+	ClosedAt    countersign.Instant `json:"closed_at,omitzero"`
+	Outcome     string              `json:"outcome,omitempty"`
+	// WaitsFor says in one sentence what has to happen next; "" when it ended.
+	WaitsFor string `json:"waits_for,omitempty"`
+	// Offered are the commands that the reader may give now.
+	Offered []workflow.Command `json:"offered"`
+}
+
+type ConsentView struct {
+	Of Ref                 `json:"of"`
+	By *Ref                `json:"by,omitempty"`
+	At countersign.Instant `json:"at,omitzero"`
+}
+
+type SlotView struct {
+	Name       string                   `json:"name"`
+	Title      string                   `json:"title,omitempty"`
+	Kind       countersign.EvidenceKind `json:"kind"`
+	Due        countersign.EvidenceDue  `json:"due"`
+	VerifiedBy string                   `json:"verified_by,omitempty"`
+	Deadline   countersign.Instant      `json:"deadline,omitzero"`
+	Overdue    bool                     `json:"overdue,omitempty"`
+	Held       *EvidenceView            `json:"held,omitempty"`
+}
+
+type EvidenceView struct {
+	ID       countersign.EvidenceID `json:"id"`
+	Digest   countersign.Digest     `json:"digest"`
+	Source   string                 `json:"source"`
+	By       Ref                    `json:"by"`
+	At       countersign.Instant    `json:"at"`
+	Verified string                 `json:"verified,omitempty"`
+}
+
+type StageView struct {
+	Name    string                 `json:"name"`
+	Step    int                    `json:"step"`
+	State   countersign.StageState `json:"state"`
+	Because string                 `json:"because,omitempty"`
+	// Need is how many approvals in all; StillNeeded how many are missing.
+	Need        int                 `json:"need"`
+	StillNeeded int                 `json:"still_needed"`
+	Deadline    countersign.Instant `json:"deadline,omitzero"`
+	Escalated   int                 `json:"escalated,omitempty"`
+	Asked       []AskedView         `json:"asked"`
+	// CanStillDecide are those asked who have not decided yet.
+	CanStillDecide []Ref          `json:"can_still_decide"`
+	Decisions      []DecisionView `json:"decisions"`
+}
+
+type AskedView struct {
+	Person Ref    `json:"person"`
+	Rule   string `json:"rule"`
+}
+
+type DecisionView struct {
+	By       Ref                 `json:"by"`
+	Outcome  countersign.Outcome `json:"outcome"`
+	At       countersign.Instant `json:"at"`
+	Rules    []string            `json:"rules"`
+	Reason   string              `json:"reason,omitempty"`
+	Duration countersign.Seconds `json:"duration,omitempty"`
+	Shown    countersign.Digest  `json:"shown"`
+	Issuer   string              `json:"issuer"`
+	Strength string              `json:"strength"`
+}
+
+// GrantView is a grant as one reader sees it.
+type GrantView struct {
+	ID          countersign.GrantID    `json:"id"`
+	Version     int64                  `json:"version"`
+	State       countersign.GrantState `json:"state"`
+	Origin      countersign.Origin     `json:"origin"`
+	Request     countersign.RequestID  `json:"request,omitempty"`
+	Holder      Ref                    `json:"holder"`
+	Entitlement EntitlementRef         `json:"entitlement"`
+	From        countersign.Instant    `json:"from,omitzero"`
+	Until       countersign.Instant    `json:"until,omitzero"`
+	Credentials []CredentialView       `json:"credentials"`
+	// EffectiveBy is when what the target handed out has run out, while revoked.
+	EffectiveBy countersign.Instant `json:"effective_by,omitzero"`
+	Ending      string              `json:"ending,omitempty"`
+	EndAt       countersign.Instant `json:"end_at,omitzero"`
+	GoneAt      countersign.Instant `json:"gone_at,omitzero"`
+	Reminded    bool                `json:"reminded,omitempty"`
+	Parked      *ParkedView         `json:"parked,omitempty"`
+	Offered     []workflow.Command  `json:"offered"`
+}
+
+type CredentialView struct {
+	ID        countersign.CredentialID    `json:"id"`
+	State     countersign.CredentialState `json:"state"`
+	From      countersign.Instant         `json:"from,omitzero"`
+	Until     countersign.Instant         `json:"until,omitzero"`
+	RetireAt  countersign.Instant         `json:"retire_at,omitzero"`
+	Reference string                      `json:"reference,omitempty"`
+}
+
+type ParkedView struct {
+	Since  countersign.Instant `json:"since"`
+	Person Ref                 `json:"person"`
+	Why    string              `json:"why"`
+}
+
+func (d *snapshot) ref(id countersign.IdentityID) Ref {
+	ref := Ref{ID: id, Name: d.nameOf(id)}
+	if identity := d.identities[id]; identity != nil {
+		ref.Login, ref.Kind = identity.Handle(countersign.Login), identity.Kind
+	}
+	return ref
+}
+
+func (d *snapshot) entitlementRef(id countersign.EntitlementID) EntitlementRef {
+	ref := EntitlementRef{ID: id, Name: string(id)}
+	if item, err := d.rightOf(id); err == nil {
+		ref = EntitlementRef{ID: id, Name: d.rightName(item.entitlement), Title: item.entitlement.Title, Kind: item.entitlement.Kind, Risk: item.risk()}
+	}
+	return ref
+}
+
+// requestView shows a request to somebody who may read it.
+func (tx *transaction) requestView(request *countersign.Request, s *stance, grants []*countersign.Grant) (*RequestView, error) {
+	dir := tx.directory
+	view := &RequestView{
+		ID: request.ID, Version: request.Version, Type: request.Type, Title: request.Title, State: request.State, Phase: request.State.Phase(),
+		Requester: dir.ref(request.Requester), Beneficiary: dir.ref(request.Beneficiary),
+		Reason: request.Reason, Answers: request.Answers, Duration: request.Duration, LatestEnd: request.LatestEnd,
+		PolicySet: request.PolicySet, Route: request.Route, SubmittedAt: request.SubmittedAt, DecidedAt: request.DecidedAt,
+		ClosedAt: request.ClosedAt, Outcome: request.Outcome,
+		Evidence: []SlotView{}, Stages: []StageView{}, Grants: []GrantView{}, Offered: []workflow.Command{},
+	}
+	var err error
+	if view.Shown, err = dir.pageOf(request); err != nil {
+		return nil, err
+	}
+	for _, id := range request.Entitlements {
+		view.Entitlements = append(view.Entitlements, dir.entitlementRef(id))
+	}
+	if request.Consent.Of != "" {
+		view.Consent = &ConsentView{Of: dir.ref(request.Consent.Of), At: request.Consent.At}
+		if request.Consent.By != "" {
+			by := dir.ref(request.Consent.By)
+			view.Consent.By = &by
+		}
+	}
+	for _, slot := range request.Evidence {
+		view.Evidence = append(view.Evidence, dir.slotView(slot))
+	}
+	for i := range request.Stages {
+		view.Stages = append(view.Stages, dir.stageView(&request.Stages[i]))
+	}
+	for _, grant := range grants {
+		view.Grants = append(view.Grants, *tx.grantView(grant, s.standing))
+	}
+	view.Offered = append(view.Offered, workflow.Offered(workflow.RequestTransitions, request.State, s.standing)...)
+	view.WaitsFor = dir.waitsFor(request)
+	return view, nil
+}
+
+func (d *snapshot) slotView(slot countersign.Slot) SlotView {
+	view := SlotView{Name: slot.Name, Title: slot.Title, Kind: slot.Kind, Due: slot.Due, VerifiedBy: slot.VerifiedBy, Deadline: slot.Deadline, Overdue: slot.Overdue}
+	if slot.Held != nil {
+		view.Held = &EvidenceView{ID: slot.Held.ID, Digest: slot.Held.Digest, Source: slot.Held.Source, By: d.ref(slot.Held.By), At: slot.Held.At, Verified: slot.Held.Verified}
+	}
+	return view
+}
+
+func (d *snapshot) stageView(stage *countersign.Stage) StageView {
+	view := StageView{
+		Name: stage.Name, Step: stage.Step, State: stage.State, Because: stage.Because, Deadline: stage.Deadline, Escalated: stage.Climbed,
+		Asked: []AskedView{}, CanStillDecide: []Ref{}, Decisions: []DecisionView{},
+	}
+	for _, quorum := range stage.Quorums {
+		view.Need += quorum.Need
+	}
+	for _, asked := range stage.Asked {
+		view.Asked = append(view.Asked, AskedView{Person: d.ref(asked.Person), Rule: asked.Rule})
+	}
+	if stage.State == countersign.StageOpen {
+		var who []countersign.IdentityID
+		view.StillNeeded, who = workflow.StillNeeded(stage)
+		for _, id := range who {
+			view.CanStillDecide = append(view.CanStillDecide, d.ref(id))
+		}
+	}
+	for _, decision := range stage.Decisions {
+		one := DecisionView{
+			By: d.ref(decision.By), Outcome: decision.Outcome, At: decision.At, Reason: decision.Reason, Duration: decision.Duration,
+			Shown: decision.Shown, Issuer: decision.Issuer, Strength: decision.Strength,
+		}
+		for _, standing := range decision.Standing {
+			one.Rules = append(one.Rules, standing.Rule)
+		}
+		view.Decisions = append(view.Decisions, one)
+	}
+	return view
+}
+
+func (tx *transaction) grantView(grant *countersign.Grant, standing workflow.Standing) *GrantView {
+	dir := tx.directory
+	view := &GrantView{
+		ID: grant.ID, Version: grant.Version, State: grant.State, Origin: grant.Origin, Request: grant.Request,
+		Holder: dir.ref(grant.Holder), Entitlement: dir.entitlementRef(grant.Entitlement), From: grant.From, Until: grant.Until,
+		EffectiveBy: grant.EffectiveBy, Ending: grant.Ending, EndAt: grant.EndAt, GoneAt: grant.GoneAt, Reminded: grant.Reminded,
+		Credentials: []CredentialView{}, Offered: []workflow.Command{},
+	}
+	for _, credential := range grant.Credentials {
+		view.Credentials = append(view.Credentials, CredentialView(credential))
+	}
+	if grant.Parked != nil {
+		view.Parked = &ParkedView{Since: grant.Parked.Since, Person: dir.ref(grant.Parked.Person), Why: grant.Parked.Why}
+	}
+	for _, command := range workflow.Offered(workflow.GrantTransitions, grant.State, standing) {
+		if command != workflow.Retry || grant.Parked != nil {
+			view.Offered = append(view.Offered, command)
+		}
+	}
+	return view
+}
+
+// waitsFor says what has to happen next.
+func (d *snapshot) waitsFor(request *countersign.Request) string {
+	switch request.State {
+	case countersign.RequestCollecting:
+		if request.Consent.Missing() {
+			return "the consent of " + d.nameOf(request.Consent.Of)
+		}
+		for _, slot := range request.Evidence {
+			if slot.Due == countersign.DueAtRequest && slot.Held == nil {
+				return "the evidence " + slot.Name
+			}
+		}
+	case countersign.RequestDeciding:
+		for _, index := range request.OpenStages() {
+			need, who := workflow.StillNeeded(&request.Stages[index])
+			return waitSentence(d, request.Stages[index].Name, need, who)
+		}
+	case countersign.RequestFulfilling:
+		return "the target to be set up and read back"
+	case countersign.RequestActive:
+		return "the end of the access"
+	case countersign.RequestClosing:
+		for _, slot := range request.Evidence {
+			if slot.Due == countersign.DueAtClosure && slot.Held == nil {
+				return "the follow-up " + slot.Name + ", due " + slot.Deadline.String()
+			}
+		}
+	case countersign.RequestClosed, countersign.RequestDenied, countersign.RequestCancelled, countersign.RequestExpired, countersign.RequestFailed:
+	}
+	return ""
+}
+
+// GrantFilter selects grants for a list.
+type GrantFilter struct {
+	Holder string
+	System string
+	All    bool
+	Before countersign.GrantID
+	Limit  int
+}
+
+// RequestFilter selects requests for a list.
+type RequestFilter struct {
+	// Inbox asks for what waits for the caller.
+	Inbox  bool
+	States []countersign.RequestState
+	Type   string
+	Before countersign.RequestID
+	Limit  int
+}
+
+func limitOf(limit int) int {
+	if limit <= 0 || limit > 200 {
+		return 50
+	}
+	return limit
+}
+
+func requestQuery(caller Caller, filter RequestFilter, auditor bool) store.RequestQuery {
+	query := store.RequestQuery{States: filter.States, Type: filter.Type, Before: filter.Before, Limit: limitOf(filter.Limit)}
+	switch {
+	case filter.Inbox:
+		query.AwaitingDecisionOf = caller.Identity
+	case !auditor:
+		query.Party = caller.Identity
+	}
+	return query
+}

@@ -1,0 +1,295 @@
+// Package engine is the heartbeat: it claims what is due, delivers intents
+// through connectors, and lets time pass for grants and requests.
+//
+// It holds step functions (Claim and Deliver, Wake, Tick, Sweep, Follow) and one
+// loop that calls them; a simulator calls the steps itself. It judges nothing
+// and never writes to storage but through desk. After a step returned, what it
+// did is committed, and what it could not do is due again later.
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/desk"
+	"github.com/countersign/countersign/store"
+)
+
+// Config is what an engine is made of.
+type Config struct {
+	Desk       *desk.Desk
+	Store      store.Store
+	Clock      connector.Clock
+	Connectors connector.Set
+	Replica    string
+	Log        *slog.Logger
+	// Workers is how many operations run at once; 0 means 8.
+	Workers int
+	// Follow keeps the decision point up to date; called at every beat.
+	Follow func(ctx context.Context) error
+	// SetUnfit stops the decision point and the desk from answering while this
+	// replica's clock is off; "" lets them answer again.
+	SetUnfit func(why string)
+}
+
+// Engine runs the steps.
+type Engine struct {
+	Config
+	// sweptTo is up to when contract ends have been looked at.
+	sweptTo countersign.Instant
+	unfit   string
+}
+
+// New returns an engine; nothing runs until a step or Run is called.
+func New(config Config) *Engine {
+	if config.Workers == 0 {
+		config.Workers = 8
+	}
+	return &Engine{Config: config}
+}
+
+const (
+	// batch is how many timers one step takes.
+	batch = 500
+	// beat is how often the loop looks without being nudged.
+	beat = time.Second
+	// maxOffset is how far this replica's clock may be from the database's.
+	maxOffset = 2 * 1000
+)
+
+func (e *Engine) now() countersign.Instant { return countersign.InstantOf(e.Clock.Now()) }
+
+// Run calls the steps until the context ends, then waits for the operations that
+// are under way.
+func (e *Engine) Run(ctx context.Context) {
+	var workers sync.WaitGroup
+	slots := make(chan struct{}, e.Workers)
+	deliver := func(work store.Work) {
+		slots <- struct{}{}
+		workers.Add(1)
+		go func() {
+			defer func() { <-slots; workers.Done() }()
+			e.logged(ctx, "deliver", e.Deliver(ctx, work))
+		}()
+	}
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	defer workers.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case work := <-e.Desk.Newborn():
+			deliver(work)
+		case <-ticker.C:
+			if err := e.Beat(ctx); err != nil {
+				e.logged(ctx, "beat", err)
+				continue
+			}
+			for ctx.Err() == nil {
+				done, err := e.Timers(ctx)
+				e.logged(ctx, "timers", err)
+				if done < batch || err != nil {
+					break
+				}
+			}
+			works, err := e.Claim(ctx, e.Workers)
+			e.logged(ctx, "claim", err)
+			for _, work := range works {
+				deliver(work)
+			}
+		}
+	}
+}
+
+func (e *Engine) logged(ctx context.Context, step string, err error) {
+	if err != nil && ctx.Err() == nil {
+		e.Log.ErrorContext(ctx, "an engine step failed and will be tried again", "step", step, "error", err)
+	}
+}
+
+// Beat measures this replica's clock, follows what other replicas wrote, and
+// looks at contracts that ended. While the clock is off it returns an error, and
+// nothing is claimed.
+func (e *Engine) Beat(ctx context.Context) error {
+	theirs, err := e.Store.Clock(ctx)
+	if err != nil {
+		return err
+	}
+	why := ""
+	if offset := e.now() - theirs; theirs != 0 && (offset > maxOffset || offset < -maxOffset) {
+		why = "its clock differs from the database's by more than two seconds"
+	}
+	if why != e.unfit {
+		e.unfit = why
+		e.SetUnfit(why)
+		e.Log.WarnContext(ctx, "the replica's fitness changed", "unfit", why)
+	}
+	if why != "" {
+		return errors.New(why)
+	}
+	if err := e.Desk.Refresh(ctx); err != nil {
+		return err
+	}
+	if err := e.Follow(ctx); err != nil {
+		return err
+	}
+	return e.Sweep(ctx)
+}
+
+// Sweep makes due what depends on contracts that ended since the last sweep.
+func (e *Engine) Sweep(ctx context.Context) error {
+	now := e.now()
+	if now < e.sweptTo+60*1000 {
+		return nil
+	}
+	if err := e.Desk.SweepContracts(ctx, e.sweptTo, now); err != nil {
+		return err
+	}
+	e.sweptTo = now
+	return nil
+}
+
+// Claim leases up to limit due deliveries to this replica.
+func (e *Engine) Claim(ctx context.Context, limit int) ([]store.Work, error) {
+	return e.Store.Claim(ctx, store.Claim{Now: e.now(), Owner: e.Replica, Kinds: []store.WorkKind{store.DeliverWork}, Limit: limit, Lease: desk.Lease})
+}
+
+// Timers lets time pass for what is due, and returns how many items it took.
+func (e *Engine) Timers(ctx context.Context) (int, error) {
+	works, err := e.Store.Claim(ctx, store.Claim{
+		Now: e.now(), Owner: e.Replica, Kinds: []store.WorkKind{store.RequestWork, store.GrantWork}, Limit: batch, Lease: desk.Lease,
+	})
+	if err != nil {
+		return 0, err
+	}
+	var requests []countersign.RequestID
+	var grants []countersign.GrantID
+	for _, work := range works {
+		if work.Kind == store.RequestWork {
+			requests = append(requests, countersign.RequestID(work.Key))
+		} else {
+			grants = append(grants, countersign.GrantID(work.Key))
+		}
+	}
+	return len(works), errors.Join(
+		e.Desk.WakeGrants(ctx, grants, e.lastUsed(ctx, grants)),
+		e.Desk.TickRequests(ctx, requests),
+	)
+}
+
+// lastUsed asks the targets of grants that end when unused.
+func (e *Engine) lastUsed(ctx context.Context, grants []countersign.GrantID) map[countersign.GrantID]countersign.Instant {
+	used := map[countersign.GrantID]countersign.Instant{}
+	for _, id := range grants {
+		grant, err := e.Store.Grant(ctx, id)
+		if err != nil || !endsUnused(grant) {
+			continue
+		}
+		hands, err := e.Connectors.Find(grant.Step.Connector)
+		if err != nil {
+			continue
+		}
+		activity, tells := hands.(connector.Activity)
+		if !tells {
+			continue
+		}
+		var latest countersign.Instant
+		known := true
+		for _, credential := range grant.Credentials {
+			at, err := activity.LastUsed(ctx, credential.ID)
+			if err != nil {
+				e.logged(ctx, "last used", err)
+				known = false
+			}
+			latest = max(latest, at)
+		}
+		if known {
+			used[id] = latest
+		}
+	}
+	return used
+}
+
+func endsUnused(grant *countersign.Grant) bool {
+	for _, condition := range grant.Terms.EndsWhen {
+		if condition.Kind == countersign.Unused {
+			return true
+		}
+	}
+	return false
+}
+
+// Deliver carries one claimed intent out and reports what the target answered.
+func (e *Engine) Deliver(ctx context.Context, work store.Work) error {
+	delivery, err := e.Desk.Prepare(ctx, work)
+	if err != nil || delivery == nil {
+		return err
+	}
+	hands, err := e.Connectors.Find(delivery.Connector)
+	if err != nil {
+		return e.Desk.Fail(ctx, delivery, &connector.Failure{Kind: connector.Rejected, Message: err.Error()})
+	}
+	remaining := delivery.Task.Deadline.Time().Sub(e.Clock.Now())
+	operation, cancel := context.WithTimeout(ctx, remaining)
+	defer cancel()
+	observation, err := carryOut(operation, hands, delivery)
+	if err != nil {
+		return e.Desk.Fail(ctx, delivery, err)
+	}
+	return e.Desk.Observe(ctx, delivery, observation)
+}
+
+// carryOut does the operation and reads back from the target. Only the read-back
+// counts.
+func carryOut(ctx context.Context, hands connector.Connector, delivery *desk.Delivery) (countersign.Observation, error) {
+	task, description := delivery.Task, hands.Describe()
+	observed := func(reading connector.Reading) countersign.Observation {
+		return countersign.Observation{Present: reading.Present, Until: reading.Until, Reference: reading.Reference, By: description.Name + ", " + reading.How}
+	}
+	switch delivery.Intent.Operation {
+	case countersign.ApplyOperation:
+		if err := hands.Apply(ctx, task); err != nil {
+			return countersign.Observation{}, err
+		}
+		reading, err := hands.Verify(ctx, task)
+		if err != nil {
+			return countersign.Observation{}, err
+		}
+		if !reading.Present {
+			return countersign.Observation{}, &connector.Failure{Kind: connector.Transient, Message: "the read-back shows that the target does not hold what was asked"}
+		}
+		return observed(reading), nil
+	case countersign.RevokeOperation, countersign.ConfirmOperation:
+		before, err := hands.VerifyGone(ctx, task)
+		if err != nil {
+			return countersign.Observation{}, err
+		}
+		reappeared := before.Present && delivery.Intent.Operation == countersign.ConfirmOperation
+		if err := hands.Revoke(ctx, task); err != nil {
+			return countersign.Observation{}, err
+		}
+		reading, err := hands.VerifyGone(ctx, task)
+		if err != nil {
+			return countersign.Observation{}, err
+		}
+		if reading.Present {
+			return countersign.Observation{}, &connector.Failure{Kind: connector.Transient, Message: "the read-back shows that the credential still works"}
+		}
+		observation := observed(reading)
+		switch {
+		case reappeared:
+			// A late write brought it back: look once more, one lease later.
+			observation.Residual = desk.Lease
+		case delivery.Intent.Operation == countersign.RevokeOperation:
+			observation.Residual = description.Residual
+		}
+		return observation, nil
+	}
+	return countersign.Observation{}, &connector.Failure{Kind: connector.Rejected, Message: "unknown operation " + string(delivery.Intent.Operation)}
+}

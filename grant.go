@@ -1,0 +1,179 @@
+package countersign
+
+// GrantState is where a grant is; the transitions are in workflow's table.
+type GrantState string
+
+const (
+	// GrantProvisioning has an intent that no read-back has confirmed.
+	GrantProvisioning GrantState = "provisioning"
+	// GrantLive was read back from the target.
+	GrantLive GrantState = "live"
+	// GrantRevoking is to end: checks refuse, the target is not yet read back.
+	GrantRevoking GrantState = "revoking"
+	// GrantRevoked was read back as gone, and what the target handed out before
+	// still runs out, or an unsettled operation asks for a second read-back.
+	GrantRevoked GrantState = "revoked"
+	// GrantGone is observed gone.
+	GrantGone GrantState = "gone"
+	// GrantFailed never became live and was observed not to be there.
+	GrantFailed GrantState = "failed"
+)
+
+// GrantStates lists every state in the order of a grant's life.
+var GrantStates = []GrantState{GrantProvisioning, GrantLive, GrantRevoking, GrantRevoked, GrantGone, GrantFailed}
+
+// Ended reports whether nothing of the grant can be on the target any more.
+func (s GrantState) Ended() bool { return s == GrantGone || s == GrantFailed }
+
+// EndCondition is a typed condition that ends a grant before its time, as
+// written in the policy: owner-left, system-retired, unused(30d).
+type EndCondition struct {
+	Kind EndConditionKind `json:"kind"`
+	// Within belongs to Unused.
+	Within Seconds `json:"within,omitempty"`
+}
+
+// EndConditionKind is the closed list of end conditions.
+type EndConditionKind string
+
+const (
+	// OwnerLeft: the holder, or the accountable owner of an NHI, is not active.
+	OwnerLeft EndConditionKind = "owner-left"
+	// SystemRetired: the system or the entitlement is retired.
+	SystemRetired EndConditionKind = "system-retired"
+	// Unused: the target reports no use for the time given.
+	Unused EndConditionKind = "unused"
+)
+
+// Origin says where a grant comes from.
+type Origin string
+
+const (
+	FromRequest Origin = "request"
+	FromGenesis Origin = "genesis"
+)
+
+// Grant is access of one holder to one entitlement. It is the noun that ends.
+type Grant struct {
+	ID          GrantID       `json:"id"`
+	Version     int64         `json:"version"`
+	State       GrantState    `json:"state"`
+	Origin      Origin        `json:"origin"`
+	Request     RequestID     `json:"request,omitempty"`
+	Holder      IdentityID    `json:"holder"`
+	Entitlement EntitlementID `json:"entitlement"`
+	System      SystemID      `json:"system"`
+	Step        Step          `json:"step"`
+	// Duration is how long the access lasts from its read-back on; LatestEnd is
+	// the end that it may never pass.
+	Duration  Seconds `json:"duration"`
+	LatestEnd Instant `json:"latest_end,omitempty"`
+	OpenedAt  Instant `json:"opened_at"`
+	// From and Until are what the read-back confirmed.
+	From  Instant    `json:"from,omitempty"`
+	Until Instant    `json:"until,omitempty"`
+	Terms GrantTerms `json:"terms"`
+
+	Reminded    bool         `json:"reminded,omitempty"`
+	Credentials []Credential `json:"credentials"`
+	// Parked is set while nobody but a person can move the intent on.
+	Parked *Parked `json:"parked,omitempty"`
+	// Intent is the one operation under way; Queue holds what follows, in order.
+	Intent *Intent  `json:"intent,omitempty"`
+	Queue  []Intent `json:"queue,omitempty"`
+	// EffectiveBy is when what the target handed out has run out, or when the
+	// second read-back falls due; set while revoked.
+	EffectiveBy Instant `json:"effective_by,omitempty"`
+	// Ending says in one sentence why the grant ends, by whom and since when.
+	Ending  string  `json:"ending,omitempty"`
+	EndedBy Actor   `json:"ended_by,omitempty"`
+	EndAt   Instant `json:"end_at,omitempty"`
+	GoneAt  Instant `json:"gone_at,omitempty"`
+}
+
+// CredentialState is where one credential of a grant is.
+type CredentialState string
+
+const (
+	CredentialIssuing  CredentialState = "issuing"
+	CredentialLive     CredentialState = "live"
+	CredentialRetiring CredentialState = "retiring"
+	CredentialGone     CredentialState = "gone"
+)
+
+// Credential is one thing on the target that carries the grant's access.
+// Rotation adds one under the same grant and retires the old one.
+type Credential struct {
+	ID    CredentialID    `json:"id"`
+	State CredentialState `json:"state"`
+	From  Instant         `json:"from,omitempty"`
+	Until Instant         `json:"until,omitempty"`
+	// RetireAt ends the credential before its grant, after a rotation's overlap.
+	RetireAt Instant `json:"retire_at,omitempty"`
+	// Reference is where the holder finds it; never the secret.
+	Reference string `json:"reference,omitempty"`
+}
+
+// Operation is what an intent tells a connector to do.
+type Operation string
+
+const (
+	ApplyOperation  Operation = "apply"
+	RevokeOperation Operation = "revoke"
+	// ConfirmOperation reads back once more that nothing is there.
+	ConfirmOperation Operation = "confirm-gone"
+)
+
+// Parked says since when an intent waits for a person, for whom, and why.
+type Parked struct {
+	Since  Instant    `json:"since"`
+	Person IdentityID `json:"person"`
+	Why    string     `json:"why,omitempty"`
+}
+
+// Intent is what a connector is about to be told about one credential. It is
+// committed before anything happens; its id is the idempotency key.
+type Intent struct {
+	ID         IntentID     `json:"id"`
+	Operation  Operation    `json:"operation"`
+	Credential CredentialID `json:"credential"`
+	// NotBefore holds an intent back while the earlier operation After may still
+	// act on the target; when that one reports that it has ended, it starts at once.
+	NotBefore Instant  `json:"not_before,omitempty"`
+	After     IntentID `json:"after,omitempty"`
+	// Again asks a revoke for a second read-back, because After was left unsettled.
+	Again bool `json:"again,omitempty"`
+	// Overlap is how long a rotation keeps the older credentials after this
+	// one is live.
+	Overlap Seconds `json:"overlap,omitempty"`
+}
+
+// Observation is what was read back from a target after an operation.
+type Observation struct {
+	ID         ObservationID `json:"id"`
+	Intent     IntentID      `json:"intent"`
+	Credential CredentialID  `json:"credential"`
+	// Attempt is which claim of the intent it answers.
+	Attempt int     `json:"attempt"`
+	At      Instant `json:"at"`
+	// Present says whether the target holds the credential, with exactly the
+	// asked right.
+	Present bool `json:"present"`
+	// Until is the end that the target itself enforces.
+	Until     Instant `json:"until,omitempty"`
+	Reference string  `json:"reference,omitempty"`
+	// Residual is how long after a revoke what was handed out can still work.
+	Residual Seconds `json:"residual,omitempty"`
+	// By names the connector and how it looked.
+	By string `json:"by"`
+}
+
+// FindCredential returns the credential with the id, or nil.
+func (g *Grant) FindCredential(id CredentialID) *Credential {
+	for i := range g.Credentials {
+		if g.Credentials[i].ID == id {
+			return &g.Credentials[i]
+		}
+	}
+	return nil
+}

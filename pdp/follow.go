@@ -1,0 +1,134 @@
+package pdp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/store"
+)
+
+// followPage is how many changes are read at a time.
+const followPage = 1000
+
+const beatPrefix = "beat/"
+
+// beatEvery is how often a replica proves that it hears its own heartbeat.
+const beatEvery = time.Second
+
+// heartbeat is the replica's own item on the shelf. Only one version of it is
+// under way at a time: writing the next one would hide the one that is awaited.
+type heartbeat struct {
+	key     string
+	version int64
+	// begun is when the awaited version was written; zero while none is.
+	begun time.Time
+}
+
+// Follow is one step: it takes over what changed on the shelf since the last
+// one, all of it at the first. A loop calls it, several times within the
+// freshness bound. An item that cannot be understood gives nothing; it is
+// reported, and does not hold up the others.
+func (p *Point) Follow(ctx context.Context) error {
+	p.following.Lock()
+	defer p.following.Unlock()
+	begun := p.clock.Now()
+	if err := p.writeBeat(ctx, begun); err != nil {
+		return fmt.Errorf("heartbeat of the decision point: %w", err)
+	}
+	var poisoned []error
+	for {
+		items, position, err := p.shelf.Changes(ctx, p.position, followPage)
+		if countersign.ReasonOf(err) == "unknown-position" && p.position != 0 {
+			// The database is an older one, restored under us: nothing that is in
+			// memory can be trusted.
+			p.forget()
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("following the assignments: %w", err)
+		}
+		for _, item := range items {
+			if err := p.take(item); err != nil {
+				poisoned = append(poisoned, err)
+			}
+		}
+		if position == p.position {
+			break
+		}
+		p.position = position
+	}
+	if p.beat.key == "" {
+		p.markFresh(begun)
+	}
+	return errors.Join(poisoned...)
+}
+
+func (p *Point) take(item store.Item) error {
+	if strings.HasPrefix(item.Key, beatPrefix) {
+		if item.Key == p.beat.key && item.Version == p.beat.version && !p.beat.begun.IsZero() {
+			p.markFresh(p.beat.begun)
+			p.beat.begun = time.Time{}
+		}
+		return nil
+	}
+	// Until it is understood, the item counts as removed.
+	held := record{RemovedAt: 1}
+	var damaged error
+	if !item.Deleted {
+		if held, damaged = decode(item); damaged != nil {
+			held = record{RemovedAt: 1}
+		}
+	}
+	return errors.Join(damaged, p.show(item.Key, held))
+}
+
+func (p *Point) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.position, p.index, p.freshAt = 0, newIndex(), time.Time{}
+}
+
+func (p *Point) markFresh(at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.freshAt = at
+}
+
+// writeBeat writes the replica's next heartbeat if it is time for one.
+func (p *Point) writeBeat(ctx context.Context, now time.Time) error {
+	p.mu.RLock()
+	age := now.Sub(p.freshAt)
+	p.mu.RUnlock()
+	if p.beat.key == "" || !p.beat.begun.IsZero() || (age >= 0 && age < beatEvery) {
+		return nil
+	}
+	var changed *store.Changed
+	err := p.commitBeat(ctx, now)
+	if !errors.As(err, &changed) {
+		return err
+	}
+	// An earlier process with this name, or an own write whose answer was lost,
+	// went further.
+	item, err := p.shelf.Item(ctx, p.beat.key)
+	if err != nil {
+		return err
+	}
+	p.beat.version = item.Version
+	return p.commitBeat(ctx, now)
+}
+
+func (p *Point) commitBeat(ctx context.Context, now time.Time) error {
+	err := p.shelf.Commit(ctx, store.ShelfChange{
+		Now:  countersign.InstantOf(now),
+		Puts: []store.Item{{Key: p.beat.key, Version: p.beat.version + 1, Body: []byte("{}")}},
+	})
+	if err == nil {
+		p.beat.version++
+		p.beat.begun = now
+	}
+	return err
+}

@@ -1,0 +1,187 @@
+// Package pdp is the decision point: it answers "may S do A on R now?" from the
+// assignments that it holds, in memory and on its shelf. It is also a target:
+// the connector "role" writes the assignments, and nobody else does.
+//
+// It never reads requests or grants and never imports the desk; the desk pushes
+// stops to it, which can only refuse. After Assign returns nil the right is
+// given here until its end, after Remove it is not; other replicas say the same
+// once they have followed, and refuse when they cannot show that they have.
+package pdp
+
+import (
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/target"
+)
+
+// ShelfName is the name of the shelf that the decision point keeps.
+const ShelfName = "assignment"
+
+// DefaultFreshness is how old the last successful look at the shelf may be.
+const DefaultFreshness = 5 * time.Second
+
+// Resolver turns a subject as enforcement points name it into an identity. The
+// subject's id is the identity's own id or one of its handles.
+type Resolver interface {
+	Resolve(subjectType, subjectID string) (countersign.IdentityID, bool)
+}
+
+// Options are what a decision point can be told. The zero value is good for one
+// process on its own database.
+type Options struct {
+	// Freshness bounds the age of what decisions rely on; 0 is DefaultFreshness.
+	Freshness time.Duration
+	// Replica is this process's name where several share a database: it then
+	// proves its freshness by reading back a heartbeat that it wrote. A database
+	// that holds back changes (a long transaction on PostgreSQL) holds back the
+	// heartbeat too, so that the replica refuses instead of trusting old answers.
+	Replica string
+}
+
+// Point is the decision point. Its methods may be called at once.
+type Point struct {
+	shelf     store.Shelf
+	stops     *target.Stops
+	names     Resolver
+	clock     interface{ Now() time.Time }
+	freshness time.Duration
+
+	// following serialises what moves memory towards the shelf: own writes and
+	// what is followed. Otherwise a page that was read before an own removal
+	// could bring the removed assignment back.
+	following sync.Mutex
+	position  int64
+	beat      heartbeat
+
+	mu      sync.RWMutex
+	index   *index
+	freshAt time.Time // when memory was last known to be as new as the shelf
+}
+
+// New returns a decision point that refuses everything until its first Follow.
+func New(shelf store.Shelf, stops *target.Stops, names Resolver, clock interface{ Now() time.Time }, options Options) *Point {
+	if options.Freshness == 0 {
+		options.Freshness = DefaultFreshness
+	}
+	point := &Point{shelf: shelf, stops: stops, names: names, clock: clock, freshness: options.Freshness, index: newIndex()}
+	if options.Replica != "" {
+		point.beat.key = beatPrefix + options.Replica
+	}
+	return point
+}
+
+// Reason is why a decision is false.
+type Reason string
+
+const (
+	// NoAssignment: nothing gives the subject this right.
+	NoAssignment Reason = "no-assignment"
+	// Ended: what gave it has ended.
+	Ended Reason = "ended"
+	// Stopped: it is assigned, and a hold or an end under way refuses it.
+	Stopped Reason = "stopped"
+	// Stale: this replica cannot show that it knows the present assignments.
+	Stale Reason = "stale"
+	// Unfit: this replica's clock is off, so that it cannot judge ends.
+	Unfit Reason = "unfit"
+)
+
+// Evaluation is the question, in the words of AuthZEN.
+type Evaluation struct {
+	SubjectType, SubjectID string
+	// Action is the name of an entitlement.
+	Action string
+	// ResourceType is "resource", and ResourceID "system/resource".
+	ResourceType, ResourceID string
+}
+
+// ResourceType is the one type of resource that assignments are about.
+const ResourceType = "resource"
+
+// Decision is the answer.
+type Decision struct {
+	Allowed bool
+	// Reason is set when Allowed is false.
+	Reason      Reason
+	EvaluatedAt countersign.Instant
+	// FreshAt is when memory was last known to be as new as the shelf; 0 for never.
+	FreshAt countersign.Instant
+	// Age is EvaluatedAt less FreshAt; Bound is what it may be at most.
+	Age, Bound time.Duration
+}
+
+// Evaluate answers one question. An unknown subject has no assignment.
+func (p *Point) Evaluate(evaluation Evaluation) Decision {
+	holder, known := p.names.Resolve(evaluation.SubjectType, evaluation.SubjectID)
+	subject, err := target.ParseID(holder)
+	known = known && err == nil && evaluation.ResourceType == ResourceType
+	now := p.clock.Now()
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	decision := p.decision(now)
+	if decision.Reason == "" {
+		decision.Reason = NoAssignment
+		if wanted, named := p.index.right(subject, evaluation.Action, evaluation.ResourceID); known && named {
+			decision.Reason = p.judge(wanted, target.ID{}, decision.EvaluatedAt)
+		}
+	}
+	decision.Allowed = decision.Reason == ""
+	return decision
+}
+
+// Allowed answers for an identity whose id is known, at the time of the caller's
+// transaction: what the desk asks about the powers of its own users.
+func (p *Point) Allowed(holder countersign.IdentityID, action, resource string, now countersign.Instant) bool {
+	subject, err := target.ParseID(holder)
+	if err != nil {
+		return false
+	}
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.decision(p.clock.Now()).Reason != "" {
+		return false
+	}
+	wanted, named := p.index.right(subject, action, resource)
+	return named && p.judge(wanted, target.ID{}, now) == ""
+}
+
+// decision begins an answer: it has a reason already if this replica may not
+// give any other. The caller holds mu.
+func (p *Point) decision(now time.Time) Decision {
+	decision := Decision{
+		EvaluatedAt: countersign.InstantOf(now), FreshAt: countersign.InstantOf(p.freshAt),
+		Age: now.Sub(p.freshAt), Bound: p.freshness,
+	}
+	switch {
+	case p.stops.Unfit() != "":
+		decision.Reason = Unfit
+	// A clock that stepped back far proves nothing about freshness either.
+	case p.freshAt.IsZero() || decision.Age > p.freshness || decision.Age < -p.freshness:
+		decision.Reason = Stale
+	}
+	return decision
+}
+
+// judge is the one lookup behind every answer: it returns "" if an assignment
+// gives the right now, else the reason that is nearest to a yes. Ends are
+// compared here. With credential set, only that one counts. The caller holds mu.
+func (p *Point) judge(wanted right, credential target.ID, now countersign.Instant) Reason {
+	reason := NoAssignment
+	for e := range p.index.each(wanted) {
+		switch {
+		case credential != target.ID{} && e.credential != credential:
+		case e.until != 0 && now >= e.until:
+			if reason == NoAssignment {
+				reason = Ended
+			}
+		case p.stops.Stopped(e.subject, p.index.bySys[e.system], e.grant, e.credential):
+			reason = Stopped
+		default:
+			return ""
+		}
+	}
+	return reason
+}

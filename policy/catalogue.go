@@ -1,0 +1,223 @@
+package policy
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/countersign/countersign"
+)
+
+// Selector says which entitlements a request type grants. An empty list allows
+// any.
+type Selector struct {
+	Systems      []string                    `json:"systems"`
+	Kind         countersign.EntitlementKind `json:"kind"`
+	Resources    []string                    `json:"resources"`
+	Entitlements []string                    `json:"entitlements"`
+}
+
+// TypeInfo is a request type as the catalogue shows it.
+type TypeInfo struct {
+	Name        string                     `json:"name"`
+	Title       string                     `json:"title"`
+	Description string                     `json:"description,omitempty"`
+	Rule        countersign.Digest         `json:"rule"`
+	Priority    int                        `json:"priority"`
+	Beneficiary []countersign.IdentityKind `json:"beneficiary"`
+	Grants      Selector                   `json:"grants"`
+	// Ask is the JSON Schema of the answers; Fields gives the order of the form.
+	Ask    json.RawMessage `json:"ask"`
+	Fields []string        `json:"fields"`
+	// MinDuration is 0 where the file names none.
+	DefaultDuration countersign.Seconds `json:"default_duration"`
+	MaxDuration     countersign.Seconds `json:"max_duration"`
+	MinDuration     countersign.Seconds `json:"min_duration"`
+	// MaxEntitlements is how many one request may ask for.
+	MaxEntitlements int                    `json:"max_entitlements"`
+	Evidence        []countersign.Slot     `json:"evidence"`
+	Fulfil          []countersign.Step     `json:"fulfil"`
+	Terms           countersign.GrantTerms `json:"terms"`
+}
+
+// Types returns the catalogue, in the order of names.
+func (s *Set) Types() []TypeInfo {
+	infos := make([]TypeInfo, 0, len(s.types))
+	for _, t := range s.types {
+		infos = append(infos, TypeInfo{
+			Name: t.name, Title: t.title, Description: t.description, Rule: t.rule, Priority: t.priority,
+			Beneficiary: slices.Clone(t.beneficiary), Grants: t.grants.clone(), Ask: slices.Clone(t.form.text), Fields: t.form.names(),
+			DefaultDuration: t.standard, MaxDuration: t.longest, MinDuration: t.shortest, MaxEntitlements: t.entitlements,
+			Evidence: t.slots(), Fulfil: slices.Clone(t.fulfil),
+			Terms: countersign.GrantTerms{Remind: t.terms.Remind, EndsWhen: slices.Clone(t.terms.EndsWhen)},
+		})
+	}
+	return infos
+}
+
+func (s Selector) clone() Selector {
+	return Selector{slices.Clone(s.Systems), s.Kind, slices.Clone(s.Resources), slices.Clone(s.Entitlements)}
+}
+
+func (t *requestType) slots() []countersign.Slot {
+	slots := make([]countersign.Slot, len(t.evidence))
+	for i, slot := range t.evidence {
+		slots[i] = slot.Slot
+		slots[i].EscalateTo = slices.Clone(slot.EscalateTo)
+	}
+	return slots
+}
+
+const anySystem = "any"
+
+func readSelector(s *source, node *yaml.Node) Selector {
+	m := s.mapping(node, "`grants`", "system", "kind", "resource", "entitlement")
+	m.require("system", "kind")
+	selector := Selector{
+		Systems: m.names("system"), Kind: word(m, "kind", "kind of entitlement", entitlementKinds),
+		Resources: m.names("resource"), Entitlements: m.names("entitlement"),
+	}
+	if slices.Contains(selector.Systems, anySystem) {
+		if len(selector.Systems) > 1 {
+			s.problem(m.values["system"], "`any` stands alone")
+		}
+		selector.Systems = nil
+	}
+	return selector
+}
+
+// overlaps reports whether a request could match both types.
+func (t *requestType) overlaps(other *requestType) bool {
+	common := func(a, b []string) bool {
+		return len(a) == 0 || len(b) == 0 || slices.ContainsFunc(a, func(name string) bool { return slices.Contains(b, name) })
+	}
+	return t.grants.Kind == other.grants.Kind &&
+		common(t.grants.Systems, other.grants.Systems) &&
+		common(t.grants.Resources, other.grants.Resources) &&
+		common(t.grants.Entitlements, other.grants.Entitlements) &&
+		slices.ContainsFunc(t.beneficiary, func(kind countersign.IdentityKind) bool { return slices.Contains(other.beneficiary, kind) })
+}
+
+// mismatch says why a request is none of this type, or "".
+func (t *requestType) mismatch(facts Facts) string {
+	if !slices.Contains(t.beneficiary, facts.Beneficiary.Kind) {
+		return fmt.Sprintf("`%s` is for the kinds %s, and %s is of the kind %s", t.name, enumerate(words(t.beneficiary), "and"), facts.Beneficiary.Name, facts.Beneficiary.Kind)
+	}
+	for _, item := range facts.Items {
+		for _, part := range []struct {
+			what    string
+			allowed []string
+			given   string
+		}{
+			{"system", t.grants.Systems, item.Resource.System},
+			{"kind", []string{string(t.grants.Kind)}, string(item.Entitlement.Kind)},
+			{"resource", t.grants.Resources, item.Resource.Name},
+			{"entitlement", t.grants.Entitlements, item.Entitlement.Name},
+		} {
+			if len(part.allowed) > 0 && !slices.Contains(part.allowed, part.given) {
+				return fmt.Sprintf("`%s` grants the %s %s, and `%s` on %s has the %s `%s`", t.name, part.what, enumerate(part.allowed, "and"),
+					item.Entitlement.Name, item.Resource.System, part.what, part.given)
+			}
+		}
+	}
+	return ""
+}
+
+// Find returns the request type for the facts' items and beneficiary. With a
+// name, it must be a type that matches; without one, it is the matching type of
+// the highest priority. Errors: no-request-type, wrong-request-type.
+func (s *Set) Find(name string, facts Facts) (string, error) {
+	if len(facts.Items) == 0 {
+		return "", countersign.Errorf(countersign.Invalid, "no-entitlement", "nothing is asked for: name at least one entitlement").At("/entitlements")
+	}
+	if name != "" {
+		t, err := s.known(name)
+		if err != nil {
+			return "", err
+		}
+		if why := t.mismatch(facts); why != "" {
+			return "", countersign.Errorf(countersign.Invalid, "wrong-request-type", "the request type does not match: %s", why).At("/type")
+		}
+		return name, nil
+	}
+	var found *requestType
+	var reasons []string
+	for _, t := range s.types {
+		why := t.mismatch(facts)
+		if why != "" {
+			reasons = append(reasons, why)
+		} else if found == nil || t.priority > found.priority {
+			found = t
+		}
+	}
+	if found == nil {
+		const shown = 5
+		more := ""
+		if len(reasons) > shown {
+			more, reasons = fmt.Sprintf("; and %d more", len(reasons)-shown), reasons[:shown]
+		}
+		return "", countersign.Errorf(countersign.NotFound, "no-request-type", "no request type offers this: %s%s", strings.Join(reasons, "; "), more).At("/type")
+	}
+	return found.name, nil
+}
+
+func (s *Set) known(name string) (*requestType, error) {
+	if t := s.find(name); t != nil {
+		return t, nil
+	}
+	names := make([]string, len(s.types))
+	for i, t := range s.types {
+		names[i] = t.name
+	}
+	return nil, countersign.Errorf(countersign.NotFound, "no-request-type", "%s", unknown("request type", name, names)).At("/type")
+}
+
+// Needs says what a judgement of the type must be told beyond the facts that
+// are given: who each approver rule finds, the records that answers name, and
+// the holder's open requests.
+func (s *Set) Needs(typeName string, facts Facts) ([]Query, error) {
+	t, err := s.known(typeName)
+	if err != nil {
+		return nil, err
+	}
+	var queries []Query
+	add := func(query Query) {
+		if !slices.Contains(queries, query) {
+			queries = append(queries, query)
+		}
+	}
+	for _, stage := range t.stages {
+		for _, quorum := range stage.template.Quorums {
+			for _, rule := range slices.Concat(quorum.Approvers, quorum.Else) {
+				add(Query{Approvers: rule})
+			}
+		}
+	}
+	answers, _ := t.form.decode(facts.Answers)
+	for _, key := range t.recordKeys(t.form.view(answers)) {
+		add(Query{Record: key.key})
+	}
+	if t.openPerHolder > 0 {
+		add(Query{OpenRequests: true})
+	}
+	return queries, nil
+}
+
+// recordKey is a record that an answer names and the directory must confirm.
+type recordKey struct{ slot, field, key string }
+
+func (t *requestType) recordKeys(answers *answerFields) []recordKey {
+	var keys []recordKey
+	for _, slot := range t.evidence {
+		if slot.VerifiedBy != directoryVerifier {
+			continue
+		}
+		if key, given := answers.values[slot.from].(string); given && key != "" {
+			keys = append(keys, recordKey{slot.Name, slot.from, key})
+		}
+	}
+	return keys
+}

@@ -1,0 +1,308 @@
+package countersign
+
+import "encoding/json"
+
+// Phase is one of the five that the field knows; every state belongs to one.
+type Phase string
+
+const (
+	Intake     Phase = "intake"
+	Triage     Phase = "triage"
+	Approval   Phase = "approval"
+	Fulfilment Phase = "fulfilment"
+	Closure    Phase = "closure"
+)
+
+// RequestState is where a request is; the transitions are in workflow's table.
+type RequestState string
+
+const (
+	// RequestCollecting waits for consent or evidence.
+	RequestCollecting RequestState = "collecting"
+	// RequestDeciding has an open stage.
+	RequestDeciding RequestState = "deciding"
+	// RequestFulfilling has grants that are not yet read back.
+	RequestFulfilling RequestState = "fulfilling"
+	// RequestActive has live access.
+	RequestActive RequestState = "active"
+	// RequestClosing has no access left and still owes follow-ups.
+	RequestClosing   RequestState = "closing"
+	RequestClosed    RequestState = "closed"
+	RequestDenied    RequestState = "denied"
+	RequestCancelled RequestState = "cancelled"
+	// RequestExpired was never completed by those who asked.
+	RequestExpired RequestState = "expired"
+	// RequestFailed was approved and could not be carried out.
+	RequestFailed RequestState = "failed"
+)
+
+// RequestStates lists every state in the order of the path.
+var RequestStates = []RequestState{
+	RequestCollecting, RequestDeciding, RequestFulfilling, RequestActive, RequestClosing,
+	RequestClosed, RequestDenied, RequestCancelled, RequestExpired, RequestFailed,
+}
+
+// Phase returns the phase that the state belongs to.
+func (s RequestState) Phase() Phase {
+	switch s {
+	case RequestCollecting:
+		return Intake
+	case RequestDeciding:
+		return Approval
+	case RequestFulfilling, RequestActive:
+		return Fulfilment
+	case RequestClosing, RequestClosed, RequestDenied, RequestCancelled, RequestExpired, RequestFailed:
+		return Closure
+	}
+	return ""
+}
+
+// Open reports whether a second asking for the same thing would be a duplicate:
+// the request is neither ended nor already turned into access.
+func (s RequestState) Open() bool {
+	return s == RequestCollecting || s == RequestDeciding || s == RequestFulfilling
+}
+
+// Final reports whether nothing can happen to the request any more.
+func (s RequestState) Final() bool {
+	switch s {
+	case RequestClosed, RequestDenied, RequestCancelled, RequestExpired, RequestFailed:
+		return true
+	case RequestCollecting, RequestDeciding, RequestFulfilling, RequestActive, RequestClosing:
+	}
+	return false
+}
+
+// Request is one asking, from intake to closure.
+type Request struct {
+	ID      RequestID    `json:"id"`
+	Version int64        `json:"version"`
+	Type    string       `json:"type"`
+	Title   string       `json:"title"`
+	State   RequestState `json:"state"`
+
+	Requester   IdentityID `json:"requester"`
+	Beneficiary IdentityID `json:"beneficiary"`
+	// SamePerson is the union of the same-person sets of requester and
+	// beneficiary at submit, sorted.
+	SamePerson   []IdentityID    `json:"same_person"`
+	Entitlements []EntitlementID `json:"entitlements"`
+	Reason       string          `json:"reason"`
+	// Duration is what was asked for, or less where an approver shortened it.
+	Duration Seconds `json:"duration"`
+	// LatestEnd is the end that no limit allows to pass; zero means none.
+	LatestEnd Instant         `json:"latest_end,omitempty"`
+	Answers   json.RawMessage `json:"answers"`
+
+	// PolicySet is the digest of the whole set that routed the request; Route is
+	// the digest of the path that it gave.
+	PolicySet Digest `json:"policy_set"`
+	Route     Digest `json:"route"`
+
+	Consent  Consent    `json:"consent"`
+	Evidence []Slot     `json:"evidence"`
+	Stages   []Stage    `json:"stages"`
+	Fulfil   []Step     `json:"fulfil"`
+	Terms    GrantTerms `json:"terms"`
+	Grants   []GrantRef `json:"grants"`
+
+	SubmittedAt Instant `json:"submitted_at"`
+	DecidedAt   Instant `json:"decided_at,omitempty"`
+	ClosedAt    Instant `json:"closed_at,omitempty"`
+	// CollectBy ends the request if consent or evidence is still missing then.
+	CollectBy Instant `json:"collect_by,omitempty"`
+	// Outcome says in one sentence why the request ended as it did.
+	Outcome string `json:"outcome,omitempty"`
+}
+
+// Consent is what an NHI's owner gives who did not ask. It is no approval.
+type Consent struct {
+	// Of is whose consent is needed; "" where none is.
+	Of IdentityID `json:"of,omitempty"`
+	By IdentityID `json:"by,omitempty"`
+	At Instant    `json:"at,omitempty"`
+}
+
+// Missing reports whether consent is needed and not given.
+func (c Consent) Missing() bool { return c.Of != "" && c.By == "" }
+
+// EvidenceKind is the closed list of what a slot can hold.
+type EvidenceKind string
+
+const (
+	TicketEvidence      EvidenceKind = "ticket"
+	TextEvidence        EvidenceKind = "text"
+	RecordEvidence      EvidenceKind = "record"
+	ScanEvidence        EvidenceKind = "scan-report"
+	AttestationEvidence EvidenceKind = "attestation"
+	VaultEvidence       EvidenceKind = "vault-reference"
+)
+
+// EvidenceDue says when a slot must be filled.
+type EvidenceDue string
+
+const (
+	// DueAtRequest: before the first stage opens.
+	DueAtRequest EvidenceDue = "at-request"
+	// DueAtClosure: after the access is gone, as a follow-up.
+	DueAtClosure EvidenceDue = "at-closure"
+)
+
+// Slot is a named place for evidence.
+type Slot struct {
+	Name  string       `json:"name"`
+	Title string       `json:"title,omitempty"`
+	Kind  EvidenceKind `json:"kind"`
+	Due   EvidenceDue  `json:"due"`
+	// VerifiedBy names the verifier ("directory"), or "" for evidence kept as given.
+	VerifiedBy string `json:"verified_by,omitempty"`
+	// Record is the key of the system record that the answers name, for evidence
+	// that the directory verifies.
+	Record string `json:"record,omitempty"`
+	// Within is the time after the end of access in which a slot due at closure
+	// must be filled, as written in the policy.
+	Within string `json:"within,omitempty"`
+	// Deadline is set when the slot falls due; Overdue once it has passed.
+	Deadline Instant `json:"deadline,omitempty"`
+	Overdue  bool    `json:"overdue,omitempty"`
+	// EscalateTo is who is told when the slot is overdue.
+	EscalateTo []string  `json:"escalate_to,omitempty"`
+	Held       *Evidence `json:"held,omitempty"`
+}
+
+// Evidence is what fills a slot. Its content is kept as fetched, by digest.
+type Evidence struct {
+	ID     EvidenceID `json:"id"`
+	Digest Digest     `json:"digest"`
+	// Source says where the content came from: "upload", or a verifier's source.
+	Source string     `json:"source"`
+	By     IdentityID `json:"by"`
+	At     Instant    `json:"at"`
+	// Verified says what the verifier confirmed; "" where nothing was verified.
+	Verified string `json:"verified,omitempty"`
+}
+
+// StageState is where a stage is.
+type StageState string
+
+const (
+	StageWaiting StageState = "waiting"
+	StageOpen    StageState = "open"
+	StagePassed  StageState = "passed"
+	StageSkipped StageState = "skipped"
+	StageDenied  StageState = "denied"
+	// StageClosed was open or waiting when the request ended otherwise.
+	StageClosed StageState = "closed"
+)
+
+// Stage is one step of approval.
+type Stage struct {
+	Name string `json:"name"`
+	// Step orders stages; stages with the same step stand side by side.
+	Step  int        `json:"step"`
+	State StageState `json:"state"`
+	// Because says why the stage was skipped or closed, or by which rule it passed
+	// without a person.
+	Because string   `json:"because,omitempty"`
+	Quorums []Quorum `json:"quorums"`
+	// DistinctFrom names earlier stages whose approvers may not decide here.
+	DistinctFrom []string `json:"distinct_from,omitempty"`
+	// Within is the time to decide, as written in the policy ("2 business days").
+	Within string `json:"within,omitempty"`
+	// Calendar names the calendar that business time is counted by; "" for the
+	// set's default. The rungs of the ladder use the same.
+	Calendar string `json:"calendar,omitempty"`
+	Ladder   []Rung `json:"ladder,omitempty"`
+	// Climbed is how many rungs of the ladder have been taken.
+	Climbed   int        `json:"climbed,omitempty"`
+	OpenedAt  Instant    `json:"opened_at,omitempty"`
+	Deadline  Instant    `json:"deadline,omitempty"`
+	Asked     []Asked    `json:"asked,omitempty"`
+	Decisions []Decision `json:"decisions,omitempty"`
+}
+
+// Quorum says that Need different people out of a set must approve. Several
+// quorums of one stage need different people among each other too.
+type Quorum struct {
+	// Approvers are approver rules, as "manager-of(requester)".
+	Approvers []string `json:"approvers"`
+	// Else are further rules, tried in order when Approvers find nobody who may.
+	Else []string `json:"else,omitempty"`
+	Need int      `json:"need"`
+}
+
+// Rung is one step of what happens when a deadline passes.
+type Rung struct {
+	// EscalateTo are approver rules that are asked from then on; empty on the
+	// last rung, which denies.
+	EscalateTo []string `json:"escalate_to,omitempty"`
+	Within     string   `json:"within,omitempty"`
+}
+
+// Asked is a person who can decide a stage, and the rule that says so.
+type Asked struct {
+	Person IdentityID `json:"person"`
+	Rule   string     `json:"rule"`
+	// Quorum is the index of the quorum that the person counts for.
+	Quorum int `json:"quorum"`
+}
+
+// Outcome is what a decision says.
+type Outcome string
+
+const (
+	Approve Outcome = "approve"
+	Deny    Outcome = "deny"
+)
+
+// Decision is one approve or deny by one person.
+type Decision struct {
+	ID      DecisionID `json:"id"`
+	By      IdentityID `json:"by"`
+	Outcome Outcome    `json:"outcome"`
+	At      Instant    `json:"at"`
+	// Rules are the approver rules by which the person stood, with the quorums
+	// that they count for.
+	Standing []Asked `json:"standing"`
+	// Shown is the digest of exactly what the person was shown.
+	Shown  Digest `json:"shown"`
+	Reason string `json:"reason,omitempty"`
+	// Duration is set where the approver shortened it.
+	Duration Seconds `json:"duration,omitempty"`
+	// Issuer and Strength say how the person was authenticated.
+	Issuer   string `json:"issuer"`
+	Strength string `json:"strength"`
+}
+
+// Step is one operation of a connector that fulfils a request.
+type Step struct {
+	Connector string `json:"connector"`
+	Action    string `json:"action"`
+}
+
+func (s Step) String() string { return s.Connector + "." + s.Action }
+
+// GrantTerms are what a policy says of the grants of a request.
+type GrantTerms struct {
+	// Remind is how long before the end the holder is reminded; zero means never.
+	Remind   Seconds        `json:"remind,omitempty"`
+	EndsWhen []EndCondition `json:"ends_when,omitempty"`
+}
+
+// GrantRef ties a request to one of its grants.
+type GrantRef struct {
+	Grant       GrantID       `json:"grant"`
+	Entitlement EntitlementID `json:"entitlement"`
+	State       GrantState    `json:"state"`
+}
+
+// OpenStages returns the indexes of the open stages.
+func (r *Request) OpenStages() []int {
+	var open []int
+	for i := range r.Stages {
+		if r.Stages[i].State == StageOpen {
+			open = append(open, i)
+		}
+	}
+	return open
+}

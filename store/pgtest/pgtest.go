@@ -1,0 +1,113 @@
+// Package pgtest gives each test a fresh PostgreSQL database. The server is the
+// one that COUNTERSIGN_TEST_POSTGRES names (the URL of a superuser), or one that
+// the test process starts for itself from the installed binaries.
+//
+// It imports no room of the house. When the test process has ended, however it
+// ended, the server that it started is stopped and its folder is gone.
+package pgtest
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// variable names the server to use instead of starting one.
+const variable = "COUNTERSIGN_TEST_POSTGRES"
+
+// Database returns the URL of a new database that migrate has been run on, for
+// this test alone; a nil migrate leaves it empty. On a server of our own migrate
+// runs once, on a database that the others are copies of, so all tests of one
+// process must give the same. Without PostgreSQL the test is skipped, and fails
+// where the environment says CI=true.
+func Database(t testing.TB, migrate func(url string) error) string {
+	t.Helper()
+	server, foreign := os.Getenv(variable), true
+	if server == "" {
+		server, foreign = ownServer(t), false
+	}
+	if migrate == nil || foreign {
+		return create(t, server, "template0", migrate, foreign)
+	}
+	template.Do(func() {
+		created, err := url.Parse(create(t, server, "template0", migrate, false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		templateName = strings.TrimPrefix(created.Path, "/")
+	})
+	if templateName == "" {
+		t.Fatal("the database that the others are copies of could not be migrated")
+	}
+	return create(t, server, templateName, nil, false)
+}
+
+var (
+	template     sync.Once
+	templateName string
+)
+
+// create makes a database. Those on a foreign server are dropped when the test
+// ends; our own server goes away as a whole.
+func create(t testing.TB, server, from string, migrate func(url string) error, foreign bool) string {
+	t.Helper()
+	name := "test_" + strings.ToLower(rand.Text())
+	administer(t, server, "CREATE DATABASE "+name+" ENCODING 'UTF8' LOCALE 'C' TEMPLATE "+from)
+	if foreign {
+		t.Cleanup(func() { administer(t, server, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
+	}
+	database, err := url.Parse(server)
+	if err != nil {
+		t.Fatalf("the URL of the PostgreSQL server cannot be read: %v", err)
+	}
+	database.Path = "/" + name
+	if migrate != nil {
+		if err := migrate(database.String()); err != nil {
+			t.Fatalf("migrate the test database: %v", err)
+		}
+	}
+	return database.String()
+}
+
+// administer runs one command on the server.
+func administer(t testing.TB, server, command string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, server)
+	if err != nil {
+		t.Fatalf("connect to the PostgreSQL server: %v", err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, command); err != nil {
+		t.Fatalf("%s: %v", command, err)
+	}
+}
+
+// missing says why no server can be had.
+type missing struct{ why string }
+
+func (m *missing) Error() string { return m.why }
+
+// started is the server of this process.
+var started = sync.OnceValues(start)
+
+func ownServer(t testing.TB) string {
+	t.Helper()
+	server, err := started()
+	if _, none := err.(*missing); none && os.Getenv("CI") != "true" {
+		t.Skip(err.Error())
+	}
+	if err != nil {
+		t.Fatal(fmt.Errorf("start a PostgreSQL server: %w", err))
+	}
+	return server
+}

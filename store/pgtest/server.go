@@ -1,0 +1,129 @@
+package pgtest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+)
+
+// script runs the server for as long as its standard input stays open. Only the
+// test process holds the other end, so the server ends with it, also when the
+// process is killed. It gets the folder of the binaries and its own folder.
+const script = `
+bin=$1 dir=$2
+cd "$dir" || exit 1
+"$bin/initdb" -D data -U postgres -A trust -E UTF8 --locale=C --no-sync >log 2>&1 &&
+"$bin/pg_ctl" -D data -w -t 60 -l log -o "-c listen_addresses='' -c unix_socket_directories='$dir' -c max_connections=200" start >>log 2>&1 ||
+	{ echo failed; cat log; exit 1; }
+echo ready
+cat >/dev/null
+"$bin/pg_ctl" -D data -m immediate -w stop >>log 2>&1
+cd / && rm -rf "$dir"
+`
+
+// start starts a server that listens on a socket in a folder of its own, and
+// returns the URL of its superuser.
+func start() (string, error) {
+	bin, err := binaries()
+	if err != nil {
+		return "", err
+	}
+	// /tmp and not the folder for temporary files: the path of a socket is short.
+	dir, err := os.MkdirTemp("/tmp", "countersign-postgres-")
+	if err != nil {
+		return "", err
+	}
+	command := exec.Command("/bin/sh", "-c", script, "sh", bin, dir)
+	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if os.Geteuid() == 0 {
+		// The server refuses to run as root.
+		credential, err := unprivileged()
+		if err != nil {
+			return "", err
+		}
+		if err := os.Chown(dir, int(credential.Uid), int(credential.Gid)); err != nil {
+			return "", err
+		}
+		command.SysProcAttr.Credential = credential
+	}
+	output, err := command.StdoutPipe()
+	if err != nil {
+		return "", err
+	}
+	hold, err := command.StdinPipe()
+	if err != nil {
+		return "", err
+	}
+	if err := command.Start(); err != nil {
+		return "", err
+	}
+	answer := bufio.NewReader(output)
+	if line, err := answer.ReadString('\n'); err != nil || line != "ready\n" {
+		log, _ := io.ReadAll(answer)
+		return "", errors.Join(fmt.Errorf("the server did not start: %s%s", line, log), hold.Close(), command.Wait(), os.RemoveAll(dir))
+	}
+	server := url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/postgres"}
+	server.RawQuery = url.Values{"host": {dir}}.Encode()
+	holdOpen = hold
+	return server.String(), nil
+}
+
+// holdOpen keeps the server running: the collector would close a pipe that
+// nobody refers to.
+var holdOpen io.Closer
+
+// binaries returns the folder of the newest installed server.
+func binaries() (string, error) {
+	if path, err := exec.LookPath("initdb"); err == nil {
+		if _, err := exec.LookPath("pg_ctl"); err == nil {
+			return filepath.Dir(path), nil
+		}
+	}
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if err != nil {
+		return "", err
+	}
+	if len(found) == 0 {
+		return "", &missing{"PostgreSQL server binaries are not installed: apt-get install postgresql"}
+	}
+	newest := slices.MaxFunc(found, func(a, b string) int { return major(a) - major(b) })
+	return filepath.Dir(newest), nil
+}
+
+// major returns the 15 of /usr/lib/postgresql/15/bin/initdb.
+func major(path string) int {
+	version, err := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path))))
+	if err != nil {
+		return 0
+	}
+	return version
+}
+
+// unprivileged returns a user to run the server as.
+func unprivileged() (*syscall.Credential, error) {
+	for _, name := range []string{"postgres", "nobody"} {
+		found, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err := strconv.ParseUint(found.Uid, 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		gid, err := strconv.ParseUint(found.Gid, 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+	}
+	return nil, errors.New("there is neither a user postgres nor a user nobody to run the server as")
+}

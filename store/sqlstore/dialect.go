@@ -1,0 +1,77 @@
+package sqlstore
+
+import (
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// dialect is how one database spells what both can do. Queries are written
+// once, with ? for arguments and these marks:
+//
+//	{list}      an argument that is a list of texts, as a table with the column value
+//	{locking}   locks the selected rows and leaves out those that others locked
+//	{position}  the next position on the shelf that the argument names
+//	{visible}   true for positions behind which nothing can appear any more
+type dialect struct {
+	marks *strings.Replacer
+	// numbered says that arguments are written $1, $2 and so on.
+	numbered bool
+	// expecting turns a write into one that fails unless it touched one row; nil
+	// where the caller can count before the commit.
+	expecting func(query string) string
+
+	texts sync.Map // of query and expectation to text
+}
+
+type textKey struct {
+	query     string
+	expecting bool
+}
+
+// text returns the query as the database reads it.
+func (d *dialect) text(query string, expecting bool) string {
+	key := textKey{query, expecting && d.expecting != nil}
+	if text, known := d.texts.Load(key); known {
+		return text.(string)
+	}
+	text := d.marks.Replace(query)
+	if key.expecting {
+		text = d.expecting(text)
+	}
+	if d.numbered {
+		parts := strings.Split(text, "?")
+		var numbered strings.Builder
+		for i, part := range parts {
+			numbered.WriteString(part)
+			if i < len(parts)-1 {
+				numbered.WriteString("$" + strconv.Itoa(i+1))
+			}
+		}
+		text = numbered.String()
+	}
+	d.texts.Store(key, text)
+	return text
+}
+
+var sqliteDialect = &dialect{
+	marks: strings.NewReplacer(
+		"{list}", "json_each(?)",
+		"{locking}", "",
+		"{position}", "(SELECT coalesce(max(position), 0) + 1 FROM shelf_item WHERE shelf = ?)",
+		"{visible}", "true",
+	),
+}
+
+var postgresDialect = &dialect{
+	marks: strings.NewReplacer(
+		"{list}", "unnest(CAST(? AS text[])) AS each (value)",
+		"{locking}", "FOR UPDATE SKIP LOCKED",
+		"{position}", "countersign_position(?)",
+		"{visible}", "position < pg_snapshot_xmin(pg_current_snapshot())::text::bigint << 12",
+	),
+	numbered: true,
+	expecting: func(query string) string {
+		return "WITH touched AS (" + query + " RETURNING 1) SELECT countersign_changed('a row') FROM (SELECT count(*) AS rows FROM touched) AS counted WHERE rows <> 1"
+	},
+}

@@ -1,0 +1,226 @@
+package sqlstore
+
+import (
+	"context"
+	"math"
+	"strings"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/store"
+)
+
+func notFound(noun, key string) error {
+	return countersign.Errorf(countersign.NotFound, "not-found", "there is no %s %q", noun, key)
+}
+
+// most is a limit as SQL wants it; 0 asks for everything.
+func most(limit int) int64 {
+	if limit <= 0 {
+		return math.MaxInt64
+	}
+	return int64(limit)
+}
+
+// nouns reads rows whose first column is a noun's bytes.
+func nouns[P countersign.Row](ctx context.Context, s *Store, t *table, query string, args ...any) ([]P, error) {
+	var found []P
+	err := s.database.query(ctx, query, func(row row) error {
+		var body []byte
+		if err := row.Scan(&body); err != nil {
+			return err
+		}
+		noun, err := decodeRow[P](t, body)
+		found = append(found, noun)
+		return err
+	}, args...)
+	return found, err
+}
+
+func noun[P countersign.Row](ctx context.Context, s *Store, t *table, name, key string) (P, error) {
+	var none P
+	found, err := nouns[P](ctx, s, t, `SELECT body FROM `+t.name+` WHERE id = ?`, key)
+	if err == nil && len(found) == 0 {
+		err = notFound(name, key)
+	}
+	if err != nil {
+		return none, err
+	}
+	return found[0], nil
+}
+
+func (s *Store) Request(ctx context.Context, id countersign.RequestID) (*countersign.Request, error) {
+	return noun[*countersign.Request](ctx, s, requestTable, "request", string(id))
+}
+
+func (s *Store) Grant(ctx context.Context, id countersign.GrantID) (*countersign.Grant, error) {
+	return noun[*countersign.Grant](ctx, s, grantTable, "grant", string(id))
+}
+
+// Policy returns the row of the active policy set.
+func (s *Store) Policy(ctx context.Context) (*countersign.PolicyRow, error) {
+	return noun[*countersign.PolicyRow](ctx, s, policyTable, "active policy", "policy")
+}
+
+// House returns the house's own row.
+func (s *Store) House(ctx context.Context) (*countersign.House, error) {
+	return noun[*countersign.House](ctx, s, houseTable, "row of the", "house")
+}
+
+// conditions are parts of a WHERE that must all hold.
+type conditions struct {
+	parts []string
+	args  []any
+}
+
+func (c *conditions) add(part string, arg any) {
+	c.parts = append(c.parts, part)
+	c.args = append(c.args, arg)
+}
+
+// text adds the condition unless the value is empty, which asks nothing.
+func (c *conditions) text(part, value string) {
+	if value != "" {
+		c.add(part, value)
+	}
+}
+
+// newestFirst selects bodies of the table by the conditions.
+func (c *conditions) newestFirst(t *table, limit int) (string, []any) {
+	query := `SELECT body FROM ` + t.name
+	if len(c.parts) > 0 {
+		query += ` WHERE ` + strings.Join(c.parts, ` AND `)
+	}
+	return query + ` ORDER BY id DESC LIMIT ?`, append(c.args, most(limit))
+}
+
+// Requests returns the requests that the query asks for, newest first.
+func (s *Store) Requests(ctx context.Context, query store.RequestQuery) ([]*countersign.Request, error) {
+	var where conditions
+	where.text(`id IN (SELECT request FROM request_party WHERE identity = ?)`, string(query.Party))
+	where.text(`id IN (SELECT request FROM request_party WHERE identity = ? AND awaited)`, string(query.AwaitingDecisionOf))
+	where.text(`beneficiary = ?`, string(query.Holder))
+	where.text(`id IN (SELECT request FROM request_entitlement WHERE entitlement = ?)`, string(query.Entitlement))
+	where.text(`type = ?`, query.Type)
+	if len(query.States) > 0 {
+		where.add(`state IN (SELECT value FROM {list})`, texts(query.States))
+	}
+	where.text(`id < ?`, string(query.Before))
+	text, args := where.newestFirst(requestTable, query.Limit)
+	return nouns[*countersign.Request](ctx, s, requestTable, text, args...)
+}
+
+// Grants returns the grants that the query asks for, newest first.
+func (s *Store) Grants(ctx context.Context, query store.GrantQuery) ([]*countersign.Grant, error) {
+	var where conditions
+	if len(query.Holders) > 0 {
+		where.add(`holder IN (SELECT value FROM {list})`, texts(query.Holders))
+	}
+	where.text(`system = ?`, string(query.System))
+	where.text(`entitlement = ?`, string(query.Entitlement))
+	where.text(`request = ?`, string(query.Request))
+	if len(query.States) > 0 {
+		where.add(`state IN (SELECT value FROM {list})`, texts(query.States))
+	}
+	where.text(`id < ?`, string(query.Before))
+	text, args := where.newestFirst(grantTable, query.Limit)
+	return nouns[*countersign.Grant](ctx, s, grantTable, text, args...)
+}
+
+// Directory returns every directory row that was written after the revision,
+// and the revision now. It is one query, so that both are of one state.
+func (s *Store) Directory(ctx context.Context, since int64) (store.Directory, error) {
+	directory := store.Directory{Revision: 0}
+	var parts []string
+	var args []any
+	for _, t := range tables {
+		if t.directory {
+			parts = append(parts, `SELECT '`+t.name+`' AS noun, id, body, revision FROM `+t.name+` WHERE revision > ?`)
+			args = append(args, since)
+		}
+	}
+	parts = append(parts, `SELECT 'revision', key, '', version FROM guard WHERE key = ?`)
+	args = append(args, store.GuardDirectory)
+	err := s.database.query(ctx, strings.Join(parts, ` UNION ALL `)+` ORDER BY 1, 2`, func(row row) error {
+		var noun, id string
+		var body []byte
+		var revision int64
+		if err := row.Scan(&noun, &id, &body, &revision); err != nil {
+			return err
+		}
+		if noun == "revision" {
+			directory.Revision = revision
+			return nil
+		}
+		return directoryRow(&directory, noun, body)
+	}, args...)
+	return directory, err
+}
+
+func directoryRow(directory *store.Directory, noun string, body []byte) error {
+	for _, t := range tables {
+		if t.name != noun {
+			continue
+		}
+		decoded, err := t.decode(body)
+		if err != nil {
+			return err
+		}
+		switch row := decoded.(type) {
+		case *countersign.Identity:
+			directory.Identities = append(directory.Identities, row)
+		case *countersign.Group:
+			directory.Groups = append(directory.Groups, row)
+		case *countersign.System:
+			directory.Systems = append(directory.Systems, row)
+		case *countersign.Entitlement:
+			directory.Entitlements = append(directory.Entitlements, row)
+		case *countersign.Record:
+			directory.Records = append(directory.Records, row)
+		}
+	}
+	return nil
+}
+
+// Guards returns the versions of the guards; 0 for one that was never written.
+func (s *Store) Guards(ctx context.Context, keys []string) (map[string]int64, error) {
+	versions := make(map[string]int64, len(keys))
+	for _, key := range keys {
+		versions[key] = 0
+	}
+	err := s.database.query(ctx, `SELECT key, version FROM guard WHERE key IN (SELECT value FROM {list})`, func(row row) error {
+		var key string
+		var version int64
+		err := row.Scan(&key, &version)
+		versions[key] = version
+		return err
+	}, list(keys))
+	return versions, err
+}
+
+// PolicySet returns the bytes of a set that was ever active.
+func (s *Store) PolicySet(ctx context.Context, digest countersign.Digest) ([]byte, error) {
+	return s.bytes(ctx, "policy set", `SELECT bytes FROM policy_set WHERE digest = ?`, digest)
+}
+
+// Content returns evidence by digest.
+func (s *Store) Content(ctx context.Context, digest countersign.Digest) ([]byte, error) {
+	return s.bytes(ctx, "content", `SELECT bytes FROM content WHERE digest = ?`, digest)
+}
+
+func (s *Store) bytes(ctx context.Context, what, query string, digest countersign.Digest) ([]byte, error) {
+	var content []byte
+	err := one(ctx, s.database, what+" "+string(digest), query, []any{string(digest)}, &content)
+	return content, err
+}
+
+// Idempotency returns what was recorded under (caller, route, key).
+func (s *Store) Idempotency(ctx context.Context, caller, route, key string) (store.Idempotency, error) {
+	found := store.Idempotency{Caller: caller, Route: route, Key: key}
+	err := one(ctx, s.database, "answer under this idempotency key",
+		`SELECT body, status, object, at FROM idempotency WHERE caller = ? AND route = ? AND key = ?`,
+		[]any{caller, route, key}, &found.Body, &found.Status, &found.Object, &found.At)
+	if err != nil {
+		return store.Idempotency{}, err
+	}
+	return found, nil
+}

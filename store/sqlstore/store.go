@@ -1,0 +1,148 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/store"
+)
+
+// Options are what an operator may choose.
+type Options struct {
+	// Connections is how many connections read on SQLite, and how many there are
+	// in all on PostgreSQL; 0 stands for 8 and 16.
+	Connections int
+	// Log is told of migrations and backups; nil discards.
+	Log *slog.Logger
+}
+
+func (o Options) connections(standard int) int {
+	if o.Connections > 0 {
+		return o.Connections
+	}
+	return standard
+}
+
+func (o Options) log() *slog.Logger {
+	if o.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return o.Log
+}
+
+// Store is a house's storage in one database. It is safe for concurrent use.
+type Store struct {
+	database database
+}
+
+var _ store.Store = (*Store)(nil)
+
+// database is what the two databases do in different ways.
+type database interface {
+	reader
+	// write runs the statements as one transaction. It is durable when write
+	// returns nil; an error is a *store.Changed, a *store.Duplicate or a
+	// *countersign.Error.
+	write(ctx context.Context, tx transaction) error
+	// snapshot calls look with a reader that sees one committed state.
+	snapshot(ctx context.Context, look func(reader) error) error
+	claim(ctx context.Context, claim store.Claim) ([]store.Work, error)
+	clock(ctx context.Context) (countersign.Instant, error)
+	close() error
+}
+
+// reader runs one query, which sees one committed state.
+type reader interface {
+	query(ctx context.Context, query string, visit func(row) error, args ...any) error
+}
+
+// row is a row of an answer.
+type row interface {
+	Scan(columns ...any) error
+}
+
+// list is an argument for {list}.
+type list []string
+
+// texts makes a list of any kind of text.
+func texts[T ~string](values []T) list {
+	converted := make(list, len(values))
+	for i, value := range values {
+		converted[i] = string(value)
+	}
+	return converted
+}
+
+// transaction is what one commit does: guards first, then statements in order.
+type transaction struct {
+	guards     []store.Guard
+	statements []statement
+}
+
+// statement is one write.
+type statement struct {
+	query string
+	args  []any
+	// otherwise is the error when the statement does not touch exactly one row,
+	// or finds its primary key taken; nil asks nothing.
+	otherwise error
+}
+
+// duplicates maps unique indexes, by the name in PostgreSQL and by the columns
+// in SQLite, to what they keep unique.
+var duplicates = []struct{ index, columns, constraint string }{
+	{"one_open_request", "request_entitlement.holder, request_entitlement.entitlement, request_entitlement.type", store.OneOpenRequest},
+	{"one_live_grant", "access_grant.holder, access_grant.entitlement", store.OneLiveGrant},
+}
+
+// Close ends the store after the commits that have begun.
+func (s *Store) Close() error { return s.database.close() }
+
+// Clock returns the database's own time; zero on SQLite.
+func (s *Store) Clock(ctx context.Context) (countersign.Instant, error) {
+	return s.database.clock(ctx)
+}
+
+// Claim leases due work; see store.Store.
+func (s *Store) Claim(ctx context.Context, claim store.Claim) ([]store.Work, error) {
+	if claim.Limit <= 0 || len(claim.Kinds) == 0 {
+		return nil, nil
+	}
+	return s.database.claim(ctx, claim)
+}
+
+// SchemaVersion reads the version of the schema in the database; a database
+// that cannot be read is not ready.
+func (s *Store) SchemaVersion(ctx context.Context) (int64, error) {
+	var version int64
+	err := one(ctx, s.database, "schema version", `SELECT coalesce(max(version_id), 0) FROM schema_version WHERE is_applied`, nil, &version)
+	return version, err
+}
+
+// one reads a single row into columns; what names it where it is not there.
+func one(ctx context.Context, from reader, what, query string, args []any, columns ...any) error {
+	found := false
+	err := from.query(ctx, query, func(row row) error {
+		found = true
+		return row.Scan(columns...)
+	}, args...)
+	if err == nil && !found {
+		err = countersign.Errorf(countersign.NotFound, "not-found", "there is no %s", what)
+	}
+	return err
+}
+
+// internal is a fault of ours, or of who calls a store.
+func internal(reason, format string, args ...any) error {
+	return countersign.Errorf(countersign.Internal, reason, format, args...)
+}
+
+// known says that the error is one that the contract names.
+func known(err error) bool {
+	var changed *store.Changed
+	var duplicate *store.Duplicate
+	var named *countersign.Error
+	return errors.As(err, &changed) || errors.As(err, &duplicate) || errors.As(err, &named)
+}

@@ -1,0 +1,77 @@
+package sqlstore
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/store"
+)
+
+const workColumns = `work.key, work.kind, work.ref, work.due_at, work.attempt, work.claimed_at, work.lease_until, work.leased_by, work.reported, work.parked_at, work.trouble`
+
+func scanWork(row row, more ...any) (store.Work, error) {
+	var w store.Work
+	err := row.Scan(append([]any{&w.Key, &w.Kind, &w.Ref, &w.DueAt, &w.Attempt, &w.ClaimedAt, &w.LeaseUntil, &w.LeasedBy, &w.Reported, &w.ParkedAt, &w.Trouble}, more...)...)
+	return w, err
+}
+
+func planWork(statements []statement, writes []store.WorkWrite) ([]statement, error) {
+	writes = slices.Clone(writes)
+	slices.SortStableFunc(writes, func(a, b store.WorkWrite) int { return strings.Compare(a.Work.Key, b.Work.Key) })
+	for _, write := range writes {
+		w := write.Work
+		if w.Key == "" || write.Attempt < store.AnyAttempt {
+			return nil, internal("malformed-work", "the work item %q must have a key and an attempt, or store.AnyAttempt", w.Key)
+		}
+		changed := &store.Changed{Key: w.Key}
+		values := []any{string(w.Kind), w.Ref, int64(w.DueAt), w.Attempt, int64(w.ClaimedAt), int64(w.LeaseUntil), w.LeasedBy, w.Reported, int64(w.ParkedAt), w.Trouble, w.Key}
+		switch {
+		case write.Delete && write.Attempt == store.AnyAttempt:
+			statements = append(statements, statement{query: `DELETE FROM work WHERE key = ?`, args: []any{w.Key}})
+		case write.Delete:
+			statements = append(statements, statement{`DELETE FROM work WHERE key = ? AND attempt = ?`, []any{w.Key, write.Attempt}, changed})
+		case write.Attempt == store.AnyAttempt:
+			statements = append(statements, statement{
+				query: `INSERT INTO work (kind, ref, due_at, attempt, claimed_at, lease_until, leased_by, reported, parked_at, trouble, key)
+				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+				ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, ref = excluded.ref, due_at = excluded.due_at, attempt = excluded.attempt,
+				claimed_at = excluded.claimed_at, lease_until = excluded.lease_until, leased_by = excluded.leased_by,
+				reported = excluded.reported, parked_at = excluded.parked_at, trouble    = excluded.trouble`,
+				args: values})
+		default:
+			statements = append(statements, statement{
+				`UPDATE work SET kind = ?, ref = ?, due_at = ?, attempt = ?, claimed_at = ?, lease_until = ?, leased_by = ?, reported = ?, parked_at = ?, trouble    = ?
+				WHERE key = ? AND attempt = ?`,
+				append(values, write.Attempt), changed})
+		}
+	}
+	return statements, nil
+}
+
+// Work returns the item under the key.
+func (s *Store) Work(ctx context.Context, key string) (store.Work, error) {
+	items, err := s.works(ctx, `SELECT `+workColumns+` FROM work WHERE key = ?`, key)
+	if err == nil && len(items) == 0 {
+		err = notFound("work item", key)
+	}
+	if err != nil {
+		return store.Work{}, err
+	}
+	return items[0], nil
+}
+
+// ParkedWork returns parked items, the longest parked first.
+func (s *Store) ParkedWork(ctx context.Context, limit int) ([]store.Work, error) {
+	return s.works(ctx, `SELECT `+workColumns+` FROM work WHERE parked_at <> 0 ORDER BY parked_at, key LIMIT ?`, most(limit))
+}
+
+func (s *Store) works(ctx context.Context, query string, args ...any) ([]store.Work, error) {
+	var items []store.Work
+	err := s.database.query(ctx, query, func(row row) error {
+		item, err := scanWork(row)
+		items = append(items, item)
+		return err
+	}, args...)
+	return items, err
+}

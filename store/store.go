@@ -1,0 +1,350 @@
+// Package store says what storage promises. It holds the contract and no code
+// of any database; store/storetest proves the promises, store/sqlstore keeps
+// them on SQLite and on PostgreSQL.
+//
+// It imports the root package only. Rules do not live here: a store compares
+// versions and keeps uniqueness, and it never judges.
+package store
+
+import (
+	"context"
+
+	"github.com/countersign/countersign"
+)
+
+// Store is one house's storage.
+type Store interface {
+	Reader
+
+	// Commit writes the whole change or nothing of it. When it returns nil the
+	// change is durable: a crash of the process or of the machine after that
+	// loses none of it. On a guard, row, event or work item that is not as the
+	// change expects it returns a *Changed and nothing is written; on a second
+	// open request or second live grant for the same thing it returns a
+	// *Duplicate. Two changes that conflict are never both committed.
+	// Commits are strictly serial: a commit that starts after another one
+	// returned sees it, on every replica.
+	Commit(ctx context.Context, change Change) error
+
+	// Claim leases up to limit due work items, the longest due first, to owner:
+	// each gets the attempt number after the last one, and nobody else gets it
+	// before LeaseUntil. Parked items are never claimed. The returned items are
+	// as they stand after the claim.
+	Claim(ctx context.Context, claim Claim) ([]Work, error)
+
+	// Shelf returns the storage of one target or side room: its own items and
+	// the events of the named streams only.
+	Shelf(name string) Shelf
+
+	// Clock returns the database's own time, for measuring a replica's offset;
+	// on SQLite, where there is no other clock, it returns zero.
+	Clock(ctx context.Context) (countersign.Instant, error)
+
+	Close() error
+}
+
+// Reader is the read-only half. Every read sees one committed state; two reads
+// may see different ones, which is what guards are for. A row that is not
+// there is a countersign.Error of kind NotFound.
+type Reader interface {
+	Request(ctx context.Context, id countersign.RequestID) (*countersign.Request, error)
+	Requests(ctx context.Context, query RequestQuery) ([]*countersign.Request, error)
+	Grant(ctx context.Context, id countersign.GrantID) (*countersign.Grant, error)
+	Grants(ctx context.Context, query GrantQuery) ([]*countersign.Grant, error)
+	Work(ctx context.Context, key string) (Work, error)
+	ParkedWork(ctx context.Context, limit int) ([]Work, error)
+
+	// Directory returns every directory row that changed after the revision,
+	// whole, and the revision now; since 0 returns everything.
+	Directory(ctx context.Context, since int64) (Directory, error)
+
+	// Guards returns the versions of the given guards; one that was never
+	// written has version 0.
+	Guards(ctx context.Context, keys []string) (map[string]int64, error)
+
+	// Heads returns the last sequence number and hash of each stream; a stream
+	// without events has the zero head.
+	Heads(ctx context.Context, streams []countersign.Stream) (map[countersign.Stream]Head, error)
+	// Events returns the events of one stream after a sequence number, in order.
+	Events(ctx context.Context, stream countersign.Stream, after int64, limit int) ([]countersign.SealedEvent, error)
+	// Streams returns the names of streams after the given one, in byte order.
+	Streams(ctx context.Context, after countersign.Stream, limit int) ([]countersign.Stream, error)
+
+	// Policy returns the row of the active policy set; PolicySet the bytes of any
+	// set that was ever active.
+	Policy(ctx context.Context) (*countersign.PolicyRow, error)
+	PolicySet(ctx context.Context, digest countersign.Digest) ([]byte, error)
+
+	// House returns the house's own row.
+	House(ctx context.Context) (*countersign.House, error)
+
+	// Content returns evidence by digest.
+	Content(ctx context.Context, digest countersign.Digest) ([]byte, error)
+
+	// Idempotency returns what was recorded under (caller, route, key).
+	Idempotency(ctx context.Context, caller, route, key string) (Idempotency, error)
+
+	// Rows calls visit for every stored row of the nouns that streams are about,
+	// with the columns that the database keeps beside its bytes checked: wrong
+	// names the first column that does not follow from the row, or is "".
+	Rows(ctx context.Context, visit func(stream countersign.Stream, row countersign.Row, wrong string) error) error
+}
+
+// Write is one row to store. Was is the version that was read, 0 for a row
+// that must not exist yet.
+type Write struct {
+	Was int64
+	Row countersign.Row
+}
+
+// Guard is a fact that a verdict relied on: the commit succeeds only if the key
+// still has the version. With Next set (above Version) the key moves on to it,
+// so that everything else that relied on it must look again. Guards are taken
+// in the order of their keys. A guard that only checks never holds up one that
+// moves on for longer than one commit.
+type Guard struct {
+	Key     string
+	Version int64
+	Next    int64
+}
+
+// Change is one command's whole effect.
+type Change struct {
+	// Now is the time of the transaction.
+	Now    countersign.Instant
+	Guards []Guard
+	Writes []Write
+	Events []countersign.SealedEvent
+	Work   []WorkWrite
+	// Contents are evidence bytes, kept under their digests.
+	Contents []Content
+	// PolicySets are the bytes of policy sets, kept under their digests.
+	PolicySets  []Content
+	Idempotency *Idempotency
+	// DirectoryRevision is set by a change that writes directory rows: the
+	// revision that it makes, one above the one it read.
+	DirectoryRevision int64
+	// Handles that the change adds to and takes from identities. A handle that
+	// was ever given cannot be given to another identity.
+	Handles []HandleWrite
+}
+
+// Content is bytes under their digest.
+type Content struct {
+	Digest countersign.Digest
+	Bytes  []byte
+}
+
+// HandleWrite gives a handle to an identity, or takes it from it (it stays
+// reserved for that identity).
+type HandleWrite struct {
+	Handle   countersign.Handle
+	Identity countersign.IdentityID
+	Removed  bool
+}
+
+// Head is the end of a stream.
+type Head struct {
+	Seq  int64
+	Hash countersign.Hash
+}
+
+// WorkKind says which step function takes an item.
+type WorkKind string
+
+const (
+	// DeliverWork is an intent for a connector; Ref is its grant.
+	DeliverWork WorkKind = "deliver"
+	// RequestWork is the next timer of a request; its key is the request's id.
+	RequestWork WorkKind = "request"
+	// GrantWork is the next timer of a grant; its key is the grant's id.
+	GrantWork WorkKind = "grant"
+)
+
+// Work is one thing to do at a time.
+type Work struct {
+	Key  string
+	Kind WorkKind
+	Ref  string
+	// DueAt is when the item may be claimed; while leased it is the lease's end.
+	DueAt countersign.Instant
+	// Attempt counts claims from 1; 0 was never claimed.
+	Attempt int
+	// ClaimedAt and LeaseUntil belong to the last claim.
+	ClaimedAt  countersign.Instant
+	LeaseUntil countersign.Instant
+	LeasedBy   string
+	// Reported is set when the holder of the last claim said that its attempt
+	// ended with no operation of it under way; cleared by a claim.
+	Reported bool
+	// ParkedAt is set when nobody but a person can move the item on.
+	ParkedAt countersign.Instant
+	// Trouble is what went wrong with the last attempt, parked or not.
+	Trouble string
+}
+
+// WorkWrite stores or deletes an item. With Attempt set the item must exist
+// with exactly that attempt (a late duplicate loses here); -1 asks nothing.
+type WorkWrite struct {
+	Work    Work
+	Attempt int
+	Delete  bool
+}
+
+// AnyAttempt is the WorkWrite.Attempt that asks nothing.
+const AnyAttempt = -1
+
+// Claim asks for due work.
+type Claim struct {
+	Now   countersign.Instant
+	Owner string
+	Kinds []WorkKind
+	Limit int
+	Lease countersign.Seconds
+}
+
+// Idempotency is what a door keeps of an answered command, for 48 hours.
+type Idempotency struct {
+	Caller string
+	Route  string
+	Key    string
+	// Body is the digest of what was sent.
+	Body   countersign.Digest
+	Status int
+	// Object is the id of what the command made or changed.
+	Object string
+	At     countersign.Instant
+}
+
+// RequestQuery selects requests, newest first. Zero fields ask nothing.
+type RequestQuery struct {
+	// Party selects requests in which the identity is requester, beneficiary,
+	// accountable for the beneficiary, or asked to decide or consent.
+	Party countersign.IdentityID
+	// AwaitingDecisionOf selects requests with an open stage that asks the person,
+	// or that wait for the person's consent.
+	AwaitingDecisionOf countersign.IdentityID
+	Holder             countersign.IdentityID
+	Entitlement        countersign.EntitlementID
+	Type               string
+	States             []countersign.RequestState
+	// Before continues a list: requests with ids below it.
+	Before countersign.RequestID
+	Limit  int
+}
+
+// GrantQuery selects grants, newest first. Zero fields ask nothing.
+type GrantQuery struct {
+	Holders     []countersign.IdentityID
+	System      countersign.SystemID
+	Entitlement countersign.EntitlementID
+	Request     countersign.RequestID
+	States      []countersign.GrantState
+	Before      countersign.GrantID
+	Limit       int
+}
+
+// Directory is the directory, or what changed of it.
+type Directory struct {
+	Revision     int64
+	Identities   []*countersign.Identity
+	Groups       []*countersign.Group
+	Systems      []*countersign.System
+	Entitlements []*countersign.Entitlement
+	Records      []*countersign.Record
+}
+
+// Guard keys.
+
+// GuardPolicy is moved on by every change of the active policy set.
+const GuardPolicy = "policy"
+
+// GuardDirectory is moved on by every directory change, one at a time. No
+// verdict relies on it.
+const GuardDirectory = "directory"
+
+// GuardRow is moved on to a directory row's version by every change of it.
+func GuardRow(key string) string { return key }
+
+// GuardMember is moved on to the group's version when the member (an identity
+// or a nested group) enters or leaves the group.
+func GuardMember(group countersign.GroupID, member string) string {
+	return string(group) + "/" + member
+}
+
+// GuardHolder is moved on by every commit that opens, widens, decides or ends
+// something for the identity.
+func GuardHolder(id countersign.IdentityID) string { return "holder:" + string(id) }
+
+// Shelf is what a target or a side room keeps: items by key, found again by
+// reference, with an optional end; and, in the same commit, events on the
+// streams that belong to it.
+type Shelf interface {
+	// Item returns the item under the key, or NotFound.
+	Item(ctx context.Context, key string) (Item, error)
+	// Items returns up to limit items after the key, in byte order of keys; with
+	// ref set, only those with that reference.
+	Items(ctx context.Context, ref, after string, limit int) ([]Item, error)
+	// Commit writes all or nothing, with the promises of Store.Commit.
+	Commit(ctx context.Context, change ShelfChange) error
+	// Changes returns the items that became visible after the position, in that
+	// order and at most limit, and the position to go on from. Nothing is missed,
+	// also when transactions commit in another order than they began. An item
+	// that was deleted is returned with Deleted set. With nothing new the
+	// position comes back as it was.
+	Changes(ctx context.Context, after int64, limit int) ([]Item, int64, error)
+	// Head returns the end of a stream that the shelf appends to.
+	Head(ctx context.Context, stream countersign.Stream) (Head, error)
+}
+
+// Item is one thing on a shelf.
+type Item struct {
+	Key string
+	// Ref is a second name to find items by; several items may share it.
+	Ref string
+	// Version counts writes of the item from 1.
+	Version int64
+	// EndsAt is when the item stops to count; 0 for never. The store does
+	// nothing about it.
+	EndsAt  countersign.Instant
+	Body    []byte
+	Deleted bool
+}
+
+// ShelfChange is one write of a target. Puts store an item whose Version is one
+// above the version read (1 for a new one); Deletes name the version read.
+type ShelfChange struct {
+	Now     countersign.Instant
+	Puts    []Item
+	Deletes []Item
+	// Events must have kinds that begin with the shelf's name and a dot.
+	Events []countersign.SealedEvent
+}
+
+// Changed says that something was not as a change expected.
+type Changed struct {
+	// Key is the guard key, row key, stream or work key.
+	Key string
+}
+
+func (c *Changed) Error() string { return c.Key + " has changed meanwhile" }
+
+// Duplicate says that a unique thing exists already.
+type Duplicate struct {
+	// Constraint is one of the constants below.
+	Constraint string
+}
+
+func (d *Duplicate) Error() string { return "duplicate: " + d.Constraint }
+
+// What is unique.
+const (
+	// OneOpenRequest per holder, entitlement and type.
+	OneOpenRequest = "one-open-request"
+	// OneLiveGrant per holder and entitlement (live: not gone and not failed).
+	OneLiveGrant = "one-live-grant"
+	// OneHandle: a handle belongs to one identity, for ever.
+	OneHandle = "one-handle"
+	// OneIdempotencyKey per caller and route.
+	OneIdempotencyKey = "one-idempotency-key"
+)

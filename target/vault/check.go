@@ -1,0 +1,124 @@
+package vault
+
+import (
+	"context"
+	"crypto/subtle"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/target"
+)
+
+// Check is what the lookup of a key found.
+type Check struct {
+	// Active says that the key works now.
+	Active bool
+	// Why says what makes an inactive key so: "unknown", "revoked", "ended", or
+	// "stopped", which means that the vault still holds it and a stop refuses it.
+	Why        Reason
+	Credential countersign.CredentialID
+	Holder     countersign.IdentityID
+	System     countersign.SystemID
+	SystemName string
+	Resource   string
+	Scope      string
+	IssuedAt   countersign.Instant
+	Until      countersign.Instant
+}
+
+// Reason is why a key is not active.
+type Reason string
+
+const (
+	Unknown Reason = "unknown"
+	Revoked Reason = "revoked"
+	Expired Reason = "ended"
+	Stopped Reason = "stopped"
+)
+
+// CheckKey looks a key up as introspection does.
+func (v *Vault) CheckKey(ctx context.Context, key countersign.Secret) (Check, error) {
+	if !LooksLikeKey(key.Reveal()) {
+		return Check{Why: Unknown}, nil
+	}
+	return v.lookup(ctx, hashOf(key))
+}
+
+// CheckCredential runs the lookup of introspection for the key of a credential,
+// by its stored hash: for a reader who must not know the key. A vault that
+// cannot judge ends now says so, and not that the key is gone.
+func (v *Vault) CheckCredential(ctx context.Context, credential countersign.CredentialID) (Check, error) {
+	if why := v.stops.Unfit(); why != "" {
+		return Check{}, countersign.Errorf(countersign.Unavailable, "unfit", "the vault checks nothing now: %s", why)
+	}
+	_, held, err := v.load(ctx, credential)
+	if countersign.KindOf(err) == countersign.NotFound || err == nil && held.Hash == "" {
+		return Check{Why: Unknown}, nil
+	}
+	if err != nil {
+		return Check{}, err
+	}
+	return v.lookup(ctx, held.Hash)
+}
+
+// lookup is the one way to an active answer. The end is compared here: a key is
+// refused after it without anything having swept it.
+func (v *Vault) lookup(ctx context.Context, hash string) (Check, error) {
+	items, err := v.shelf.Items(ctx, hash, "", 2)
+	if err != nil {
+		return Check{}, err
+	}
+	for _, item := range items {
+		held, err := decode(item)
+		if err != nil {
+			return Check{}, err
+		}
+		if subtle.ConstantTimeCompare([]byte(held.Hash), []byte(hash)) != 1 {
+			continue
+		}
+		check := Check{
+			Credential: countersign.CredentialID(item.Key), Holder: held.Holder, System: held.System, SystemName: held.SystemName,
+			Resource: held.Resource, Scope: held.Scope, IssuedAt: held.IssuedAt, Until: held.Until,
+		}
+		why, err := v.stopped(check.Credential, held)
+		if err != nil {
+			return Check{}, err
+		}
+		switch {
+		case held.RevokedAt != 0:
+			check.Why = Revoked
+		case held.endedAt(v.now()):
+			check.Why = Expired
+		case why != "":
+			check.Why = Stopped
+		default:
+			check.Active = true
+		}
+		return check, nil
+	}
+	return Check{Why: Unknown}, nil
+}
+
+// stopped returns why a stop refuses the key, or "".
+func (v *Vault) stopped(credential countersign.CredentialID, held record) (string, error) {
+	if why := v.stops.Unfit(); why != "" {
+		return why, nil
+	}
+	var ids [4]target.ID
+	var err error
+	if ids[0], err = target.ParseID(held.Holder); err != nil {
+		return "", err
+	}
+	if ids[1], err = target.ParseID(held.System); err != nil {
+		return "", err
+	}
+	if ids[2], err = target.ParseID(held.Grant); err != nil {
+		return "", err
+	}
+	if ids[3], err = target.ParseID(credential); err != nil {
+		return "", err
+	}
+	if v.stops.Stopped(ids[:]...) {
+		return "its holder, system or grant is stopped", nil
+	}
+	return "", nil
+}

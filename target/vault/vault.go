@@ -1,0 +1,313 @@
+// Package vault is the built-in target for API keys: it makes them, keeps them
+// until their holder has read them, and answers whether one still works.
+//
+// It keeps its own shelf, named "vault", and never reads requests or grants; it
+// imports neither desk nor auth. After Issue returns nil the key works until its
+// end; after Revoke returns nil it never works again and its data key is
+// destroyed. The key itself leaves only by Read, to its holder.
+package vault
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/audit"
+	"github.com/countersign/countersign/keys"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/target"
+)
+
+// ShelfName is the name of the shelf that the vault keeps.
+const ShelfName = "vault"
+
+// Vault is the target. Its methods may be called at once.
+type Vault struct {
+	shelf  store.Shelf
+	master keys.Master
+	stops  *target.Stops
+	clock  interface{ Now() time.Time }
+	random io.Reader
+	issuer string
+}
+
+// New returns the vault on its shelf. Random must be cryptographically strong
+// and safe for many callers at once; issuer is the house's own address, as
+// introspection names it.
+func New(shelf store.Shelf, master keys.Master, stops *target.Stops, clock interface{ Now() time.Time }, random io.Reader, issuer string) *Vault {
+	return &Vault{shelf: shelf, master: master, stops: stops, clock: clock, random: random, issuer: issuer}
+}
+
+// Order asks for one key.
+type Order struct {
+	// Intent and Attempt tell a repeated order from a new one.
+	Intent     countersign.IntentID
+	Attempt    int
+	Credential countersign.CredentialID
+	Grant      countersign.GrantID
+	Holder     countersign.IdentityID
+	System     countersign.SystemID
+	SystemName string
+	Resource   string
+	// Scope is the name of the entitlement that the key carries.
+	Scope string
+	// Until is when the key stops to work; 0 for never.
+	Until countersign.Instant
+	// KeepUntilEnd lets the holder read the secret again until the key ends;
+	// otherwise the first reading destroys it.
+	KeepUntilEnd bool
+	// NotAfter is when nothing may be written any more; 0 for no limit.
+	NotAfter countersign.Instant
+}
+
+// record is the body of an item, under the credential's id. The item's Ref is
+// the hash of the key, its EndsAt the end.
+type record struct {
+	Intent     countersign.IntentID   `json:"intent,omitempty"`
+	Attempt    int                    `json:"attempt,omitempty"`
+	Grant      countersign.GrantID    `json:"grant,omitempty"`
+	Holder     countersign.IdentityID `json:"holder,omitempty"`
+	System     countersign.SystemID   `json:"system,omitempty"`
+	SystemName string                 `json:"system_name,omitempty"`
+	Resource   string                 `json:"resource,omitempty"`
+	Scope      string                 `json:"scope,omitempty"`
+	Until      countersign.Instant    `json:"until,omitempty"`
+	IssuedAt   countersign.Instant    `json:"issued_at,omitempty"`
+	// Hash is SHA-256 of the key, in hexadecimal digits.
+	Hash         string `json:"hash,omitempty"`
+	KeepUntilEnd bool   `json:"keep_until_end,omitempty"`
+	// Secret is the key under its data key; nil once that is destroyed.
+	Secret *keys.Sealed        `json:"secret,omitempty"`
+	ReadAt countersign.Instant `json:"read_at,omitempty"`
+	// RevokedAt is set for good. A record with nothing else marks a credential
+	// that was revoked before it was issued: a late order must not issue it.
+	RevokedAt countersign.Instant `json:"revoked_at,omitempty"`
+}
+
+// secretContext binds a ciphertext to its credential.
+func secretContext(credential countersign.CredentialID) string { return "vault/" + string(credential) }
+
+// Issue makes the key for a credential, once. Ordered again with the same
+// content it changes nothing; with another end, unless the order is an older
+// attempt, the end moves. A credential that is there with other content, or was
+// revoked, is a Conflict: the vault never adopts and never revives.
+func (v *Vault) Issue(ctx context.Context, order Order) error {
+	if err := order.check(); err != nil {
+		return err
+	}
+	return v.commit(ctx, order.NotAfter, func(now countersign.Instant) (*change, error) {
+		if order.Until != 0 && order.Until <= now {
+			return nil, countersign.Errorf(countersign.Invalid, "end-has-passed", "the key of %s would have ended at %s already", order.Credential, order.Until)
+		}
+		item, held, err := v.load(ctx, order.Credential)
+		switch {
+		case countersign.KindOf(err) == countersign.NotFound:
+			return v.issue(order, now)
+		case err != nil:
+			return nil, err
+		case held.RevokedAt != 0:
+			return nil, countersign.Errorf(countersign.Conflict, "revoked", "the key of %s was revoked at %s and is never issued again; ask for a new credential", order.Credential, held.RevokedAt)
+		case !held.carries(order):
+			return nil, countersign.Errorf(countersign.Conflict, "not-ours", "the vault holds another key under %s, for %s on %s/%s", order.Credential, held.Holder, held.SystemName, held.Resource)
+		case held.Until == order.Until || held.Intent == order.Intent && held.Attempt >= order.Attempt:
+			return nil, nil
+		}
+		held.Intent, held.Attempt, held.Until = order.Intent, order.Attempt, order.Until
+		return &change{item: item, record: held, actor: countersign.SystemDelivery, event: held.issued(order.Credential)}, nil
+	})
+}
+
+func (v *Vault) issue(order Order, now countersign.Instant) (*change, error) {
+	key, err := newKey(v.random)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := keys.Seal(v.master, v.random, []byte(key.Reveal()), secretContext(order.Credential))
+	if err != nil {
+		return nil, err
+	}
+	made := record{
+		Intent: order.Intent, Attempt: order.Attempt, Grant: order.Grant, Holder: order.Holder,
+		System: order.System, SystemName: order.SystemName, Resource: order.Resource, Scope: order.Scope,
+		Until: order.Until, IssuedAt: now, Hash: hashOf(key), KeepUntilEnd: order.KeepUntilEnd, Secret: &secret,
+	}
+	return &change{
+		item: store.Item{Key: string(order.Credential)}, record: made,
+		actor: countersign.SystemDelivery, event: made.issued(order.Credential),
+	}, nil
+}
+
+// Revoke ends the key of a credential for good and destroys its data key. That
+// it is revoked already, or was never issued, is success; in the latter case it
+// can never be issued afterwards.
+func (v *Vault) Revoke(ctx context.Context, credential countersign.CredentialID, notAfter countersign.Instant) error {
+	if _, err := target.ParseID(credential); err != nil {
+		return err
+	}
+	return v.commit(ctx, notAfter, func(now countersign.Instant) (*change, error) {
+		item, held, err := v.load(ctx, credential)
+		switch {
+		case countersign.KindOf(err) == countersign.NotFound:
+			return &change{item: store.Item{Key: string(credential)}, record: record{RevokedAt: now}}, nil
+		case err != nil:
+			return nil, err
+		case held.RevokedAt != 0:
+			return nil, nil
+		}
+		held.RevokedAt, held.Secret = now, nil
+		event := &KeyRevoked{Change: KeyRevokedChange{Credential: credential, Grant: held.Grant}}
+		return &change{item: item, record: held, actor: countersign.SystemDelivery, event: event}, nil
+	})
+}
+
+// Read returns the secret of a credential to its holder. Unless the key was
+// ordered to be kept, the data key is destroyed and the reading recorded before
+// the secret leaves, so that a lost answer costs a rotation and never a second
+// reader. For anybody else it is NotFound; once read, ended or revoked it is a
+// Conflict with the reason "secret-gone"; while stopped it is Refused.
+func (v *Vault) Read(ctx context.Context, reader countersign.IdentityID, credential countersign.CredentialID) (countersign.Secret, error) {
+	var secret countersign.Secret
+	err := v.commit(ctx, 0, func(now countersign.Instant) (*change, error) {
+		item, held, err := v.load(ctx, credential)
+		if countersign.KindOf(err) == countersign.NotFound || err == nil && (held.Holder != reader || reader == "") {
+			return nil, countersign.Errorf(countersign.NotFound, "no-such-secret", "there is no secret %s for you", clip(string(credential)))
+		}
+		if err != nil {
+			return nil, err
+		}
+		if held.Secret == nil || held.endedAt(now) {
+			return nil, countersign.Errorf(countersign.Conflict, "secret-gone", "the secret of %s was read already, or its key has ended; ask for a rotation", credential)
+		}
+		why, err := v.stopped(credential, held)
+		if err != nil {
+			return nil, err
+		}
+		if why != "" {
+			return nil, countersign.Errorf(countersign.Refused, "stopped", "the secret of %s cannot be read now: %s", credential, why)
+		}
+		content, err := keys.Unseal(v.master, *held.Secret, secretContext(credential))
+		if err != nil {
+			return nil, err
+		}
+		secret = countersign.NewSecret(string(content))
+		held.ReadAt = now
+		if !held.KeepUntilEnd {
+			held.Secret = nil
+		}
+		event := &SecretRead{Change: SecretReadChange{Credential: credential, Destroyed: held.Secret == nil}}
+		return &change{item: item, record: held, actor: countersign.Actor(reader), event: event}, nil
+	})
+	if err != nil {
+		return countersign.Secret{}, err
+	}
+	return secret, nil
+}
+
+// change is one write: the item as it was read, what it becomes, and the event
+// that says so on the stream of its system (none if event is nil).
+type change struct {
+	item   store.Item
+	record record
+	actor  countersign.Actor
+	event  countersign.Payload
+}
+
+// commit decides and writes with target.Commit; a decision of nil means that
+// there is nothing to write.
+func (v *Vault) commit(ctx context.Context, notAfter countersign.Instant, decide func(now countersign.Instant) (*change, error)) error {
+	return target.Commit(ctx, v.shelf, v.clock, notAfter, func(now countersign.Instant) (*store.ShelfChange, error) {
+		next, err := decide(now)
+		if err != nil || next == nil {
+			return nil, err
+		}
+		return v.seal(ctx, now, next)
+	})
+}
+
+func (v *Vault) seal(ctx context.Context, now countersign.Instant, next *change) (*store.ShelfChange, error) {
+	body, err := json.Marshal(next.record)
+	if err != nil {
+		return nil, err
+	}
+	item := next.item
+	item.Version++
+	item.Ref, item.EndsAt, item.Body = next.record.Hash, next.record.Until, body
+	shelfChange := &store.ShelfChange{Puts: []store.Item{item}}
+	if next.event == nil {
+		return shelfChange, nil
+	}
+	stream := countersign.Stream(next.record.System)
+	head, err := v.shelf.Head(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	var seed [32]byte
+	if _, err := io.ReadFull(v.random, seed[:]); err != nil {
+		return nil, fmt.Errorf("making salts: %w", err)
+	}
+	event, err := audit.Seal(head.Seq, head.Hash, audit.Stamp{Time: now, Actor: next.actor},
+		countersign.NewMint(seed, now), countersign.Event{Stream: stream, Payload: next.event})
+	if err != nil {
+		return nil, err
+	}
+	shelfChange.Events = []countersign.SealedEvent{event}
+	return shelfChange, nil
+}
+
+func (v *Vault) load(ctx context.Context, credential countersign.CredentialID) (store.Item, record, error) {
+	item, err := v.shelf.Item(ctx, string(credential))
+	if err != nil {
+		return store.Item{}, record{}, err
+	}
+	held, err := decode(item)
+	return item, held, err
+}
+
+func decode(item store.Item) (record, error) {
+	var held record
+	if err := json.Unmarshal(item.Body, &held); err != nil {
+		return record{}, fmt.Errorf("vault item %s: %w", item.Key, err)
+	}
+	return held, nil
+}
+
+func (v *Vault) now() countersign.Instant { return countersign.InstantOf(v.clock.Now()) }
+
+func (r record) endedAt(now countersign.Instant) bool {
+	return r.RevokedAt != 0 || r.Until != 0 && now >= r.Until
+}
+
+func (r record) carries(order Order) bool {
+	return r.Grant == order.Grant && r.Holder == order.Holder && r.System == order.System &&
+		r.SystemName == order.SystemName && r.Resource == order.Resource && r.Scope == order.Scope &&
+		r.KeepUntilEnd == order.KeepUntilEnd
+}
+
+func (o Order) check() error {
+	if _, err := target.ParseID(o.Credential); err != nil {
+		return err
+	}
+	if _, err := target.ParseID(o.Grant); err != nil {
+		return err
+	}
+	if _, err := target.ParseID(o.Holder); err != nil {
+		return err
+	}
+	if _, err := target.ParseID(o.System); err != nil {
+		return err
+	}
+	if o.SystemName == "" || o.Resource == "" || o.Scope == "" {
+		return countersign.Errorf(countersign.Invalid, "incomplete-order", "a key needs a system, a resource and a scope; %s has %q, %q and %q", o.Credential, o.SystemName, o.Resource, o.Scope)
+	}
+	return nil
+}
+
+func clip(s string) string {
+	if len(s) > 64 {
+		return s[:64] + "…"
+	}
+	return s
+}

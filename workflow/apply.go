@@ -1,0 +1,285 @@
+package workflow
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/countersign/countersign"
+)
+
+// Stamp is what Apply needs of an event's header.
+type Stamp struct {
+	Stream    countersign.Stream
+	Seq       int64
+	Time      countersign.Instant
+	Actor     countersign.Actor
+	PolicySet countersign.Digest
+}
+
+// Registry knows the decoder of every event version of requests and grants.
+var Registry = countersign.PayloadRegistry{}.Register(
+	&RequestSubmitted{}, &RequestConsented{}, &EvidenceAttached{}, &StageOpened{}, &RequestDecided{},
+	&StageSettled{}, &RequestApproved{}, &RequestEnded{}, &RequestProgressed{}, &EvidenceOverdue{},
+	&GrantOpened{}, &CredentialApplied{}, &RotationStarted{}, &CredentialRetiring{}, &GrantEnding{},
+	&CredentialRevoked{}, &GrantReminded{}, &IntentParked{}, &IntentRetried{},
+)
+
+// Copy returns a deep copy of a state. Apply takes its argument over; copy what
+// must stay as it was.
+func Copy[T any](from *T) *T {
+	data, err := json.Marshal(from)
+	if err != nil {
+		panic(fmt.Sprintf("workflow: a state that cannot be stored: %v", err))
+	}
+	copied := new(T)
+	if err := json.Unmarshal(data, copied); err != nil {
+		panic(fmt.Sprintf("workflow: a state that cannot be read: %v", err))
+	}
+	return copied
+}
+
+// ApplyRequest folds one event of a request's stream into its state, which it
+// takes over and returns; nil is the state before the first event. It decides
+// nothing.
+func ApplyRequest(r *countersign.Request, stamp Stamp, payload countersign.Payload) (*countersign.Request, error) {
+	if submitted, ok := payload.(*RequestSubmitted); ok {
+		return applySubmitted(stamp, submitted), nil
+	}
+	if r == nil {
+		return nil, countersign.Errorf(countersign.Internal, "stream-without-beginning", "a request's stream begins with %s, not %s", RequestSubmitted{}.EventKind(), payload.EventKind())
+	}
+	r.Version = stamp.Seq
+	switch event := payload.(type) {
+	case *RequestConsented:
+		r.Consent.By, r.Consent.At = event.Change.By, stamp.Time
+	case *EvidenceAttached:
+		slot := findSlot(r, event.Change.Slot)
+		if slot == nil {
+			return nil, countersign.Errorf(countersign.Internal, "unknown-slot", "request %s has no evidence slot %q", r.ID, event.Change.Slot)
+		}
+		slot.Held = &countersign.Evidence{ID: event.Change.ID, Digest: event.Change.Digest, By: event.Change.By, At: stamp.Time}
+		if event.Evidence != nil {
+			slot.Held.Source, slot.Held.Verified = event.Evidence.Source, event.Evidence.Verified
+		}
+	case *StageOpened:
+		stage := &r.Stages[event.Change.Stage]
+		if stage.State != countersign.StageOpen {
+			stage.State, stage.OpenedAt = countersign.StageOpen, stamp.Time
+		}
+		stage.Climbed, stage.Asked, stage.Deadline = event.Change.Climbed, event.Change.Asked, event.Change.Deadline
+		r.State, r.CollectBy = countersign.RequestDeciding, 0
+	case *RequestDecided:
+		decision := countersign.Decision{
+			ID: event.Change.ID, By: event.Change.By, Outcome: event.Change.Outcome, At: stamp.Time,
+			Standing: event.Change.Standing, Shown: event.Change.Shown, Duration: event.Change.Duration,
+			Issuer: event.Change.Issuer, Strength: event.Change.Strength,
+		}
+		if event.Reason != nil {
+			decision.Reason = event.Reason.Text
+		}
+		if decision.Duration != 0 {
+			r.Duration = decision.Duration
+		}
+		stage := &r.Stages[event.Change.Stage]
+		stage.Decisions = append(stage.Decisions, decision)
+	case *StageSettled:
+		stage := &r.Stages[event.Change.Stage]
+		stage.State, stage.Because = event.Change.State, event.Change.Because
+		stage.Deadline = 0
+	case *RequestApproved:
+		r.State, r.DecidedAt, r.CollectBy = countersign.RequestFulfilling, stamp.Time, 0
+		r.Grants = event.Change.Grants
+	case *RequestEnded:
+		r.State, r.ClosedAt, r.CollectBy = event.Change.State, stamp.Time, 0
+		if r.State == countersign.RequestDenied {
+			r.DecidedAt = stamp.Time
+		}
+		r.Outcome = event.Change.Cause
+		if event.Reason != nil {
+			r.Outcome = event.Reason.Text
+		}
+		closeStages(r)
+	case *RequestProgressed:
+		applyProgressed(r, stamp, event.Change)
+	case *EvidenceOverdue:
+		if slot := findSlot(r, event.Change.Slot); slot != nil {
+			slot.Overdue = true
+		}
+	default:
+		return nil, countersign.Errorf(countersign.Internal, "unknown-event", "%s is not an event of a request", payload.EventKind())
+	}
+	return r, nil
+}
+
+func applySubmitted(stamp Stamp, event *RequestSubmitted) *countersign.Request {
+	change := event.Change
+	r := &countersign.Request{
+		ID: countersign.RequestID(stamp.Stream), Version: stamp.Seq, Type: change.Type, Title: change.Title, State: countersign.RequestCollecting,
+		Requester: change.Requester, Beneficiary: change.Beneficiary, SamePerson: change.SamePerson,
+		Entitlements: change.Entitlements, Duration: change.Duration, LatestEnd: change.LatestEnd,
+		PolicySet: stamp.PolicySet, Route: change.Route, Consent: countersign.Consent{Of: change.ConsentOf},
+		Evidence: change.Evidence, Stages: change.Stages, Fulfil: change.Fulfil, Terms: change.Terms,
+		SubmittedAt: stamp.Time, CollectBy: change.CollectBy, Grants: []countersign.GrantRef{},
+	}
+	if event.Reason != nil {
+		r.Reason, r.Answers = event.Reason.Text, event.Reason.Answers
+	}
+	return Copy(r)
+}
+
+func applyProgressed(r *countersign.Request, stamp Stamp, change RequestProgressedChange) {
+	for i := range r.Grants {
+		if r.Grants[i].Grant == change.Grant {
+			r.Grants[i].State = change.GrantState
+		}
+	}
+	for i := range r.Evidence {
+		if deadline := change.Owed[r.Evidence[i].Name]; deadline != 0 {
+			r.Evidence[i].Deadline = deadline
+		}
+	}
+	r.State = change.State
+	if change.Outcome != "" {
+		r.Outcome = change.Outcome
+	}
+	if r.State.Final() {
+		r.ClosedAt = stamp.Time
+	}
+}
+
+// closeStages marks what was still to be decided when the request ended.
+func closeStages(r *countersign.Request) {
+	for i := range r.Stages {
+		stage := &r.Stages[i]
+		if stage.State == countersign.StageOpen || stage.State == countersign.StageWaiting {
+			stage.State, stage.Deadline = countersign.StageClosed, 0
+			stage.Because = "the request ended as " + string(r.State)
+		}
+	}
+}
+
+func findSlot(r *countersign.Request, name string) *countersign.Slot {
+	for i := range r.Evidence {
+		if r.Evidence[i].Name == name {
+			return &r.Evidence[i]
+		}
+	}
+	return nil
+}
+
+// ApplyGrant folds one event of a grant's stream into its state, which it takes
+// over and returns; nil is the state before the first event. It decides nothing.
+func ApplyGrant(g *countersign.Grant, stamp Stamp, payload countersign.Payload) (*countersign.Grant, error) {
+	if opened, ok := payload.(*GrantOpened); ok {
+		return applyOpened(stamp, opened.Change), nil
+	}
+	if g == nil {
+		return nil, countersign.Errorf(countersign.Internal, "stream-without-beginning", "a grant's stream begins with %s, not %s", GrantOpened{}.EventKind(), payload.EventKind())
+	}
+	g.Version = stamp.Seq
+	switch event := payload.(type) {
+	case *CredentialApplied:
+		applyCredential(g, stamp, event.Change)
+	case *RotationStarted:
+		g.Credentials = append(g.Credentials, countersign.Credential{ID: event.Change.Intent.Credential, State: countersign.CredentialIssuing})
+		push(g, event.Change.Intent)
+	case *CredentialRetiring:
+		if credential := g.FindCredential(event.Change.Intent.Credential); credential != nil {
+			credential.State = countersign.CredentialRetiring
+		}
+		push(g, event.Change.Intent)
+	case *GrantEnding:
+		g.State, g.EndAt, g.EndedBy = countersign.GrantRevoking, stamp.Time, stamp.Actor
+		g.Ending = event.Change.Cause
+		if event.Reason != nil && event.Reason.Text != "" {
+			g.Ending = event.Reason.Text
+		}
+		g.Intent, g.Queue, g.Parked = nil, nil, nil
+		for _, intent := range event.Change.Intents {
+			push(g, intent)
+			if credential := g.FindCredential(intent.Credential); credential != nil {
+				credential.State = countersign.CredentialRetiring
+			}
+		}
+	case *CredentialRevoked:
+		applyRevoked(g, stamp, event.Change)
+	case *GrantReminded:
+		g.Reminded = true
+	case *IntentParked:
+		g.Parked = &countersign.Parked{Since: stamp.Time, Person: event.Change.Person}
+		if event.Reason != nil {
+			g.Parked.Why = event.Reason.Text
+		}
+	case *IntentRetried:
+		g.Parked = nil
+	default:
+		return nil, countersign.Errorf(countersign.Internal, "unknown-event", "%s is not an event of a grant", payload.EventKind())
+	}
+	return g, nil
+}
+
+func applyOpened(stamp Stamp, change GrantOpenedChange) *countersign.Grant {
+	g := &countersign.Grant{
+		ID: countersign.GrantID(stamp.Stream), Version: stamp.Seq, State: countersign.GrantProvisioning, Origin: change.Origin, Request: change.Request,
+		Holder: change.Holder, Entitlement: change.Entitlement, System: change.System, Step: change.Step,
+		Duration: change.Duration, LatestEnd: change.LatestEnd, Terms: change.Terms, OpenedAt: stamp.Time,
+		Credentials: []countersign.Credential{{ID: change.Intent.Credential, State: countersign.CredentialIssuing}},
+	}
+	push(g, change.Intent)
+	return Copy(g)
+}
+
+func applyCredential(g *countersign.Grant, stamp Stamp, change CredentialAppliedChange) {
+	if credential := g.FindCredential(change.Observation.Credential); credential != nil {
+		credential.State, credential.From, credential.Until = countersign.CredentialLive, stamp.Time, change.Until
+		credential.Reference = change.Observation.Reference
+	}
+	if g.State == countersign.GrantProvisioning {
+		g.State, g.From, g.Until = countersign.GrantLive, stamp.Time, change.Until
+	}
+	if change.RetireOthersAt != 0 {
+		for i := range g.Credentials {
+			credential := &g.Credentials[i]
+			if credential.ID != change.Observation.Credential && credential.State == countersign.CredentialLive {
+				credential.RetireAt = change.RetireOthersAt
+			}
+		}
+	}
+	g.Parked = nil
+	next(g)
+}
+
+func applyRevoked(g *countersign.Grant, stamp Stamp, change CredentialRevokedChange) {
+	if credential := g.FindCredential(change.Observation.Credential); credential != nil {
+		credential.State, credential.RetireAt = countersign.CredentialGone, 0
+	}
+	next(g)
+	if change.Confirm != nil {
+		push(g, *change.Confirm)
+	}
+	g.State, g.EffectiveBy = change.State, change.EffectiveBy
+	if g.State.Ended() {
+		g.GoneAt = stamp.Time
+	}
+}
+
+// push puts an intent to work, or behind the one that is: a grant's intents are
+// serial.
+func push(g *countersign.Grant, intent countersign.Intent) {
+	if g.Intent == nil {
+		g.Intent = &intent
+		return
+	}
+	g.Queue = append(g.Queue, intent)
+}
+
+func next(g *countersign.Grant) {
+	g.Intent = nil
+	if len(g.Queue) > 0 {
+		g.Intent = &g.Queue[0]
+		g.Queue = g.Queue[1:]
+	}
+	if len(g.Queue) == 0 {
+		g.Queue = nil
+	}
+}

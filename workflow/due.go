@@ -1,0 +1,73 @@
+package workflow
+
+import "github.com/countersign/countersign"
+
+// RequestDue returns when time next matters to the request; zero for never.
+func RequestDue(r *countersign.Request) countersign.Instant {
+	due := r.CollectBy
+	for i := range r.Stages {
+		if r.Stages[i].State == countersign.StageOpen {
+			due = countersign.Earliest(due, r.Stages[i].Deadline)
+		}
+	}
+	for _, slot := range r.Evidence {
+		if r.State == countersign.RequestClosing && slot.Held == nil && !slot.Overdue {
+			due = countersign.Earliest(due, slot.Deadline)
+		}
+	}
+	if r.State.Final() {
+		return 0
+	}
+	return due
+}
+
+// GrantDue returns when time next matters to the grant; zero for never.
+// lastUsed is the latest use that the target reports, zero if none is known.
+func GrantDue(g *countersign.Grant, lastUsed countersign.Instant) countersign.Instant {
+	switch g.State {
+	case countersign.GrantProvisioning:
+		return g.LatestEnd
+	case countersign.GrantLive:
+		due := countersign.Earliest(g.Until, remindAt(g))
+		for _, credential := range g.Credentials {
+			if credential.State == countersign.CredentialLive {
+				due = countersign.Earliest(due, credential.RetireAt)
+			}
+		}
+		return countersign.Earliest(due, UnusedAt(g, lastUsed))
+	case countersign.GrantRevoking, countersign.GrantRevoked, countersign.GrantGone, countersign.GrantFailed:
+	}
+	return 0
+}
+
+// remindAt returns when the holder is to be reminded of the end; zero where
+// there is no reminder or it was given.
+func remindAt(g *countersign.Grant) countersign.Instant {
+	if g.Reminded || g.Terms.Remind == 0 || g.Until == 0 || g.State != countersign.GrantLive {
+		return 0
+	}
+	// A grant shorter than the notice is not reminded at its very beginning.
+	return max(g.Until.Add(-g.Terms.Remind), g.From.Add(1))
+}
+
+// UnusedAt returns when the grant ends if nobody uses it until then; zero where
+// its terms do not say so.
+func UnusedAt(g *countersign.Grant, lastUsed countersign.Instant) countersign.Instant {
+	for _, condition := range g.Terms.EndsWhen {
+		if condition.Kind == countersign.Unused {
+			return max(g.From, lastUsed).Add(condition.Within)
+		}
+	}
+	return 0
+}
+
+// ClaimedUntil fixes the end of a credential when its operation is claimed: the
+// claim's time plus the duration for the first one, the grant's own end for a
+// later one, and never beyond the latest end.
+func ClaimedUntil(g *countersign.Grant, claimedAt countersign.Instant) countersign.Instant {
+	until := g.Until
+	if until == 0 && g.Duration != 0 {
+		until = claimedAt.Add(g.Duration)
+	}
+	return countersign.Earliest(until, g.LatestEnd)
+}

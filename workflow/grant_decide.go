@@ -1,0 +1,294 @@
+package workflow
+
+import (
+	"github.com/countersign/countersign"
+)
+
+// GrantCommand is a command on a grant, with what the actor says.
+type GrantCommand struct {
+	Name   Command
+	Reason string
+	// Overlap is how long a rotation keeps the older credentials.
+	Overlap countersign.Seconds
+	// Intent is what an observation or a parking is about.
+	Intent      countersign.IntentID
+	Attempt     int
+	Observation countersign.Observation
+	// Until is the end that was fixed when the operation was claimed.
+	Until countersign.Instant
+	// Person must move parked work on.
+	Person countersign.IdentityID
+}
+
+// GrantVerdict is what desk found out for a command on a grant.
+type GrantVerdict struct {
+	Standing Standing
+	// EndCause and EndReason say why the grant ends now; "" where it does not.
+	EndCause  string
+	EndReason string
+	// Flight is the claim of the grant's present intent.
+	Flight Flight
+	// Rotates says that the connector keeps two credentials of one grant apart.
+	Rotates bool
+	// Lease is how long a claim lasts, in seconds: how long an unsettled operation
+	// can go on after its claim.
+	Lease countersign.Seconds
+}
+
+// Flight says whether an operation may be under way at the target.
+type Flight struct {
+	// Claimed: some process took the intent.
+	Claimed bool
+	// Reported: it said that its operation has ended.
+	Reported bool
+	// LeaseUntil is after the last moment in which it may write to the target.
+	LeaseUntil countersign.Instant
+}
+
+// unsettled reports whether the operation could have had, or still have, an
+// effect that nobody read back.
+func (f Flight) unsettled() bool { return f.Claimed && !f.Reported }
+
+// Causes of a grant's end.
+const (
+	CauseRevoked       = "revoked"
+	CauseExpired       = "expired"
+	CauseOwnerLeft     = "owner-left"
+	CauseHolderLeft    = "holder-left"
+	CauseSystemRetired = "system-retired"
+	CauseUnused        = "unused"
+	CauseRejected      = "rejected-at-fulfilment"
+)
+
+// GenesisGrant is access that the house is born with.
+type GenesisGrant struct {
+	Holder      countersign.IdentityID
+	Entitlement countersign.EntitlementID
+	System      countersign.SystemID
+	Step        countersign.Step
+	Duration    countersign.Seconds
+}
+
+// OpenGenesisGrant opens a grant without a request: the first holders of the
+// desk's own powers.
+func OpenGenesisGrant(occasion Occasion, genesis GenesisGrant) (Outcome, error) {
+	f := &folding{Occasion: occasion}
+	err := f.grant(occasion.Mint.Grant(), &GrantOpened{GrantOpenedChange{
+		Origin: countersign.FromGenesis, Holder: genesis.Holder, Entitlement: genesis.Entitlement, System: genesis.System,
+		Step: genesis.Step, Duration: genesis.Duration,
+		Intent: countersign.Intent{ID: occasion.Mint.Intent(), Operation: countersign.ApplyOperation, Credential: occasion.Mint.Credential()},
+	}})
+	return f.result(), err
+}
+
+// DecideGrant judges a command on a grant. No events and no error means that
+// there is nothing to do: it was done before, or comes too late to count.
+func DecideGrant(occasion Occasion, state *countersign.Grant, command GrantCommand, verdict GrantVerdict) (Outcome, error) {
+	late := state.Intent == nil || command.Intent != state.Intent.ID
+	if (command.Name == Observe || command.Name == Park) && late {
+		return Outcome{}, nil
+	}
+	if err := Allowed(GrantTransitions, state.State, command.Name, verdict.Standing); err != nil {
+		return Outcome{}, err
+	}
+	f := &folding{Occasion: occasion, outcome: Outcome{Grants: []*countersign.Grant{Copy(state)}}}
+	if err := f.onGrant(command, verdict); err != nil {
+		return Outcome{}, err
+	}
+	return f.result(), checkLeads(GrantTransitions, state.State, command.Name, f.outcome.Grants[0].State)
+}
+
+func (f *folding) onGrant(command GrantCommand, verdict GrantVerdict) error {
+	switch command.Name {
+	case Revoke:
+		if command.Reason == "" {
+			return countersign.Errorf(countersign.Invalid, "reason-missing", "A revocation needs a reason: it stays on the record.").At("reason")
+		}
+		return f.endGrant(CauseRevoked, command.Reason, verdict)
+	case Rotate:
+		return f.rotate(command, verdict)
+	case Retry:
+		return f.retry()
+	case Observe:
+		return f.observe(command, verdict)
+	case Park:
+		return f.park(command)
+	case Wake:
+		return f.wake(verdict)
+	case Consent, Attach, Approve, Deny, Cancel, Tick, Progress:
+	}
+	return countersign.Errorf(countersign.Internal, "unknown-command", "%q is not a command on a grant", command.Name)
+}
+
+// endGrant takes away every credential that is not gone. An operation that may
+// still act on the target is waited for; one that nobody settled is looked after
+// a second time.
+func (f *folding) endGrant(cause, reason string, verdict GrantVerdict) error {
+	g := f.outcome.Grants[0]
+	ending := &GrantEnding{}
+	ending.Change.Cause = cause
+	if reason != "" {
+		ending.Reason = &Reason{Text: reason}
+	}
+	for _, credential := range g.Credentials {
+		if credential.State == countersign.CredentialGone {
+			continue
+		}
+		intent := countersign.Intent{ID: f.Mint.Intent(), Operation: countersign.RevokeOperation, Credential: credential.ID}
+		if g.Intent != nil && verdict.Flight.unsettled() {
+			if len(ending.Change.Intents) == 0 && verdict.Flight.LeaseUntil > f.Now {
+				intent.After, intent.NotBefore = g.Intent.ID, verdict.Flight.LeaseUntil
+			}
+			intent.Again = g.Intent.Operation == countersign.ApplyOperation && g.Intent.Credential == credential.ID
+		}
+		ending.Change.Intents = append(ending.Change.Intents, intent)
+	}
+	return f.grant(g.ID, ending)
+}
+
+// DefaultOverlap is how long a rotation keeps the older credential where nobody
+// says otherwise.
+const DefaultOverlap = countersign.Day
+
+func (f *folding) rotate(command GrantCommand, verdict GrantVerdict) error {
+	g := f.outcome.Grants[0]
+	switch {
+	case !verdict.Rotates:
+		return countersign.Errorf(countersign.Refused, "cannot-rotate", "The connector %q has nothing to rotate: the access carries no credential of its own.", g.Step.Connector)
+	case g.Intent != nil:
+		return countersign.Errorf(countersign.Conflict, "operation-under-way", "Another operation on this grant is under way; rotate when it is done.")
+	case command.Overlap < 0:
+		return countersign.Errorf(countersign.Invalid, "overlap-negative", "The overlap must be zero or more.").At("overlap")
+	case g.Until != 0 && f.Now.Add(command.Overlap) >= g.Until:
+		return countersign.Errorf(countersign.Invalid, "overlap-too-long", "The overlap must end before the grant does, at %s.", g.Until).At("overlap")
+	}
+	started := &RotationStarted{}
+	started.Change.Intent = countersign.Intent{
+		ID: f.Mint.Intent(), Operation: countersign.ApplyOperation, Credential: f.Mint.Credential(), Overlap: command.Overlap,
+	}
+	if command.Reason != "" {
+		started.Reason = &Reason{Text: command.Reason}
+	}
+	return f.grant(g.ID, started)
+}
+
+func (f *folding) retry() error {
+	g := f.outcome.Grants[0]
+	if g.Parked == nil {
+		return countersign.Errorf(countersign.Conflict, "not-parked", "Nothing of this grant is parked; the house is working on it.")
+	}
+	retried := &IntentRetried{}
+	retried.Change.Intent = g.Intent.ID
+	return f.grant(g.ID, retried)
+}
+
+func (f *folding) park(command GrantCommand) error {
+	g := f.outcome.Grants[0]
+	if g.Parked != nil {
+		return nil
+	}
+	if g.Intent.Operation != countersign.ApplyOperation {
+		return countersign.Errorf(countersign.Refused, "revokes-never-park", "A revoke is retried without end.")
+	}
+	parked := &IntentParked{Reason: &Reason{Text: command.Reason}}
+	parked.Change.Intent, parked.Change.Attempt, parked.Change.Person = command.Intent, command.Attempt, command.Person
+	return f.grant(g.ID, parked)
+}
+
+// observe takes what was read back. Only what confirms the operation comes here;
+// a read-back that does not is a reason to try again.
+func (f *folding) observe(command GrantCommand, verdict GrantVerdict) error {
+	g := f.outcome.Grants[0]
+	observation := command.Observation
+	switch g.Intent.Operation {
+	case countersign.ApplyOperation:
+		if !observation.Present {
+			return countersign.Errorf(countersign.Internal, "not-confirmed", "the target does not hold what was asked")
+		}
+		change := CredentialAppliedChange{Observation: observation, Until: command.Until}
+		if observation.Until != 0 {
+			change.Until = observation.Until
+		}
+		if g.State == countersign.GrantLive {
+			change.RetireOthersAt = f.Now.Add(g.Intent.Overlap)
+		}
+		return f.grant(g.ID, &CredentialApplied{Change: change})
+	case countersign.RevokeOperation, countersign.ConfirmOperation:
+		if observation.Present {
+			return countersign.Errorf(countersign.Internal, "not-confirmed", "the target still holds the credential")
+		}
+		return f.observeGone(observation, verdict)
+	}
+	return countersign.Errorf(countersign.Internal, "unknown-operation", "%q is not an operation", g.Intent.Operation)
+}
+
+func (f *folding) observeGone(observation countersign.Observation, verdict GrantVerdict) error {
+	g := f.outcome.Grants[0]
+	change := CredentialRevokedChange{Observation: observation, State: g.State}
+	wait := observation.Residual
+	if g.Intent.Again && wait < verdict.Lease {
+		wait = verdict.Lease
+	}
+	if wait > 0 {
+		change.Confirm = &countersign.Intent{
+			ID: f.Mint.Intent(), Operation: countersign.ConfirmOperation, Credential: observation.Credential, NotBefore: f.Now.Add(wait),
+		}
+	}
+	if g.State != countersign.GrantLive {
+		change.State, change.EffectiveBy = stateAfter(g, change.Confirm)
+	}
+	return f.grant(g.ID, &CredentialRevoked{Change: change})
+}
+
+// stateAfter says where the grant stands once its present intent is settled.
+func stateAfter(g *countersign.Grant, confirm *countersign.Intent) (countersign.GrantState, countersign.Instant) {
+	remaining := g.Queue
+	if confirm != nil {
+		remaining = append(remaining[:len(remaining):len(remaining)], *confirm)
+	}
+	var effectiveBy countersign.Instant
+	for _, intent := range remaining {
+		if intent.Operation != countersign.ConfirmOperation {
+			return countersign.GrantRevoking, 0
+		}
+		effectiveBy = max(effectiveBy, intent.NotBefore)
+	}
+	switch {
+	case len(remaining) > 0:
+		return countersign.GrantRevoked, effectiveBy
+	case g.From == 0:
+		return countersign.GrantFailed, 0
+	default:
+		return countersign.GrantGone, 0
+	}
+}
+
+// wake does what the time asks for: the end first, then retirements, then the
+// reminder.
+func (f *folding) wake(verdict GrantVerdict) error {
+	g := f.outcome.Grants[0]
+	switch {
+	case verdict.EndCause != "":
+		return f.endGrant(verdict.EndCause, verdict.EndReason, verdict)
+	case g.Until != 0 && f.Now >= g.Until:
+		return f.endGrant(CauseExpired, "", verdict)
+	case g.State == countersign.GrantProvisioning && g.LatestEnd != 0 && f.Now >= g.LatestEnd:
+		return f.endGrant(CauseExpired, "The latest end that was allowed passed before the access could be set up.", verdict)
+	}
+	for _, credential := range g.Credentials {
+		if credential.State == countersign.CredentialLive && credential.RetireAt != 0 && f.Now >= credential.RetireAt {
+			retiring := &CredentialRetiring{}
+			retiring.Change.Intent = countersign.Intent{ID: f.Mint.Intent(), Operation: countersign.RevokeOperation, Credential: credential.ID}
+			if err := f.grant(g.ID, retiring); err != nil {
+				return err
+			}
+		}
+	}
+	g = f.outcome.Grants[0]
+	if remindAt := remindAt(g); remindAt != 0 && f.Now >= remindAt {
+		reminded := &GrantReminded{}
+		reminded.Change.Ends = g.Until
+		return f.grant(g.ID, reminded)
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package workflow
+
+import "github.com/countersign/countersign"
+
+// Events of a grant.
+
+type GrantOpened struct {
+	Change GrantOpenedChange `json:"change"`
+}
+
+type GrantOpenedChange struct {
+	Origin      countersign.Origin        `json:"origin"`
+	Request     countersign.RequestID     `json:"request,omitempty"`
+	Holder      countersign.IdentityID    `json:"holder"`
+	Entitlement countersign.EntitlementID `json:"entitlement"`
+	System      countersign.SystemID      `json:"system"`
+	Step        countersign.Step          `json:"step"`
+	Duration    countersign.Seconds       `json:"duration"`
+	LatestEnd   countersign.Instant       `json:"latest_end,omitempty"`
+	Terms       countersign.GrantTerms    `json:"terms"`
+	Intent      countersign.Intent        `json:"intent"`
+}
+
+func (GrantOpened) EventKind() string { return "grant.opened@1" }
+
+// CredentialApplied says that a credential was read back from the target.
+type CredentialApplied struct {
+	Change CredentialAppliedChange `json:"change"`
+}
+
+type CredentialAppliedChange struct {
+	Observation countersign.Observation `json:"observation"`
+	// Until is the end of the credential and, for the first one, of the grant.
+	Until countersign.Instant `json:"until"`
+	// RetireOthersAt is when the older credentials end, after a rotation.
+	RetireOthersAt countersign.Instant `json:"retire_others_at,omitempty"`
+}
+
+func (CredentialApplied) EventKind() string { return "grant.credential-applied@1" }
+
+type RotationStarted struct {
+	Change struct {
+		Intent countersign.Intent `json:"intent"`
+	} `json:"change"`
+	Reason *Reason `json:"reason"`
+}
+
+func (RotationStarted) EventKind() string { return "grant.rotation-started@1" }
+
+// CredentialRetiring begins the end of one credential of a grant that goes on.
+type CredentialRetiring struct {
+	Change struct {
+		Intent countersign.Intent `json:"intent"`
+	} `json:"change"`
+}
+
+func (CredentialRetiring) EventKind() string { return "grant.credential-retiring@1" }
+
+// GrantEnding begins the end of the grant: from this event on, checks refuse.
+type GrantEnding struct {
+	Change struct {
+		// Cause is a stable name: "revoked", "expired", "owner-left",
+		// "system-retired", "unused", "holder-left".
+		Cause   string               `json:"cause"`
+		Intents []countersign.Intent `json:"intents"`
+	} `json:"change"`
+	Reason *Reason `json:"reason"`
+}
+
+func (GrantEnding) EventKind() string { return "grant.ending@1" }
+
+// CredentialRevoked says that a credential was read back as not there.
+type CredentialRevoked struct {
+	Change CredentialRevokedChange `json:"change"`
+}
+
+type CredentialRevokedChange struct {
+	Observation countersign.Observation `json:"observation"`
+	// State is the grant's after this.
+	State countersign.GrantState `json:"state"`
+	// EffectiveBy is set with the state revoked.
+	EffectiveBy countersign.Instant `json:"effective_by,omitempty"`
+	// Confirm reads back once more, where an operation was left unsettled or
+	// something handed out must run out first.
+	Confirm *countersign.Intent `json:"confirm,omitempty"`
+}
+
+func (CredentialRevoked) EventKind() string { return "grant.credential-revoked@1" }
+
+type GrantReminded struct {
+	Change struct {
+		Ends countersign.Instant `json:"ends"`
+	} `json:"change"`
+}
+
+func (GrantReminded) EventKind() string { return "grant.reminded@1" }
+
+// IntentParked names the person who must move an operation on.
+type IntentParked struct {
+	Change struct {
+		Intent  countersign.IntentID   `json:"intent"`
+		Attempt int                    `json:"attempt"`
+		Person  countersign.IdentityID `json:"person"`
+	} `json:"change"`
+	Reason *Reason `json:"reason"`
+}
+
+func (IntentParked) EventKind() string { return "grant.intent-parked@1" }
+
+type IntentRetried struct {
+	Change struct {
+		Intent countersign.IntentID `json:"intent"`
+	} `json:"change"`
+}
+
+func (IntentRetried) EventKind() string { return "grant.intent-retried@1" }

@@ -1,0 +1,175 @@
+package workflow
+
+import (
+	"encoding/json"
+
+	"github.com/countersign/countersign"
+)
+
+// Events of a request. Each struct has one field per group of values: Change is
+// what Apply reads and holds no personal data; the pointers can be erased.
+
+// Reason holds free text that people wrote.
+type Reason struct {
+	Text    string          `json:"text,omitempty"`
+	Answers json.RawMessage `json:"answers,omitempty"`
+}
+
+// FactsValue holds the complete typed input of a judgement.
+type FactsValue struct {
+	Judged json.RawMessage `json:"judged"`
+}
+
+type RequestSubmitted struct {
+	Change RequestSubmittedChange `json:"change"`
+	Reason *Reason                `json:"reason"`
+	Facts  *FactsValue            `json:"facts"`
+}
+
+type RequestSubmittedChange struct {
+	Type         string                      `json:"type"`
+	Title        string                      `json:"title"`
+	Requester    countersign.IdentityID      `json:"requester"`
+	Beneficiary  countersign.IdentityID      `json:"beneficiary"`
+	SamePerson   []countersign.IdentityID    `json:"same_person"`
+	Entitlements []countersign.EntitlementID `json:"entitlements"`
+	Duration     countersign.Seconds         `json:"duration"`
+	LatestEnd    countersign.Instant         `json:"latest_end,omitempty"`
+	Route        countersign.Digest          `json:"route"`
+	ConsentOf    countersign.IdentityID      `json:"consent_of,omitempty"`
+	Evidence     []countersign.Slot          `json:"evidence"`
+	Stages       []countersign.Stage         `json:"stages"`
+	Fulfil       []countersign.Step          `json:"fulfil"`
+	Terms        countersign.GrantTerms      `json:"terms"`
+	CollectBy    countersign.Instant         `json:"collect_by,omitempty"`
+}
+
+func (RequestSubmitted) EventKind() string { return "request.submitted@1" }
+
+type RequestConsented struct {
+	Change struct {
+		By countersign.IdentityID `json:"by"`
+	} `json:"change"`
+}
+
+func (RequestConsented) EventKind() string { return "request.consented@1" }
+
+type EvidenceAttached struct {
+	Change   EvidenceAttachedChange `json:"change"`
+	Evidence *EvidenceValue         `json:"evidence"`
+}
+
+type EvidenceAttachedChange struct {
+	Slot   string                 `json:"slot"`
+	ID     countersign.EvidenceID `json:"id"`
+	Digest countersign.Digest     `json:"digest"`
+	By     countersign.IdentityID `json:"by"`
+}
+
+type EvidenceValue struct {
+	Source   string `json:"source"`
+	Verified string `json:"verified,omitempty"`
+}
+
+func (EvidenceAttached) EventKind() string { return "request.evidence-attached@1" }
+
+// StageOpened says who is asked to decide a stage, and by when. It is written
+// again when the approvers change or the stage climbs its ladder.
+type StageOpened struct {
+	Change StageOpenedChange `json:"change"`
+}
+
+type StageOpenedChange struct {
+	Stage    int                 `json:"stage"`
+	Climbed  int                 `json:"climbed"`
+	Asked    []countersign.Asked `json:"asked"`
+	Deadline countersign.Instant `json:"deadline"`
+	// Why is "opened", "escalated" or "approvers-changed".
+	Why string `json:"why"`
+}
+
+// Why a stage asks (again).
+const (
+	WhyOpened           = "opened"
+	WhyEscalated        = "escalated"
+	WhyApproversChanged = "approvers-changed"
+)
+
+func (StageOpened) EventKind() string { return "request.stage-opened@1" }
+
+type RequestDecided struct {
+	Change RequestDecidedChange `json:"change"`
+	Reason *Reason              `json:"reason"`
+	Facts  *FactsValue          `json:"facts"`
+}
+
+type RequestDecidedChange struct {
+	Stage    int                    `json:"stage"`
+	ID       countersign.DecisionID `json:"id"`
+	By       countersign.IdentityID `json:"by"`
+	Outcome  countersign.Outcome    `json:"outcome"`
+	Standing []countersign.Asked    `json:"standing"`
+	Shown    countersign.Digest     `json:"shown"`
+	Duration countersign.Seconds    `json:"duration,omitempty"`
+	Issuer   string                 `json:"issuer"`
+	Strength string                 `json:"strength"`
+}
+
+func (RequestDecided) EventKind() string { return "request.decided@1" }
+
+type StageSettled struct {
+	Change struct {
+		Stage   int                    `json:"stage"`
+		State   countersign.StageState `json:"state"`
+		Because string                 `json:"because,omitempty"`
+	} `json:"change"`
+}
+
+func (StageSettled) EventKind() string { return "request.stage-settled@1" }
+
+type RequestApproved struct {
+	Change struct {
+		Grants []countersign.GrantRef `json:"grants"`
+	} `json:"change"`
+}
+
+func (RequestApproved) EventKind() string { return "request.approved@1" }
+
+// RequestEnded is the end of a request that never became access.
+type RequestEnded struct {
+	Change struct {
+		// State is denied, cancelled or expired.
+		State countersign.RequestState `json:"state"`
+		// Cause is a stable name, as "decision", "deadline", "no-approver".
+		Cause string `json:"cause"`
+	} `json:"change"`
+	Reason *Reason `json:"reason"`
+}
+
+func (RequestEnded) EventKind() string { return "request.ended@1" }
+
+// RequestProgressed says what became of a grant, and where that leaves the
+// request.
+type RequestProgressed struct {
+	Change RequestProgressedChange `json:"change"`
+}
+
+type RequestProgressedChange struct {
+	Grant      countersign.GrantID      `json:"grant,omitempty"`
+	GrantState countersign.GrantState   `json:"grant_state,omitempty"`
+	State      countersign.RequestState `json:"state"`
+	Outcome    string                   `json:"outcome,omitempty"`
+	// Owed sets the deadlines of evidence that falls due with this step, by slot.
+	Owed map[string]countersign.Instant `json:"owed,omitempty"`
+}
+
+func (RequestProgressed) EventKind() string { return "request.progressed@1" }
+
+type EvidenceOverdue struct {
+	Change struct {
+		Slot string                   `json:"slot"`
+		Told []countersign.IdentityID `json:"told"`
+	} `json:"change"`
+}
+
+func (EvidenceOverdue) EventKind() string { return "request.evidence-overdue@1" }

@@ -1,0 +1,129 @@
+package workflow
+
+//go:generate go run ./lifecycle ../docs/lifecycle.md
+
+import "github.com/countersign/countersign"
+
+// Command is something that an actor wants to happen.
+type Command string
+
+// Commands on requests.
+const (
+	// Consent is given by the owner of an NHI who did not ask.
+	Consent Command = "consent"
+	// Attach fills an evidence slot.
+	Attach  Command = "attach"
+	Approve Command = "approve"
+	Deny    Command = "deny"
+	Cancel  Command = "cancel"
+	// Tick lets time pass: deadlines, escalations, refreshed approvers.
+	Tick Command = "tick"
+	// Progress tells a request what became of one of its grants.
+	Progress Command = "progress"
+)
+
+// Commands on grants.
+const (
+	// Revoke ends access because somebody says so.
+	Revoke Command = "revoke"
+	// Rotate adds a credential and retires the older ones after an overlap.
+	Rotate Command = "rotate"
+	// Retry puts parked work back to work.
+	Retry Command = "retry"
+	// Observe takes what was read back from the target.
+	Observe Command = "observe"
+	// Park stops an operation that nobody but a person can move on.
+	Park Command = "park"
+	// Wake lets time pass: the end, reminders, retirements, end conditions.
+	Wake Command = "wake"
+)
+
+// Role is as what an actor stands to a request or grant, now.
+type Role string
+
+const (
+	Requester   Role = "requester"
+	Beneficiary Role = "beneficiary"
+	// Accountable is the owner, second owner or sponsor of a beneficiary or holder.
+	Accountable Role = "accountable"
+	// Approver stands in a stage that is open and is not kept out by separation
+	// of duties.
+	Approver Role = "approver"
+	// SystemOwner owns the system of the entitlement, or is its second owner.
+	SystemOwner Role = "system-owner"
+	// Administrator and Auditor hold that power of the desk.
+	Administrator Role = "administrator"
+	Auditor       Role = "auditor"
+	// Stranger is everybody else.
+	Stranger Role = "stranger"
+	// Timer, Delivery and Integrator are the system actors.
+	Timer      Role = "system:timer"
+	Delivery   Role = "system:delivery"
+	Integrator Role = "system:integrator"
+)
+
+// Roles lists every role in the order of the table's columns.
+var Roles = []Role{Requester, Beneficiary, Accountable, Approver, SystemOwner, Administrator, Auditor, Stranger, Timer, Delivery, Integrator}
+
+// RequestCommands and GrantCommands list the commands in the order of the table.
+var (
+	RequestCommands = []Command{Consent, Attach, Approve, Deny, Cancel, Tick, Progress}
+	GrantCommands   = []Command{Revoke, Rotate, Retry, Observe, Park, Wake}
+)
+
+// Transition is one line of the law: in the state From, the roles By may give
+// the command, and it leads to one of To.
+type Transition[State ~string] struct {
+	From    State
+	Command Command
+	By      []Role
+	To      []State
+}
+
+var theAskers = []Role{Requester, Beneficiary, Accountable}
+
+// RequestTransitions is the whole law of requests. What is not listed is refused.
+var RequestTransitions = []Transition[countersign.RequestState]{
+	{countersign.RequestCollecting, Consent, []Role{Accountable}, to(countersign.RequestCollecting, countersign.RequestDeciding, countersign.RequestFulfilling, countersign.RequestDenied)},
+	{countersign.RequestCollecting, Attach, theAskers, to(countersign.RequestCollecting, countersign.RequestDeciding, countersign.RequestFulfilling, countersign.RequestDenied)},
+	{countersign.RequestCollecting, Cancel, theAskers, to(countersign.RequestCancelled)},
+	{countersign.RequestCollecting, Tick, []Role{Timer}, to(countersign.RequestCollecting, countersign.RequestExpired)},
+
+	{countersign.RequestDeciding, Attach, theAskers, to(countersign.RequestDeciding)},
+	{countersign.RequestDeciding, Approve, []Role{Approver}, to(countersign.RequestDeciding, countersign.RequestFulfilling, countersign.RequestDenied)},
+	{countersign.RequestDeciding, Deny, []Role{Approver}, to(countersign.RequestDenied)},
+	{countersign.RequestDeciding, Cancel, theAskers, to(countersign.RequestCancelled)},
+	{countersign.RequestDeciding, Tick, []Role{Timer}, to(countersign.RequestDeciding, countersign.RequestDenied)},
+
+	{countersign.RequestFulfilling, Progress, []Role{Delivery, Timer}, to(countersign.RequestFulfilling, countersign.RequestActive, countersign.RequestClosing, countersign.RequestClosed, countersign.RequestFailed)},
+
+	{countersign.RequestActive, Progress, []Role{Delivery, Timer}, to(countersign.RequestActive, countersign.RequestClosing, countersign.RequestClosed)},
+
+	{countersign.RequestClosing, Attach, theAskers, to(countersign.RequestClosing, countersign.RequestClosed)},
+	{countersign.RequestClosing, Tick, []Role{Timer}, to(countersign.RequestClosing)},
+}
+
+var whoMayEnd = []Role{Requester, Beneficiary, Accountable, SystemOwner, Administrator}
+
+// GrantTransitions is the whole law of grants. What is not listed is refused.
+var GrantTransitions = []Transition[countersign.GrantState]{
+	{countersign.GrantProvisioning, Revoke, whoMayEnd, to(countersign.GrantRevoking)},
+	{countersign.GrantProvisioning, Retry, []Role{SystemOwner, Administrator}, to(countersign.GrantProvisioning)},
+	{countersign.GrantProvisioning, Observe, []Role{Delivery}, to(countersign.GrantProvisioning, countersign.GrantLive)},
+	{countersign.GrantProvisioning, Park, []Role{Delivery}, to(countersign.GrantProvisioning)},
+	{countersign.GrantProvisioning, Wake, []Role{Timer}, to(countersign.GrantProvisioning, countersign.GrantRevoking)},
+
+	{countersign.GrantLive, Revoke, whoMayEnd, to(countersign.GrantRevoking)},
+	{countersign.GrantLive, Rotate, []Role{Requester, Beneficiary, Accountable}, to(countersign.GrantLive)},
+	{countersign.GrantLive, Retry, []Role{SystemOwner, Administrator}, to(countersign.GrantLive)},
+	{countersign.GrantLive, Observe, []Role{Delivery}, to(countersign.GrantLive)},
+	{countersign.GrantLive, Park, []Role{Delivery}, to(countersign.GrantLive)},
+	{countersign.GrantLive, Wake, []Role{Timer}, to(countersign.GrantLive, countersign.GrantRevoking)},
+
+	{countersign.GrantRevoking, Retry, []Role{SystemOwner, Administrator}, to(countersign.GrantRevoking)},
+	{countersign.GrantRevoking, Observe, []Role{Delivery}, to(countersign.GrantRevoking, countersign.GrantRevoked, countersign.GrantGone, countersign.GrantFailed)},
+
+	{countersign.GrantRevoked, Observe, []Role{Delivery}, to(countersign.GrantRevoked, countersign.GrantGone, countersign.GrantFailed)},
+}
+
+func to[State any](states ...State) []State { return states }
