@@ -142,7 +142,7 @@ func NewHandle(kind HandleKind, namespace, value string) (Handle, error) {
 	switch kind {
 	case Login, Email:
 		// Folding can undo normal form, so normalise on both sides of it.
-		handle.Value = norm.NFKC.String(cases.Fold().String(norm.NFKC.String(strings.TrimSpace(value))))
+		handle.Value = strings.TrimSpace(norm.NFKC.String(strings.Map(foldCherokee, cases.Fold().String(norm.NFKC.String(value)))))
 		if kind == Email && (strings.Count(handle.Value, "@") != 1 || strings.HasPrefix(handle.Value, "@") || strings.HasSuffix(handle.Value, "@")) {
 			return Handle{}, Errorf(Invalid, "malformed-handle", "%q is not an e-mail address", clip(value, 64))
 		}
@@ -168,6 +168,19 @@ func NewHandle(kind HandleKind, namespace, value string) (Handle, error) {
 		return Handle{}, Errorf(Invalid, "malformed-handle", "%q is not a kind of handle: use login, email, oidc or spiffe", clip(string(kind), 32))
 	}
 	return handle, nil
+}
+
+// foldCherokee completes the case folding of the library, which turns the two
+// cases of Cherokee letters into each other instead of into one. CaseFolding.txt
+// of Unicode folds them to the upper case.
+func foldCherokee(r rune) rune {
+	switch {
+	case r >= 0xab70 && r <= 0xabbf:
+		return r - 0xab70 + 0x13a0
+	case r >= 0x13f8 && r <= 0x13fd:
+		return r - 8
+	}
+	return r
 }
 
 // Group is a set of identities, given by direct members and by groups nested
