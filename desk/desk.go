@@ -37,6 +37,8 @@ type Config struct {
 	// Stop makes every check refuse the holder, grant or credential from now on.
 	// It returns before the answer of the command that caused it.
 	Stop func(ids ...string)
+	// Forget lifts the stop of grants that were read back as gone.
+	Forget func(ids ...string)
 	// Replica names this process, as the holder of leases.
 	Replica string
 	// BornLeased lets a commit lease its new intents to this replica, which then
@@ -112,6 +114,8 @@ type transaction struct {
 	requests map[countersign.RequestID]*countersign.Request
 	// stop lists what checks must refuse once the commit is durable.
 	stop []string
+	// gone lists grants that need no stop any more.
+	gone []string
 	born []store.Work
 }
 
@@ -252,8 +256,12 @@ func (tx *transaction) writeGrant(grant, before *countersign.Grant) {
 		}
 		tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: work, Attempt: store.AnyAttempt})
 	}
-	if grant.State != countersign.GrantProvisioning && grant.State != countersign.GrantLive {
+	switch grant.State {
+	case countersign.GrantProvisioning, countersign.GrantLive:
+	case countersign.GrantRevoking, countersign.GrantRevoked:
 		tx.stop = append(tx.stop, string(grant.ID))
+	case countersign.GrantGone, countersign.GrantFailed:
+		tx.gone = append(tx.gone, string(grant.ID))
 	}
 }
 
@@ -362,6 +370,9 @@ func (tx *transaction) commit(ctx context.Context) error {
 	}
 	if len(tx.stop) > 0 {
 		tx.desk.Stop(tx.stop...)
+	}
+	if len(tx.gone) > 0 {
+		tx.desk.Forget(tx.gone...)
 	}
 	for _, work := range tx.born {
 		select {

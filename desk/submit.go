@@ -76,15 +76,18 @@ func (d *Desk) Preview(ctx context.Context, caller Caller, asking Asking) (*Prev
 	if err != nil {
 		return nil, err
 	}
-	judged, err := d.judge(ctx, tx, caller, asking)
+	judged, err := d.judge(ctx, tx, caller, &asking)
 	if err != nil {
 		return nil, err
 	}
 	return &judged.preview, nil
 }
 
-func (d *Desk) judge(ctx context.Context, tx *transaction, caller Caller, asking Asking) (*judgement, error) {
-	m, err := tx.resolve(caller, asking)
+func (d *Desk) judge(ctx context.Context, tx *transaction, caller Caller, asking *Asking) (*judgement, error) {
+	if len(asking.Answers) == 0 {
+		asking.Answers = json.RawMessage("{}")
+	}
+	m, err := tx.resolve(caller, *asking)
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +248,7 @@ var heldStates = []countersign.GrantState{countersign.GrantProvisioning, counter
 // Submit opens a request and returns its id.
 func (d *Desk) Submit(ctx context.Context, caller Caller, key Key, asking Asking) (countersign.RequestID, error) {
 	id, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
-		judged, err := d.judge(ctx, tx, caller, asking)
+		judged, err := d.judge(ctx, tx, caller, &asking)
 		if err != nil {
 			return "", err
 		}

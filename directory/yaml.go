@@ -141,6 +141,9 @@ func (r *reader) each(read func(node *yaml.Node)) field {
 			return
 		}
 		for i, element := range node.Content {
+			if r.problems.full() {
+				return
+			}
 			at[elementKey(key, i)] = r.spot(element)
 			read(element)
 		}

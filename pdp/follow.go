@@ -42,11 +42,10 @@ func (p *Point) Follow(ctx context.Context) error {
 	var poisoned []error
 	for {
 		items, position, err := p.shelf.Changes(ctx, p.position, followPage)
-		if countersign.ReasonOf(err) == "unknown-position" && p.position != 0 {
+		if countersign.ReasonOf(err) == "unknown-position" {
 			// The database is an older one, restored under us: nothing that is in
-			// memory can be trusted.
+			// memory can be trusted, and the next step begins anew.
 			p.forget()
-			continue
 		}
 		if err != nil {
 			return fmt.Errorf("following the assignments: %w", err)

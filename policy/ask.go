@@ -341,7 +341,7 @@ func (f *form) explain(invalid *jsonschema.ValidationError, refusals *[]Refusal)
 		}
 	case *kind.AdditionalProperties:
 		for _, field := range wrong.Properties {
-			refuse(pointer+"/"+clip(field), "%s.", unknown("answer", field, f.names()))
+			refuse(pointer+"/"+clip(field), "There is no field for this: %s", unknown("answer", field, f.names()))
 		}
 	case *kind.Type:
 		refuse(pointer, "%s must be of the type %s, not %s.", name, strings.Join(wrong.Want, " or "), wrong.Got)
@@ -358,7 +358,7 @@ func (f *form) explain(invalid *jsonschema.ValidationError, refusals *[]Refusal)
 		for _, value := range wrong.Want {
 			allowed = append(allowed, fmt.Sprint(value))
 		}
-		refuse(pointer, "%s: %s.", name, unknown("value", fmt.Sprint(wrong.Got), allowed))
+		refuse(pointer, "%s has an %s", name, unknown("value", fmt.Sprint(wrong.Got), allowed))
 	case *kind.Minimum:
 		refuse(pointer, "%s must be at least %s; it is %s.", name, whole(wrong.Want), whole(wrong.Got))
 	case *kind.Maximum:

@@ -93,10 +93,11 @@ func (c *compiler) compile(node *yaml.Node, what string, want *cel.Type) *expres
 type sizes struct{}
 
 func (sizes) EstimateSize(element cost.AstNode) *cost.SizeEstimate {
-	switch element.Type().Kind() {
-	case types.StringKind:
+	kind := element.Type().Kind()
+	if kind == types.StringKind {
 		return &cost.SizeEstimate{Max: assumedText}
-	case types.ListKind, types.MapKind:
+	}
+	if kind == types.ListKind || kind == types.MapKind {
 		return &cost.SizeEstimate{Max: assumedLength}
 	}
 	return nil
@@ -106,28 +107,29 @@ func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *co
 	return nil
 }
 
+// Types in the words of the reference; the others go by their name in CEL.
+var typeNames = map[types.Kind]string{
+	types.BoolKind:      "a condition (bool)",
+	types.StringKind:    "a text (string)",
+	types.TimestampKind: "a moment (timestamp)",
+	types.DurationKind:  "a length of time (duration)",
+}
+
 func typeName(of *cel.Type) string {
-	switch of.Kind() {
-	case types.BoolKind:
-		return "a condition (bool)"
-	case types.StringKind:
-		return "a text (string)"
-	case types.TimestampKind:
-		return "a moment (timestamp)"
-	case types.DurationKind:
-		return "a length of time (duration)"
+	if name, known := typeNames[of.Kind()]; known {
+		return name
 	}
 	return "of type " + of.String()
 }
 
+var plainKinds = []types.Kind{types.BoolKind, types.IntKind, types.UintKind, types.DoubleKind, types.StringKind, types.BytesKind, types.DurationKind, types.TimestampKind}
+
+// usable reports whether other expressions can use a variable of the type.
 func usable(of *cel.Type) bool {
-	switch of.Kind() {
-	case types.BoolKind, types.IntKind, types.UintKind, types.DoubleKind, types.StringKind, types.BytesKind, types.DurationKind, types.TimestampKind:
-		return true
-	case types.ListKind, types.MapKind:
+	if of.Kind() == types.ListKind || of.Kind() == types.MapKind {
 		return !slices.ContainsFunc(of.Parameters(), func(p *cel.Type) bool { return !usable(p) })
 	}
-	return false
+	return slices.Contains(plainKinds, of.Kind())
 }
 
 var (

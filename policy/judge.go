@@ -76,9 +76,9 @@ func (s *Set) judge(typeName string, facts Facts) (*judgement, error) {
 // records and the policy's own refusals. Facts are those of the request as it
 // stands, with the duration that is decided so far; approvers are not needed.
 func (s *Set) Recheck(typeName string, facts Facts) []Refusal {
-	t, err := s.known(typeName)
-	if err != nil {
-		return []Refusal{{Reason: ReasonNoRequestType, Because: "The request type is not offered any more: " + err.Error() + "."}}
+	t := s.find(typeName)
+	if t == nil {
+		return []Refusal{{Reason: ReasonNoRequestType, Because: fmt.Sprintf("The request type `%s` is not offered any more.", clip(typeName))}}
 	}
 	if len(facts.Items) == 0 {
 		return []Refusal{{Reason: ReasonNothingIsAskedFor, Because: "Nothing is asked for."}}
@@ -171,6 +171,11 @@ func (j *judgement) judgeParties() {
 
 func (j *judgement) judgeRecords() {
 	for _, needed := range j.kind.recordKeys(j.answers) {
+		for i := range j.plan.Evidence {
+			if j.plan.Evidence[i].Name == needed.slot {
+				j.plan.Evidence[i].Record = needed.key
+			}
+		}
 		record, given := j.facts.Records[needed.key]
 		if !given {
 			j.incomplete("the record %s was not looked up", clip(needed.key))
@@ -252,7 +257,7 @@ func (j *judgement) refuseCondition(where string, condition *expression, err err
 }
 
 func (j *judgement) judgeStage(s stage) {
-	planned := PlannedStage{Stage: cloneStage(s.template)}
+	planned := PlannedStage{Stage: cloneStage(s.template), Standing: []countersign.Asked{}}
 	stage := &planned.Stage
 	where := "stage " + stage.Name
 	defer func() { j.plan.Stages = append(j.plan.Stages, planned) }()

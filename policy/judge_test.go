@@ -357,7 +357,7 @@ func TestARecheckJudgesByTheSetOfToday(t *testing.T) {
 	if refusals := sample(t).Recheck("api-key", f); len(refusals) > 0 {
 		t.Errorf("an approver shortened the duration, and the recheck refuses: %v", refusals)
 	}
-	wantRefusal(t, sample(t).Recheck("api-keys", f), ReasonNoRequestType, "did you mean `api-key`?")
+	wantRefusal(t, sample(t).Recheck("api-keys", f), ReasonNoRequestType, "`api-keys` is not offered any more")
 	stricter := load(t, File{Path: "a.yaml", Bytes: []byte(strings.Replace(string(sampleFiles(t)[0].Bytes), "variables.crosses\n", "\"true\"\n", 1))}, sampleFiles(t)[1])
 	wantRefusal(t, stricter.Recheck("api-key", f), ReasonRefusedByPolicy)
 }
@@ -367,8 +367,8 @@ func TestAnswersAreRefusedByFieldAndSentence(t *testing.T) {
 		`{"purpose":"short","consumer":"SR-1042"}`:                                               {"/answers/purpose", "`purpose` must have at least 20 characters; it has 5."},
 		`{"consumer":"SR-1042"}`:                                                                 {"/answers/purpose", "`purpose` is missing: it must be answered."},
 		`{"purpose":"monthly report of all payments","consumer":"S R"}`:                          {"/answers/consumer", "`consumer` must be the key of a system record, as in SR-1042."},
-		`{"purpose":"monthly report of all payments","consumer":"SR-1042","data_clas":"x"}`:      {"/answers/data_clas", "unknown answer `data_clas`: did you mean `data_class`?."},
-		`{"purpose":"monthly report of all payments","consumer":"SR-1042","data_class":"pubic"}`: {"/answers/data_class", "`data_class`: unknown value `pubic`: did you mean `public`?."},
+		`{"purpose":"monthly report of all payments","consumer":"SR-1042","data_clas":"x"}`:      {"/answers/data_clas", "There is no field for this: unknown answer `data_clas`: did you mean `data_class`?"},
+		`{"purpose":"monthly report of all payments","consumer":"SR-1042","data_class":"pubic"}`: {"/answers/data_class", "`data_class` has an unknown value `pubic`: did you mean `public`?"},
 		`{"purpose":7,"consumer":"SR-1042"}`:                                                     {"/answers/purpose", "`purpose` must be of the type string, not number."},
 		`[]`:                                                                                     {"/answers", "The answers must be a JSON object with one member for each field."},
 	} {

@@ -105,7 +105,7 @@ func (s *source) parse(content []byte) *yaml.Node {
 			line++
 			message += " (a text with one of , ? : { } [ ] # in it may need quotes)"
 		}
-		s.problemAt(line, 1, "not YAML: %s", message)
+		s.problemAt(min(line, len(s.lines)), 1, "not YAML: %s", message)
 		return nil
 	}
 	root := document.Content[0]

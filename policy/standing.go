@@ -34,7 +34,7 @@ func climbed(stage countersign.Stage) []countersign.Rung {
 // the first rule that finds them. Who is no person, not active, or excluded by
 // id (with the reason as the value) does not stand.
 func Standing(stage countersign.Stage, approvers map[string][]Candidate, excluded map[countersign.IdentityID]string) ([]countersign.Asked, []Excluded) {
-	var asked []countersign.Asked
+	asked := []countersign.Asked{}
 	var kept []Excluded
 	keptOut := map[countersign.IdentityID]bool{}
 	for i, quorum := range stage.Quorums {

@@ -102,12 +102,12 @@ var started = sync.OnceValues(start)
 
 func ownServer(t testing.TB) string {
 	t.Helper()
-	server, err := started()
+	own, err := started()
 	if _, none := err.(*missing); none && os.Getenv("CI") != "true" {
 		t.Skip(err.Error())
 	}
 	if err != nil {
 		t.Fatal(fmt.Errorf("start a PostgreSQL server: %w", err))
 	}
-	return server
+	return own.url
 }

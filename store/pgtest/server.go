@@ -30,17 +30,24 @@ cat >/dev/null
 cd / && rm -rf "$dir"
 `
 
-// start starts a server that listens on a socket in a folder of its own, and
-// returns the URL of its superuser.
-func start() (string, error) {
+// server is a running server. It runs for as long as the process keeps hold,
+// which the collector would close if nobody referred to it.
+type server struct {
+	// url is that of the superuser.
+	url  string
+	hold io.Closer
+}
+
+// start starts a server that listens on a socket in a folder of its own.
+func start() (*server, error) {
 	bin, err := binaries()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	// /tmp and not the folder for temporary files: the path of a socket is short.
 	dir, err := os.MkdirTemp("/tmp", "countersign-postgres-")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	command := exec.Command("/bin/sh", "-c", script, "sh", bin, dir)
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -48,38 +55,32 @@ func start() (string, error) {
 		// The server refuses to run as root.
 		credential, err := unprivileged()
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		if err := os.Chown(dir, int(credential.Uid), int(credential.Gid)); err != nil {
-			return "", err
+			return nil, err
 		}
 		command.SysProcAttr.Credential = credential
 	}
 	output, err := command.StdoutPipe()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	hold, err := command.StdinPipe()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if err := command.Start(); err != nil {
-		return "", err
+		return nil, err
 	}
 	answer := bufio.NewReader(output)
 	if line, err := answer.ReadString('\n'); err != nil || line != "ready\n" {
 		log, _ := io.ReadAll(answer)
-		return "", errors.Join(fmt.Errorf("the server did not start: %s%s", line, log), hold.Close(), command.Wait(), os.RemoveAll(dir))
+		return nil, errors.Join(fmt.Errorf("the server did not start: %s%s", line, log), hold.Close(), command.Wait(), os.RemoveAll(dir))
 	}
-	server := url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/postgres"}
-	server.RawQuery = url.Values{"host": {dir}}.Encode()
-	holdOpen = hold
-	return server.String(), nil
+	superuser := url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/postgres", RawQuery: url.Values{"host": {dir}}.Encode()}
+	return &server{url: superuser.String(), hold: hold}, nil
 }
-
-// holdOpen keeps the server running: the collector would close a pipe that
-// nobody refers to.
-var holdOpen io.Closer
 
 // binaries returns the folder of the newest installed server.
 func binaries() (string, error) {

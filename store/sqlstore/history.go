@@ -1,8 +1,10 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/store"
@@ -25,19 +27,26 @@ func (s *Store) Heads(ctx context.Context, streams []countersign.Stream) (map[co
 		if err := row.Scan(&stream, &head.Seq, &hash); err != nil {
 			return err
 		}
+		if err := copyExactly(head.Hash[:], hash); err != nil {
+			return damaged(stream, head.Seq, err)
+		}
 		heads[stream] = head
-		return setHash(heads, stream, hash)
+		return nil
 	}, texts(streams))
 	return heads, err
 }
 
-func setHash(heads map[countersign.Stream]store.Head, stream countersign.Stream, hash []byte) error {
-	head := heads[stream]
-	if copy(head.Hash[:], hash) != len(head.Hash) || len(hash) != len(head.Hash) {
-		return internal("damaged-event", "stream %s, event %d has a hash of %d bytes", stream, head.Seq, len(hash))
+// copyExactly fills a hash or a salt.
+func copyExactly(into, from []byte) error {
+	if len(from) != len(into) {
+		return fmt.Errorf("%d bytes are stored where %d belong", len(from), len(into))
 	}
-	heads[stream] = head
+	copy(into, from)
 	return nil
+}
+
+func damaged(stream countersign.Stream, seq int64, err error) error {
+	return internal("damaged-event", "stream %s, event %d cannot be read: %v", stream, seq, err)
 }
 
 // Events returns up to limit events after the sequence number, in order.
@@ -57,23 +66,18 @@ func (s *Store) Events(ctx context.Context, stream countersign.Stream, after int
 		if seq != last {
 			last = seq
 			var event countersign.SealedEvent
-			if err := json.Unmarshal(header, &event.Header); err != nil {
-				return internal("damaged-event", "stream %s, event %d has a header that cannot be read: %v", stream, seq, err)
+			if err := cmp.Or(json.Unmarshal(header, &event.Header), copyExactly(event.Hash[:], hash)); err != nil {
+				return damaged(stream, seq, err)
 			}
-			if len(hash) != len(event.Hash) {
-				return internal("damaged-event", "stream %s, event %d has a hash of %d bytes", stream, seq, len(hash))
-			}
-			copy(event.Hash[:], hash)
 			events = append(events, event)
 		}
 		if group == nil {
 			return nil
 		}
 		value := countersign.Value{Group: countersign.ValueGroup(*group), Bytes: content}
-		if len(salt) != len(value.Salt) {
-			return internal("damaged-event", "stream %s, event %d has a salt of %d bytes", stream, seq, len(salt))
+		if err := copyExactly(value.Salt[:], salt); err != nil {
+			return damaged(stream, seq, err)
 		}
-		copy(value.Salt[:], salt)
 		event := &events[len(events)-1]
 		event.Values = append(event.Values, value)
 		return nil
@@ -81,10 +85,17 @@ func (s *Store) Events(ctx context.Context, stream countersign.Stream, after int
 	return events, err
 }
 
-// Streams returns up to limit names of streams after the given one.
+// Streams returns up to limit names of streams after the given one. It steps
+// from name to name, so that a long stream costs no more than a short one, and
+// one whose first event was taken away is listed all the same.
 func (s *Store) Streams(ctx context.Context, after countersign.Stream, limit int) ([]countersign.Stream, error) {
 	var streams []countersign.Stream
-	err := s.database.query(ctx, `SELECT stream FROM event WHERE stream > ? AND seq = 1 ORDER BY stream LIMIT ?`, func(row row) error {
+	err := s.database.query(ctx, `WITH RECURSIVE names (stream, number) AS (
+			SELECT (SELECT min(stream) FROM event WHERE stream > ?), CAST(1 AS bigint)
+			UNION ALL
+			SELECT (SELECT min(event.stream) FROM event WHERE event.stream > names.stream), names.number + 1
+			FROM names WHERE names.stream IS NOT NULL AND names.number < ?)
+		SELECT stream FROM names WHERE stream IS NOT NULL ORDER BY stream`, func(row row) error {
 		var stream countersign.Stream
 		err := row.Scan(&stream)
 		streams = append(streams, stream)

@@ -46,7 +46,7 @@ func openSQLite(ctx context.Context, path string, options Options, files fs.FS) 
 	if err != nil {
 		return nil, countersign.Errorf(countersign.Unavailable, "database-away", "the database file cannot be opened: %v", err).Because(err)
 	}
-	if err := file.Close(); err != nil {
+	if err := errors.Join(file.Close(), syncFolder(filepath.Dir(path))); err != nil {
 		return nil, err
 	}
 	write, err := sql.Open("sqlite", sqliteURL(path, "_txlock=immediate"))
@@ -74,7 +74,7 @@ func openSQLite(ctx context.Context, path string, options Options, files fs.FS) 
 func sqliteURL(path, more string) string {
 	// synchronous=FULL syncs the log at every commit: what was answered is on disk.
 	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String() +
-		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-16384)&" + more
+		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-65536)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(4000)&" + more
 }
 
 // migrateSQLite brings the database to the schema of the files.

@@ -297,6 +297,10 @@ func (w *writer) close() error {
 }
 
 func jsonList(values list) string {
+	if values == nil {
+		// null would be a list of one that is not there.
+		values = list{}
+	}
 	text, err := json.Marshal([]string(values))
 	if err != nil {
 		panic("sqlstore: a list of texts has no JSON: " + err.Error())

@@ -113,14 +113,14 @@ var commitStories = []story{
 		}
 	}},
 	{"OneRequestIsOpenForHolderEntitlementAndType", func(h *house) {
-		first := h.request("idn_ada", "ent_a", "ent_b")
+		// The second has the lower id, so that the order of keys does not help.
+		second, first := h.request("idn_ada", "ent_b"), h.request("idn_ada", "ent_a", "ent_b")
 		h.commit(store.Change{Writes: writes(first)})
 		h.duplicate(store.OneOpenRequest, store.Change{Writes: writes(h.request("idn_ada", "ent_c", "ent_b"))})
 		another := h.request("idn_ada", "ent_b")
 		another.Type = "break-glass"
 		h.commit(store.Change{Writes: writes(another, h.request("idn_bob", "ent_b"))})
 		// What ends in a change frees its place for what begins in it.
-		second := h.request("idn_ada", "ent_b")
 		first.Version, first.State = 2, countersign.RequestCancelled
 		h.commit(store.Change{Writes: []store.Write{write(0, second), write(1, first)}})
 		// A request that is widened meets others too.

@@ -20,9 +20,10 @@ var queryStories = []story{
 		h.changed(store.GuardDirectory, change(2))
 		h.commit(change(1))
 		h.changed(store.GuardDirectory, change(1))
+		left, right := change(2), change(2)
 		results := together(
-			func() error { return h.Commit(background, change(2)) },
-			func() error { return h.Commit(background, change(2)) })
+			func() error { return h.Commit(background, left) },
+			func() error { return h.Commit(background, right) })
 		if won := h.wins(results, isChanged); won != 1 {
 			h.Fatalf("%d changes made revision 2", won)
 		}

@@ -149,7 +149,8 @@ func TestAKeyThatMayBeKeptIsReadAgainUntilItEnds(t *testing.T) {
 	order := h.order()
 	order.KeepUntilEnd = true
 	h.issue(order)
-	if h.read(order).Reveal() != h.read(order).Reveal() {
+	first, second := h.read(order), h.read(order)
+	if first.Reveal() != second.Reveal() {
 		t.Error("two readings gave two keys")
 	}
 	h.clock.Advance(time.Hour)

@@ -1,0 +1,126 @@
+// Package role is the connector for roles at the built-in decision point.
+//
+// It never imports desk, and reaches the decision point only through what a
+// remote one would offer: assign, remove, evaluate. Verify and VerifyGone ask
+// the evaluation, with the one credential counting, and no status column.
+package role
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/pdp"
+	"github.com/countersign/countersign/target"
+)
+
+// Target is what the connector needs of a decision point.
+type Target interface {
+	Assign(ctx context.Context, order pdp.Order) error
+	Remove(ctx context.Context, credential countersign.CredentialID, notAfter countersign.Instant) error
+	CheckCredential(ctx context.Context, credential countersign.CredentialID) (pdp.Check, error)
+}
+
+// Connector implements connector.Connector on a decision point.
+type Connector struct {
+	target    Target
+	clock     connector.Clock
+	freshness countersign.Seconds
+}
+
+// New returns the connector for the decision point. Freshness is how long other
+// replicas may still answer from what they knew before a revoke, the bound that
+// the decision point was given, in whole seconds; 0 where there are none.
+func New(target Target, clock connector.Clock, freshness countersign.Seconds) *Connector {
+	return &Connector{target, clock, freshness}
+}
+
+// Describe implements connector.Connector.
+func (c *Connector) Describe() connector.Description {
+	return connector.Description{
+		Name: "role", Actions: []string{"assign"}, Kind: countersign.RoleKind,
+		EnforcesExpiryItself: true, EndsSessions: true, IdempotentRevoke: true, Residual: c.freshness,
+	}
+}
+
+func (c *Connector) check(task connector.Task) error {
+	for name := range task.Settings {
+		return &connector.Failure{Kind: connector.Rejected, Message: fmt.Sprintf("the connector role has no settings, so it does not know %q", name)}
+	}
+	return task.CheckRight(c.Describe())
+}
+
+// Plan implements connector.Connector.
+func (c *Connector) Plan(_ context.Context, task connector.Task) (connector.Plan, error) {
+	if err := c.check(task); err != nil {
+		return connector.Plan{}, err
+	}
+	return connector.Plan{Effect: fmt.Sprintf("The decision point allows %s.", task.Describe())}, nil
+}
+
+// Apply implements connector.Connector.
+func (c *Connector) Apply(ctx context.Context, task connector.Task) error {
+	if err := c.check(task); err != nil {
+		return err
+	}
+	if err := task.CheckComplete(c.Describe()); err != nil {
+		return err
+	}
+	if err := task.CheckDeadline(ctx, c.clock); err != nil {
+		return err
+	}
+	return connector.FailureOf(c.target.Assign(ctx, pdp.Order{
+		Intent: task.Intent, Attempt: task.Attempt, Credential: task.Credential, Grant: task.Grant, Subject: task.Holder,
+		Action: task.Entitlement, System: task.System, Resource: task.ResourcePath(), Until: task.Until, NotAfter: task.Deadline,
+	}))
+}
+
+// Verify implements connector.Connector. An assignment that is there and only
+// stopped by the desk counts as present: a stop is not the target's doing.
+func (c *Connector) Verify(ctx context.Context, task connector.Task) (connector.Reading, error) {
+	check, reading, err := c.read(ctx, task)
+	if err != nil || !reading.Present {
+		return reading, err
+	}
+	holder, err := target.ParseID(task.Holder)
+	if err != nil || check.Subject != holder || check.Action != task.Entitlement || check.Resource != task.ResourcePath() {
+		reading.Present = false
+		reading.How += ", which is not what was asked for"
+	}
+	return reading, nil
+}
+
+// Revoke implements connector.Connector.
+func (c *Connector) Revoke(ctx context.Context, task connector.Task) error {
+	if err := task.CheckDeadline(ctx, c.clock); err != nil {
+		return err
+	}
+	return connector.FailureOf(c.target.Remove(ctx, task.Credential, task.Deadline))
+}
+
+// VerifyGone implements connector.Connector. An assignment that is only stopped
+// is not gone.
+func (c *Connector) VerifyGone(ctx context.Context, task connector.Task) (connector.Reading, error) {
+	_, reading, err := c.read(ctx, task)
+	return reading, err
+}
+
+func (c *Connector) read(ctx context.Context, task connector.Task) (pdp.Check, connector.Reading, error) {
+	check, err := c.target.CheckCredential(ctx, task.Credential)
+	if err != nil {
+		return check, connector.Reading{}, connector.FailureOf(err)
+	}
+	reading := connector.Reading{
+		Present: check.Allowed || check.Reason == pdp.Stopped,
+		How:     fmt.Sprintf("the lookup of %s with %s alone counting: decision %v", pdp.EvaluationPath, task.Credential, check.Allowed),
+	}
+	if !check.Allowed {
+		reading.How += fmt.Sprintf(" (%s)", check.Reason)
+	}
+	if reading.Present {
+		reading.Until, reading.Reference = check.Until, check.Resource
+		reading.How += fmt.Sprintf(", %s on %s until %s", check.Action, check.Resource, check.Until)
+	}
+	return check, reading, nil
+}

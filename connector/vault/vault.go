@@ -1,0 +1,142 @@
+// Package vault is the connector for API keys in the built-in vault.
+//
+// It never imports desk, and reaches the vault only through what a remote one
+// would offer: order, revoke, check. It never sees a key; Verify and VerifyGone
+// go through the vault's introspection lookup and through no status column.
+package vault
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/target/vault"
+)
+
+// Target is what the connector needs of a vault.
+type Target interface {
+	Issue(ctx context.Context, order vault.Order) error
+	Revoke(ctx context.Context, credential countersign.CredentialID, notAfter countersign.Instant) error
+	CheckCredential(ctx context.Context, credential countersign.CredentialID) (vault.Check, error)
+}
+
+// Connector implements connector.Connector on a vault.
+type Connector struct {
+	target Target
+	clock  connector.Clock
+}
+
+// New returns the connector for the vault.
+func New(target Target, clock connector.Clock) *Connector { return &Connector{target, clock} }
+
+// Describe implements connector.Connector.
+func (c *Connector) Describe() connector.Description {
+	return connector.Description{
+		Name: "vault", Actions: []string{"issue-key"}, Kind: countersign.CredentialKind,
+		Rotates: true, EnforcesExpiryItself: true,
+		// Every use of a key is a check, so nothing stays open after a revoke; ends
+		// are compared to the millisecond, which is finer than a second.
+		EndsSessions: true, IdempotentRevoke: true,
+	}
+}
+
+// The setting of a system that says how often a secret can be read.
+const (
+	readSetting      = "read"
+	readOnce         = "once"
+	readUntilTheEnd  = "until-end"
+	introspectionHow = "the introspection lookup of the vault, by the stored hash of " // and the credential
+)
+
+func keepUntilEnd(settings map[string]string) (bool, error) {
+	for name, value := range settings {
+		switch {
+		case name != readSetting:
+			return false, &connector.Failure{Kind: connector.Rejected, Message: fmt.Sprintf("the connector vault has no setting %q: it has %q", name, readSetting)}
+		case value != readOnce && value != readUntilTheEnd:
+			return false, &connector.Failure{Kind: connector.Rejected, Message: fmt.Sprintf("the setting %q of the connector vault is %q or %q, not %q", readSetting, readOnce, readUntilTheEnd, value)}
+		}
+	}
+	return settings[readSetting] == readUntilTheEnd, nil
+}
+
+// Plan implements connector.Connector.
+func (c *Connector) Plan(_ context.Context, task connector.Task) (connector.Plan, error) {
+	if err := task.CheckRight(c.Describe()); err != nil {
+		return connector.Plan{}, err
+	}
+	keep, err := keepUntilEnd(task.Settings)
+	if err != nil {
+		return connector.Plan{}, err
+	}
+	reading := "can read it once"
+	if keep {
+		reading = "can read it until it ends"
+	}
+	return connector.Plan{Effect: fmt.Sprintf("A new key in the vault gives %s; only the holder %s.", task.Describe(), reading)}, nil
+}
+
+// Apply implements connector.Connector.
+func (c *Connector) Apply(ctx context.Context, task connector.Task) error {
+	if err := task.CheckComplete(c.Describe()); err != nil {
+		return err
+	}
+	keep, err := keepUntilEnd(task.Settings)
+	if err != nil {
+		return err
+	}
+	if err := task.CheckDeadline(ctx, c.clock); err != nil {
+		return err
+	}
+	return connector.FailureOf(c.target.Issue(ctx, vault.Order{
+		Intent: task.Intent, Attempt: task.Attempt, Credential: task.Credential, Grant: task.Grant, Holder: task.Holder,
+		System: task.System, SystemName: task.SystemName, Resource: task.Resource, Scope: task.Entitlement,
+		Until: task.Until, KeepUntilEnd: keep, NotAfter: task.Deadline,
+	}))
+}
+
+// Verify implements connector.Connector. A key that is there and only stopped by
+// the desk counts as present: a stop is not the target's doing.
+func (c *Connector) Verify(ctx context.Context, task connector.Task) (connector.Reading, error) {
+	check, reading, err := c.read(ctx, task)
+	if reading.Present && (check.Holder != task.Holder || check.System != task.System || check.SystemName != task.SystemName ||
+		check.Resource != task.Resource || check.Scope != task.Entitlement) {
+		reading.Present = false
+		reading.How += ", which is not what was asked for"
+	}
+	return reading, err
+}
+
+// Revoke implements connector.Connector.
+func (c *Connector) Revoke(ctx context.Context, task connector.Task) error {
+	if err := task.CheckDeadline(ctx, c.clock); err != nil {
+		return err
+	}
+	return connector.FailureOf(c.target.Revoke(ctx, task.Credential, task.Deadline))
+}
+
+// VerifyGone implements connector.Connector. A key that is only stopped is not gone.
+func (c *Connector) VerifyGone(ctx context.Context, task connector.Task) (connector.Reading, error) {
+	_, reading, err := c.read(ctx, task)
+	return reading, err
+}
+
+func (c *Connector) read(ctx context.Context, task connector.Task) (vault.Check, connector.Reading, error) {
+	check, err := c.target.CheckCredential(ctx, task.Credential)
+	if err != nil {
+		return check, connector.Reading{}, connector.FailureOf(err)
+	}
+	reading := connector.Reading{
+		Present: check.Active || check.Why == vault.Stopped,
+		How:     fmt.Sprintf("%s%s: active %v", introspectionHow, task.Credential, check.Active),
+	}
+	if !check.Active {
+		reading.How += fmt.Sprintf(" (%s)", check.Why)
+	}
+	if reading.Present {
+		reading.Until, reading.Reference = check.Until, string(check.Credential)
+		reading.How += fmt.Sprintf(", %s on %s/%s for %s until %s", check.Scope, check.SystemName, check.Resource, check.Holder, check.Until)
+	}
+	return check, reading, nil
+}

@@ -1,0 +1,59 @@
+package desk
+
+import (
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/directory"
+	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/store"
+)
+
+// Explain judges an asking against the files of an organisation, without a
+// house, and tells in words what the set says and why. Nobody holds or has asked
+// for anything yet in such a world.
+func Explain(set *policy.Set, files []directory.File, requester string, asking Asking, now countersign.Instant) (string, error) {
+	wanted, problems := directory.Parse(files)
+	if len(problems) > 0 {
+		return "", problemsError("malformed-directory", problems)
+	}
+	difference, err := directory.Compare(store.Directory{}, wanted, countersign.NewMint([32]byte{}, now))
+	if err != nil {
+		return "", err
+	}
+	var world store.Directory
+	for _, change := range difference.Changes {
+		switch row := change.After.(type) {
+		case *countersign.Identity:
+			world.Identities = append(world.Identities, row)
+		case *countersign.Group:
+			world.Groups = append(world.Groups, row)
+		case *countersign.System:
+			world.Systems = append(world.Systems, row)
+		case *countersign.Entitlement:
+			world.Entitlements = append(world.Entitlements, row)
+		case *countersign.Record:
+			world.Records = append(world.Records, row)
+		}
+	}
+	known := (*snapshot)(nil).with(world)
+	asker := known.findIdentity(requester)
+	if asker == nil {
+		return "", countersign.Errorf(countersign.Invalid, "no-such-identity", "There is no identity %q in the directory files.", requester).At("requester")
+	}
+	tx := &transaction{directory: known, policy: &activeSet{set: set}}
+	tx.occasion.Now = now
+	m, err := tx.resolve(Caller{Identity: asker.ID}, asking)
+	if err != nil {
+		return "", err
+	}
+	r := known.resolver(m, now)
+	base := r.baseFacts(asking.Reason, asking.Duration, asking.Until, asking.Answers, known.samePerson(m, nil))
+	typeName, err := set.Find(asking.Type, base)
+	if err != nil {
+		return "", err
+	}
+	facts, err := r.facts(set, typeName, base, func() (int, error) { return 0, nil })
+	if err != nil {
+		return "", err
+	}
+	return set.Explain(typeName, facts)
+}

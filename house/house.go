@@ -1,0 +1,199 @@
+// Package house puts the rooms together: storage, desk, engine, decision point,
+// vault and the connectors that reach them. The command line starts one, and so
+// do tests and the tour.
+//
+// It holds no rule and no door. What Open returns has followed the database and
+// refuses what is ending; nothing runs by itself until Run.
+package house
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/auth"
+	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/connector/role"
+	vaulthands "github.com/countersign/countersign/connector/vault"
+	"github.com/countersign/countersign/desk"
+	"github.com/countersign/countersign/engine"
+	"github.com/countersign/countersign/keys"
+	"github.com/countersign/countersign/pdp"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/target"
+	"github.com/countersign/countersign/target/vault"
+)
+
+// Options are what a house is made of.
+type Options struct {
+	Store  store.Store
+	Master keys.Master
+	Clock  connector.Clock
+	// Entropy gives secret random bytes and is safe for many callers at once.
+	Entropy io.Reader
+	Log     *slog.Logger
+	// Replica names this process among those that share the database.
+	Replica string
+	// Shared says that other processes can share the database.
+	Shared bool
+	// Issuer is the house's own address, as introspection names it.
+	Issuer string
+	// Connectors are added to the built-in ones, or stand in for them.
+	Connectors connector.Set
+	// DeliverByClaim makes the engine find its work by claiming it, as after a
+	// restart; otherwise a commit hands new intents to this process at once.
+	DeliverByClaim bool
+}
+
+// House is everything behind the doors.
+type House struct {
+	Store  store.Store
+	Desk   *desk.Desk
+	Engine *engine.Engine
+	Point  *pdp.Point
+	Vault  *vault.Vault
+	Auth   *auth.Tokens
+	Stops  *target.Stops
+}
+
+// resolver lets the decision point name identities as the desk does.
+type resolver struct{ desk **desk.Desk }
+
+func (r resolver) Resolve(_, id string) (countersign.IdentityID, bool) { return (*r.desk).Resolve(id) }
+
+// Open puts a house together over an open store and brings its memory up to date.
+func Open(ctx context.Context, options Options) (*House, error) {
+	if err := checkMaster(ctx, options); err != nil {
+		return nil, err
+	}
+	h := &House{Store: options.Store, Stops: target.NewStops()}
+	pointOptions, residual := pdp.Options{}, countersign.Seconds(0)
+	if options.Shared {
+		pointOptions.Replica = options.Replica
+		residual = countersign.Seconds(pdp.DefaultFreshness / time.Second)
+	}
+	h.Point = pdp.New(options.Store.Shelf(pdp.ShelfName), h.Stops, resolver{&h.Desk}, options.Clock, pointOptions)
+	h.Vault = vault.New(options.Store.Shelf(vault.ShelfName), options.Master, h.Stops, options.Clock, options.Entropy, options.Issuer)
+	h.Auth = auth.New(options.Store.Shelf(auth.ShelfName), options.Clock, options.Entropy)
+	connectors := connector.Set{}
+	for _, hands := range []connector.Connector{role.New(h.Point, options.Clock, residual), vaulthands.New(h.Vault, options.Clock)} {
+		connectors[hands.Describe().Name] = hands
+	}
+	for name, hands := range options.Connectors {
+		connectors[name] = hands
+	}
+	h.Desk = desk.New(desk.Config{
+		Store: options.Store, Clock: options.Clock, Entropy: options.Entropy, Zones: time.LoadLocation, Connectors: connectors,
+		Power: func(holder countersign.IdentityID, power string) bool {
+			return h.Point.Allowed(holder, power, desk.SystemName+"/"+desk.ResourceName, countersign.InstantOf(options.Clock.Now()))
+		},
+		Stop:    func(ids ...string) { h.each(ids, h.Stops.Stop) },
+		Forget:  func(ids ...string) { h.each(ids, h.Stops.Lift) },
+		Replica: options.Replica, BornLeased: !options.DeliverByClaim,
+	})
+	h.Engine = engine.New(engine.Config{
+		Desk: h.Desk, Store: options.Store, Clock: options.Clock, Connectors: connectors, Replica: options.Replica, Log: options.Log,
+		Follow: h.Point.Follow, SetUnfit: func(why string) { h.Stops.SetUnfit(why); h.Desk.SetUnfit(why) },
+	})
+	if err := h.Desk.Start(ctx); err != nil {
+		return nil, err
+	}
+	return h, h.Point.Follow(ctx)
+}
+
+// each tells the stops of this process about identities and grants.
+func (h *House) each(ids []string, tell func(target.ID, target.Cause)) {
+	for _, id := range ids {
+		var small target.ID
+		var err error
+		switch countersign.PrefixOf(id) {
+		case "idn":
+			small, err = target.ParseID(countersign.IdentityID(id))
+		case "grt":
+			small, err = target.ParseID(countersign.GrantID(id))
+		default:
+			err = errors.New("not the id of an identity or grant")
+		}
+		if err != nil {
+			// Every id here was minted by the house; to go on would leave access open.
+			panic("house: cannot stop " + id + ": " + err.Error())
+		}
+		tell(small, target.Ended)
+	}
+}
+
+// Run keeps the house going until the context ends and its operations are done.
+func (h *House) Run(ctx context.Context) { h.Engine.Run(ctx) }
+
+// Ready reports why this process should get no requests now; nil if it should.
+func (h *House) Ready(ctx context.Context) error {
+	if why := h.Stops.Unfit(); why != "" {
+		return countersign.Errorf(countersign.Unavailable, "replica-unfit", "this replica answers nothing now: %s", why)
+	}
+	_, err := h.Store.House(ctx)
+	return err
+}
+
+// Authenticator answers for targets who is calling, by a bearer token with the
+// scope; "" asks for any token.
+func (h *House) Authenticator(scope auth.Scope) target.Authenticator {
+	return target.AuthenticatorFunc(func(r *http.Request) (countersign.IdentityID, error) {
+		bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		token, err := h.Auth.Authenticate(r.Context(), countersign.NewSecret(bearer))
+		if err != nil {
+			return "", err
+		}
+		active, err := h.Desk.Active(r.Context(), token.Identity)
+		if err != nil {
+			return "", err
+		}
+		if !active || scope != "" && !token.Has(scope) {
+			return "", countersign.Errorf(countersign.Unauthenticated, "missing-scope", "this takes a token with the scope %q of somebody active", scope)
+		}
+		return token.Identity, nil
+	})
+}
+
+const keyShelf, keyItem, keyContext = "keys", "check", "keys/check"
+
+// checkMaster makes sure that the key file is the one that the house was founded
+// with: another one would fail only when a secret is read.
+func checkMaster(ctx context.Context, options Options) error {
+	shelf := options.Store.Shelf(keyShelf)
+	item, err := shelf.Item(ctx, keyItem)
+	if countersign.KindOf(err) == countersign.NotFound {
+		sealed, err := keys.Seal(options.Master, options.Entropy, []byte("countersign"), keyContext)
+		if err != nil {
+			return err
+		}
+		body, err := json.Marshal(sealed)
+		if err != nil {
+			return err
+		}
+		err = shelf.Commit(ctx, store.ShelfChange{
+			Now: countersign.InstantOf(options.Clock.Now()), Puts: []store.Item{{Key: keyItem, Version: 1, Body: body}},
+		})
+		var changed *store.Changed
+		if errors.As(err, &changed) {
+			return checkMaster(ctx, options)
+		}
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	var sealed keys.Sealed
+	if err := json.Unmarshal(item.Body, &sealed); err != nil {
+		return err
+	}
+	if _, err := keys.Unseal(options.Master, sealed, keyContext); err != nil {
+		return countersign.Errorf(countersign.Refused, "wrong-key-file", "The key file is not the one of this house: %v", err).Because(err)
+	}
+	return nil
+}

@@ -1,0 +1,189 @@
+package house
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/user"
+	"path/filepath"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/desk"
+	"github.com/countersign/countersign/directory"
+	"github.com/countersign/countersign/keys"
+	"github.com/countersign/countersign/sample"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/store/sqlstore"
+)
+
+// Place is where a house is kept: a data folder with an embedded database, or a
+// PostgreSQL database with a key file.
+type Place struct {
+	// Data is the data folder: database, key file and first token, unless Database
+	// and KeyFile say otherwise.
+	Data string
+	// Database is a PostgreSQL URL; "" is the embedded database in Data.
+	Database string
+	KeyFile  string
+}
+
+const (
+	databaseName = "countersign.db"
+	keyName      = "master.key"
+)
+
+// Shared reports whether other processes can work on the same database.
+func (p Place) Shared() bool { return p.Database != "" }
+
+func (p Place) keyFile() string {
+	if p.KeyFile != "" {
+		return p.KeyFile
+	}
+	return filepath.Join(p.Data, keyName)
+}
+
+// Prepare makes the data folder, readable by its owner alone.
+func (p Place) Prepare() error {
+	if p.Data == "" {
+		return nil
+	}
+	if err := os.MkdirAll(p.Data, 0o700); err != nil {
+		return countersign.Errorf(countersign.Invalid, "no-data-folder", "The data folder cannot be made: %v", err).Because(err)
+	}
+	info, err := os.Stat(p.Data)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o007 != 0 {
+		return countersign.Errorf(countersign.Refused, "data-folder-exposed", "The data folder %s can be read by everybody on this host (mode %o): chmod 700 it.", p.Data, info.Mode().Perm())
+	}
+	return nil
+}
+
+// Database opens the database. It makes a new one only in a data folder that was
+// prepared, and only when create is set.
+func (p Place) open(ctx context.Context, create bool, log *slog.Logger) (store.Store, error) {
+	if p.Database != "" {
+		opened, err := sqlstore.OpenPostgres(ctx, p.Database, sqlstore.Options{Log: log})
+		if err != nil {
+			return nil, err
+		}
+		return opened, nil
+	}
+	path := filepath.Join(p.Data, databaseName)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !create {
+		return nil, countersign.Errorf(countersign.NotFound, "no-house", "There is no house in %s: start one with `countersign serve --data %s`, or name its data folder.", p.Data, p.Data)
+	}
+	opened, err := sqlstore.OpenSQLite(ctx, path, sqlstore.Options{Log: log})
+	if err != nil {
+		return nil, err
+	}
+	return opened, nil
+}
+
+// master opens the key file. The embedded default makes one beside a new
+// database; with PostgreSQL it must be there, because every replica needs the
+// same.
+func (p Place) master(create bool) (keys.Master, error) {
+	path := p.keyFile()
+	if p.Database != "" && p.KeyFile == "" {
+		return nil, countersign.Errorf(countersign.Invalid, "key-file-missing", "With --database, name the house's --key-file: every replica needs the same one.")
+	}
+	opened, err := keys.Open(path, rand.Reader)
+	if err == nil {
+		return opened, nil
+	}
+	if countersign.ReasonOf(err) == "no-key-file" && create {
+		return keys.Create(path, rand.Reader)
+	}
+	return nil, err
+}
+
+// Start opens the house that is kept at a place, and founds it first if the
+// database is empty: with the organisation folder, or with the sample where none
+// is given. It returns whether it did.
+func Start(ctx context.Context, place Place, organisation fs.FS, options Options) (h *House, founded bool, err error) {
+	if err := place.Prepare(); err != nil {
+		return nil, false, err
+	}
+	if options.Store, err = place.open(ctx, true, options.Log); err != nil {
+		return nil, false, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, options.Store.Close())
+		}
+	}()
+	_, err = options.Store.House(ctx)
+	empty := countersign.KindOf(err) == countersign.NotFound
+	if err != nil && !empty {
+		return nil, false, err
+	}
+	if options.Master, err = place.master(empty); err != nil {
+		return nil, false, err
+	}
+	options.Shared = place.Shared()
+	if h, err = Open(ctx, options); err != nil || !empty {
+		return h, false, err
+	}
+	genesis := desk.Genesis{Sample: organisation == nil, OperatingSystemUser: OperatingSystemUser()}
+	if organisation == nil {
+		organisation = sample.Organisation()
+	}
+	if genesis.Files, err = directory.ReadOrganisation(organisation); err != nil {
+		return nil, false, err
+	}
+	if err = h.Desk.Found(ctx, genesis); err != nil {
+		return nil, false, err
+	}
+	return h, true, nil
+}
+
+// Visit opens a house for one command on its host, without running it.
+func Visit(ctx context.Context, place Place, options Options) (h *House, err error) {
+	if options.Store, err = place.open(ctx, false, options.Log); err != nil {
+		return nil, err
+	}
+	if _, err = options.Store.House(ctx); err == nil {
+		if options.Master, err = place.master(false); err == nil {
+			options.Shared = place.Shared()
+			h, err = Open(ctx, options)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, options.Store.Close())
+	}
+	return h, nil
+}
+
+// VerifyRecord checks the whole record of the house at a place. It needs no key
+// and changes nothing; progress is told how many streams are done.
+func VerifyRecord(ctx context.Context, place Place, progress func(streams int64)) (*desk.Verification, error) {
+	opened, err := place.open(ctx, false, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	defer opened.Close()
+	return desk.Verify(ctx, opened, progress)
+}
+
+// Migrate brings a PostgreSQL database to this version's schema, as the role
+// that owns it.
+func Migrate(ctx context.Context, place Place) error {
+	if place.Database == "" {
+		return countersign.Errorf(countersign.Invalid, "nothing-to-migrate", "Name a PostgreSQL --database. The embedded database migrates itself, after a backup, when `serve` opens it.")
+	}
+	return sqlstore.Migrate(ctx, place.Database)
+}
+
+// OperatingSystemUser names who runs this process.
+func OperatingSystemUser() string {
+	if current, err := user.Current(); err == nil && current.Username != "" {
+		return current.Username
+	}
+	return fmt.Sprintf("uid %d", os.Getuid())
+}

@@ -1,0 +1,380 @@
+package house_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/connector/noop"
+	"github.com/countersign/countersign/desk"
+	"github.com/countersign/countersign/directory"
+	"github.com/countersign/countersign/house"
+	"github.com/countersign/countersign/keys"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/store/pgtest"
+	"github.com/countersign/countersign/store/sqlstore"
+)
+
+// world is a whole house on a real database, with a clock that the test moves
+// and an engine that runs only when the test says so.
+type world struct {
+	t      testing.TB
+	ctx    context.Context
+	clock  *movedClock
+	target *noop.Connector
+	house  *house.House
+	open   func() store.Store
+	master keys.Master
+}
+
+type movedClock struct {
+	lock sync.Mutex
+	now  time.Time
+}
+
+func (c *movedClock) Now() time.Time {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	return c.now
+}
+
+func (c *movedClock) move(by time.Duration) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	c.now = c.now.Add(by)
+}
+
+// movedStore hides the database's own clock, which the test does not move.
+type movedStore struct{ store.Store }
+
+func (movedStore) Clock(context.Context) (countersign.Instant, error) { return 0, nil }
+
+// monday is a working day, in the calendar of the test organisation too.
+var monday = time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
+
+// directoryFile is the organisation that the scenarios play in.
+const directoryFile = `
+people:
+  - {login: ana, name: Ana Asker, email: ana@test.example, manager: max}
+  - {login: max, name: Max Manager, email: max@test.example, manager: bea}
+  - {login: bea, name: Bea Boss, email: bea@test.example}
+  - {login: olga, name: Olga Owner, email: olga@test.example, manager: max}
+  - {login: otto, name: Otto Other, email: otto@test.example, manager: bea}
+  - {login: syd, name: Syd Security, email: syd@test.example, manager: bea}
+  - {login: sam, name: Sam Security, email: sam@test.example, manager: bea}
+  - {login: sue, name: Sue Security, email: sue@test.example, manager: bea}
+  - {login: pia, name: Pia Platform, email: pia@test.example, manager: bea}
+  - {login: pit, name: Pit Platform, email: pit@test.example, manager: bea}
+  - {login: both, name: Bo Both, email: both@test.example, manager: bea}
+  - {login: adam, name: Adam Admin, email: adam@test.example, manager: bea}
+  - {login: alma, name: Alma Admin, email: alma@test.example, manager: bea}
+  - {login: aud, name: Aud Auditor, email: aud@test.example, manager: bea}
+  - {login: aura, name: Aura Auditor, email: aura@test.example, manager: bea}
+  - {login: cora, name: Cora Contractor, email: cora@test.example, manager: max, affiliation: contractor, sponsor: otto, contract_end: 2026-11-20}
+  - {login: nomad, name: Nomad Nomanager, email: nomad@test.example}
+services:
+  - {login: svc, name: Service A, owner: olga, purpose: "sends the invoices of the month", record: SR-1, environment: prod, last_confirmed: 2026-10-01}
+  - {login: svc-b, name: Service B, owner: olga, purpose: "prints the invoices of the month", record: SR-1, environment: staging, last_confirmed: 2026-10-01}
+  - {login: svc-ana, name: Service of Ana, owner: ana, purpose: "does what Ana says it should do", record: SR-2, environment: prod, last_confirmed: 2026-10-01}
+agents:
+  - {login: agent, name: Agent Smith, owner: ana, sponsor: max, purpose: "answers questions of customers", record: SR-2, environment: prod, last_confirmed: 2026-10-01}
+groups:
+  - {name: security, members: [syd], groups: [security-eu]}
+  - {name: security-eu, members: [sam], groups: [security-eu-north]}
+  - {name: security-eu-north, members: [sue]}
+  - {name: platform-leads, members: [pia, pit, both]}
+  - {name: reviewers, members: [both, pia]}
+  - {name: nobody, members: []}
+systems:
+  - name: countersign
+    title: Countersign itself
+    owner: bea
+    environment: prod
+    risk: high
+    connector: role
+    resources:
+      - {name: house, title: The house, entitlements: [{name: administrator, kind: role}, {name: auditor, kind: role}]}
+  - name: ledger
+    title: Ledger
+    owner: otto
+    second_owner: pit
+    environment: prod
+    risk: medium
+    connector: noop
+    resources:
+      - name: books
+        title: Books
+        entitlements:
+          - {name: read, kind: credential}
+          - {name: write, kind: credential, risk: high}
+          - {name: brief, kind: credential, max_duration: 2d}
+      - {name: vaults, title: Vaults, risk: high, entitlements: [{name: read, kind: credential}]}
+  - name: keys
+    title: Keys
+    owner: otto
+    environment: prod
+    risk: low
+    connector: vault
+    resources: [{name: api, title: Interface, entitlements: [{name: call, kind: credential}]}]
+  - name: wiki
+    title: Wiki
+    owner: otto
+    environment: prod
+    risk: low
+    connector: role
+    resources: [{name: space, title: Space, entitlements: [{name: editor, kind: role}]}]
+records:
+  - {key: SR-1, title: Invoicing, owner: olga, environment: prod, scopes: [read, write]}
+  - {key: SR-2, title: Asking, owner: ana, environment: prod, scopes: [read]}
+powers:
+  administrator: [adam, alma]
+  auditor: [aud, aura]
+`
+
+// policyFor writes a request type over the no-op target with the given stages;
+// more is further keys.
+func policyFor(stages, more string) string {
+	return `
+request: access
+title: Access to the ledger
+grants: {system: ledger, kind: credential}
+beneficiary: [person, service, workload, agent]
+limits: {duration: {default: 10d, max: 30d}, open_per_holder: 5}
+stages:
+` + indent(stages) + `
+fulfil: [noop.apply]
+grant: {ends: revoke}
+close: {when: [gone]}
+` + more
+}
+
+func indent(text string) string {
+	return "  " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  ")
+}
+
+// managerStage is the plainest policy.
+const managerStage = `- {name: manager, approvers: [manager-of(requester)], within: 2 business days}`
+
+// everyDatabase runs the test on SQLite and on PostgreSQL.
+func everyDatabase(t *testing.T, run func(t *testing.T, open func() store.Store)) {
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		path := filepath.Join(t.TempDir(), "house.db")
+		run(t, func() store.Store {
+			opened, err := sqlstore.OpenSQLite(context.Background(), path, sqlstore.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return opened
+		})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		url := pgtest.Database(t, func(url string) error { return sqlstore.Migrate(context.Background(), url) })
+		run(t, func() store.Store {
+			opened, err := sqlstore.OpenPostgres(context.Background(), url, sqlstore.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return opened
+		})
+	})
+}
+
+// onSQLite opens the database of tests that are about no race.
+func onSQLite(t testing.TB) func() store.Store {
+	path := filepath.Join(t.TempDir(), "house.db")
+	return func() store.Store {
+		opened, err := sqlstore.OpenSQLite(context.Background(), path, sqlstore.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return opened
+	}
+}
+
+// found opens a new house with the test organisation and the given policies.
+func found(t testing.TB, open func() store.Store, policies ...string) *world {
+	t.Helper()
+	w := &world{t: t, ctx: context.Background(), clock: &movedClock{now: monday}, open: open}
+	w.target = noop.New(w.clock, countersign.CredentialKind)
+	master, err := keys.Create(filepath.Join(t.TempDir(), "master.key"), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.master = master
+	w.start()
+	t.Cleanup(func() { w.house.Store.Close() })
+	files := directory.Files{Name: "Test", Directory: []directory.File{{Path: "directory/all.yaml", Bytes: []byte(directoryFile)}}}
+	for i, text := range policies {
+		files.Policies = append(files.Policies, directory.File{Path: fmt.Sprintf("policies/%d.yaml", i), Bytes: []byte(text)})
+	}
+	if err := w.house.Desk.Found(w.ctx, desk.Genesis{Files: files, OperatingSystemUser: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	return w
+}
+
+// start opens the house anew over the same database, as after a restart: all
+// memory is thrown away, the target stays as it is.
+func (w *world) start() {
+	w.t.Helper()
+	opened, err := house.Open(w.ctx, house.Options{
+		Store: movedStore{w.open()}, Master: w.master, Clock: w.clock, Entropy: rand.Reader, Replica: "test",
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Issuer: "http://countersign.test",
+		Connectors: connector.Set{"noop": w.target}, DeliverByClaim: true,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.house = opened
+}
+
+func (w *world) restart() {
+	w.t.Helper()
+	w.house.Store.Close()
+	w.start()
+}
+
+// settle runs the engine's steps until nothing is due.
+func (w *world) settle() {
+	w.t.Helper()
+	for range 100 {
+		if err := w.house.Engine.Beat(w.ctx); err != nil {
+			w.t.Fatal(err)
+		}
+		timers, err := w.house.Engine.Timers(w.ctx)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		works, err := w.house.Engine.Claim(w.ctx, 50)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, work := range works {
+			if err := w.house.Engine.Deliver(w.ctx, work); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+		if timers+len(works) == 0 {
+			return
+		}
+	}
+	w.t.Fatal("the engine never comes to rest")
+}
+
+// pass moves the clock and lets the engine do what is due then.
+func (w *world) pass(by time.Duration) {
+	w.t.Helper()
+	w.clock.move(by)
+	w.settle()
+}
+
+func (w *world) as(login string) desk.Caller {
+	w.t.Helper()
+	id, known := w.house.Desk.Resolve(login)
+	if !known {
+		w.t.Fatalf("there is no %s", login)
+	}
+	return desk.Caller{Identity: id, Issuer: "test", Strength: "test"}
+}
+
+// asking is the plainest one: read access to the books.
+func asking() desk.Asking {
+	return desk.Asking{Beneficiary: "ana", Entitlements: []string{"ledger/books/read"}, Reason: "the books of the month are due"}
+}
+
+func (w *world) submit(who string, asking desk.Asking) countersign.RequestID {
+	w.t.Helper()
+	id, err := w.house.Desk.Submit(w.ctx, w.as(who), desk.Key{}, asking)
+	if err != nil {
+		w.t.Fatalf("%s submits: %v", who, err)
+	}
+	return id
+}
+
+// shown is what a decider would be shown now.
+func (w *world) shown(id countersign.RequestID) countersign.Digest {
+	w.t.Helper()
+	return w.view(id).Shown
+}
+
+// view reads the request as an auditor does.
+func (w *world) view(id countersign.RequestID) *desk.RequestView {
+	w.t.Helper()
+	view, err := w.house.Desk.Request(w.ctx, w.as("aud"), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return view
+}
+
+func (w *world) approve(who string, id countersign.RequestID) error {
+	return w.house.Desk.Approve(w.ctx, w.as(who), desk.Key{}, id, desk.Decision{Shown: w.shown(id)})
+}
+
+func (w *world) deny(who string, id countersign.RequestID) error {
+	return w.house.Desk.Deny(w.ctx, w.as(who), desk.Key{}, id, desk.Decision{Shown: w.shown(id), Reason: "not now"})
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// refused checks that the error has the reason, and a sentence.
+func (w *world) refused(err error, reason string) {
+	w.t.Helper()
+	if countersign.ReasonOf(err) != reason {
+		w.t.Fatalf("the answer is %v (%q), want the reason %q", err, countersign.ReasonOf(err), reason)
+	}
+	if len(err.Error()) < 10 {
+		w.t.Fatalf("%q is no sentence", err)
+	}
+}
+
+func (w *world) state(id countersign.RequestID, want countersign.RequestState) *desk.RequestView {
+	w.t.Helper()
+	view := w.view(id)
+	if view.State != want {
+		w.t.Fatalf("the request is %s (%s), want %s", view.State, view.Outcome, want)
+	}
+	return view
+}
+
+// grant returns the only grant of a request.
+func (w *world) grant(id countersign.RequestID) desk.GrantView {
+	w.t.Helper()
+	view := w.view(id)
+	if len(view.Grants) != 1 {
+		w.t.Fatalf("the request has %d grants", len(view.Grants))
+	}
+	return view.Grants[0]
+}
+
+// verified checks the whole record: chains, and rows replayed from events.
+func (w *world) verified() {
+	w.t.Helper()
+	found, err := desk.Verify(w.ctx, w.house.Store, func(int64) {})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, finding := range found.Findings {
+		w.t.Errorf("the record: %s", finding)
+	}
+	if found.Rows == 0 || found.Events == 0 {
+		w.t.Error("the record is empty")
+	}
+}
