@@ -138,6 +138,13 @@ func (d *Desk) attempt(ctx context.Context, actor countersign.Actor, body func(*
 			return err
 		}
 		err = tx.commit(ctx)
+		// A unique place that somebody else took at this instant has a name only
+		// when it is looked at again.
+		var taken *store.Duplicate
+		if errors.As(err, &taken) && taken.Constraint != store.OneIdempotencyKey {
+			changed = &store.Changed{Key: taken.Constraint}
+			continue
+		}
 		if errors.As(err, &changed) {
 			continue
 		}

@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign"
@@ -292,6 +293,9 @@ func (d *Desk) Found(ctx context.Context, genesis Genesis) error {
 			return countersign.Errorf(countersign.Invalid, "policy-test-failed", "%s:%d: the test %q of %s fails: %s", result.File, result.Line, result.Name, result.Type, strings.Join(result.Failures, "; "))
 		}
 	}
+	if !hasPower(wanted, PowerAdministrator) {
+		return countersign.Errorf(countersign.Invalid, "no-administrator", "The directory files name no administrators: under `powers:`, give `administrator` two people, or nobody could ever change the directory.")
+	}
 	tx, err := d.begin(ctx, countersign.SystemHost)
 	if err != nil {
 		return err
@@ -320,6 +324,10 @@ func (d *Desk) Found(ctx context.Context, genesis Genesis) error {
 		return err
 	}
 	return d.Refresh(ctx)
+}
+
+func hasPower(organisation *directory.Organisation, name string) bool {
+	return slices.ContainsFunc(organisation.Powers, func(power directory.Power) bool { return power.Name == name })
 }
 
 // grantPowers opens the grants of the first holders of powers. They are carried

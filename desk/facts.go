@@ -94,14 +94,14 @@ func (d *snapshot) matterOf(requester, beneficiary countersign.IdentityID, entit
 func (d *snapshot) samePerson(m matter, atSubmit []countersign.IdentityID) map[countersign.IdentityID]string {
 	kept := map[countersign.IdentityID]string{}
 	for _, id := range atSubmit {
-		kept[id] = "they were accountable for the requester or the beneficiary when this was asked"
+		kept[id] = "answered for the requester or the beneficiary when this was asked"
 	}
 	for _, side := range []struct {
 		identity *countersign.Identity
 		role     string
-	}{{m.beneficiary, "the access is for them"}, {m.requester, "they asked for it"}} {
+	}{{m.beneficiary, "is to have the access"}, {m.requester, "asked for it"}} {
 		for _, id := range side.identity.SamePerson() {
-			kept[id] = "they answer for " + side.identity.Name
+			kept[id] = "answers for " + side.identity.Name
 		}
 		kept[side.identity.ID] = side.role
 	}

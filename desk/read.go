@@ -273,3 +273,26 @@ func (d *Desk) Active(ctx context.Context, id countersign.IdentityID) (bool, err
 	identity := known.identities[id]
 	return identity != nil && identity.ActiveAt(countersign.InstantOf(d.Clock.Now())), nil
 }
+
+// FirstHolders returns who was given the desk's own powers at genesis; never
+// empty in a house that was founded.
+func (d *Desk) FirstHolders(ctx context.Context) ([]Ref, error) {
+	known, _, err := d.refresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	grants, err := d.Store.Grants(ctx, store.GrantQuery{System: known.systemNames[SystemName], Limit: 200})
+	if err != nil {
+		return nil, err
+	}
+	var holders []Ref
+	for _, grant := range grants {
+		if grant.Origin == countersign.FromGenesis {
+			holders = append(holders, known.ref(grant.Holder))
+		}
+	}
+	if len(holders) == 0 {
+		return nil, countersign.Errorf(countersign.NotFound, "no-holders", "Nobody was given a power at genesis.")
+	}
+	return holders, nil
+}

@@ -32,6 +32,8 @@ type DecisionPage struct {
 	PolicySet    countersign.Digest                  `json:"policy_set"`
 	Consent      map[string]countersign.IdentityID   `json:"consent"`
 	Versions     map[countersign.EntitlementID]int64 `json:"versions"`
+	// Step is the step of the open stages; 0 where none is open.
+	Step int `json:"step"`
 }
 
 // pageOf builds the page, without what other people decide meanwhile: their
@@ -48,6 +50,9 @@ func (d *snapshot) pageOf(request *countersign.Request) (countersign.Digest, err
 		if slot.Held != nil {
 			page.Evidence[slot.Name] = slot.Held.Digest
 		}
+	}
+	if open := request.OpenStages(); len(open) > 0 {
+		page.Step = request.Stages[open[0]].Step
 	}
 	for _, id := range request.Entitlements {
 		if entitlement := d.entitlements[id]; entitlement != nil {
@@ -84,6 +89,12 @@ func (d *Desk) decide(ctx context.Context, caller Caller, key Key, id countersig
 			Name: name, Stage: decision.Stage, Reason: decision.Reason, Duration: decision.Duration,
 			Shown: decision.Shown, Issuer: caller.Issuer, Strength: caller.Strength,
 		}
+		// The holder's guard is read before the facts that it stands for.
+		if name == workflow.Approve {
+			if err := tx.bump(ctx, s.matter.beneficiary.SamePerson()...); err != nil {
+				return command, workflow.RequestVerdict{}, err
+			}
+		}
 		verdict, err := tx.verdict(ctx, request, s)
 		if err != nil {
 			return command, verdict, err
@@ -106,16 +117,16 @@ func (d *Desk) decide(ctx context.Context, caller Caller, key Key, id countersig
 				}
 			}
 		}
-		if name == workflow.Approve {
-			err = tx.bump(ctx, s.matter.beneficiary.SamePerson()...)
-		}
-		return command, verdict, err
+		return command, verdict, nil
 	})
 }
 
 // Consent is given by the accountable owner of an NHI who did not ask.
 func (d *Desk) Consent(ctx context.Context, caller Caller, key Key, id countersign.RequestID) error {
 	return d.onRequest(ctx, caller, key, id, func(tx *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
+		if err := tx.bump(ctx, s.matter.beneficiary.SamePerson()...); err != nil {
+			return workflow.RequestCommand{}, workflow.RequestVerdict{}, err
+		}
 		verdict, err := tx.verdict(ctx, request, s)
 		return workflow.RequestCommand{Name: workflow.Consent}, verdict, err
 	})
@@ -124,6 +135,9 @@ func (d *Desk) Consent(ctx context.Context, caller Caller, key Key, id countersi
 // Attach fills an evidence slot.
 func (d *Desk) Attach(ctx context.Context, caller Caller, key Key, id countersign.RequestID, evidence EvidenceContent) error {
 	return d.onRequest(ctx, caller, key, id, func(tx *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
+		if err := tx.bump(ctx, s.matter.beneficiary.SamePerson()...); err != nil {
+			return workflow.RequestCommand{}, workflow.RequestVerdict{}, err
+		}
 		verdict, err := tx.verdict(ctx, request, s)
 		if err != nil {
 			return workflow.RequestCommand{}, verdict, err
@@ -228,6 +242,13 @@ func (tx *transaction) recheck(ctx context.Context, request *countersign.Request
 	for _, item := range r.matter.items {
 		if item.entitlement.Retired || item.system.Retired {
 			refusals = append(refusals, policy.Refusal{Reason: "retired", Because: "The entitlement " + r.directory.rightName(item.entitlement) + " is retired."})
+		}
+		held, err := tx.desk.heldElsewhere(ctx, r.matter.beneficiary.ID, item.entitlement.ID, request.ID)
+		if err != nil {
+			return facts, nil, err
+		}
+		if held != nil {
+			refusals = append(refusals, policy.Refusal{Reason: "already-held", Because: r.directory.alreadyHeld(held)})
 		}
 	}
 	return facts, refusals, nil

@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/policy"
@@ -32,12 +33,15 @@ func rungs(tx *transaction, pinned *policy.Set, r *resolved, stages []countersig
 				continue
 			}
 			for _, decision := range other.Decisions {
-				excluded[decision.By] = fmt.Sprintf("they decided the stage %q, and this one needs somebody else", name)
+				excluded[decision.By] = fmt.Sprintf("decided the stage %q, and this one needs somebody else", name)
 			}
-			// Who decides the open stage with this very command is kept out of the
+			// Who may decide the open stage, with this very command, is kept out of the
 			// later one that it opens.
 			if who := tx.occasion.Actor.Identity(); who != "" && other.State == countersign.StageOpen {
-				excluded[who] = fmt.Sprintf("they decide the stage %q, and this one needs somebody else", name)
+				asked, _ := policy.Standing(other, r.answer(policy.StageRules(other)...), same)
+				if slices.ContainsFunc(asked, func(a countersign.Asked) bool { return a.Person == who }) {
+					excluded[who] = fmt.Sprintf("decides the stage %q, and this one needs somebody else", name)
+				}
 			}
 		}
 	}
@@ -113,9 +117,13 @@ type stance struct {
 	mayRead  bool
 }
 
-// tookPart reports whether the person decided in the request.
+// tookPart reports whether the person decided in the request, or was asked to
+// until others settled it: who comes too late is told so.
 func tookPart(request *countersign.Request, who countersign.IdentityID) bool {
 	for _, stage := range request.Stages {
+		if stage.State != countersign.StageOpen && slices.ContainsFunc(stage.Asked, func(a countersign.Asked) bool { return a.Person == who }) {
+			return true
+		}
 		for _, decision := range stage.Decisions {
 			if decision.By == who {
 				return true

@@ -91,6 +91,10 @@ func (d *Desk) judge(ctx context.Context, tx *transaction, caller Caller, asking
 	if err != nil {
 		return nil, err
 	}
+	// The holder's guard is read before the facts that it stands for.
+	if err := tx.bump(ctx, m.beneficiary.SamePerson()...); err != nil {
+		return nil, err
+	}
 	j := &judgement{matter: m, resolver: tx.directory.resolver(m, tx.now()), same: tx.directory.samePerson(m, nil)}
 	base := j.resolver.baseFacts(asking.Reason, asking.Duration, asking.Until, asking.Answers, j.same)
 	for _, evidence := range asking.Evidence {
@@ -253,21 +257,18 @@ func (d *Desk) Submit(ctx context.Context, caller Caller, key Key, asking Asking
 			return "", err
 		}
 		preview := judged.preview
+		// The same thing asked twice is named as such, before any limit refuses it.
+		if err := d.checkDuplicate(ctx, judged); err != nil {
+			return "", err
+		}
 		if err := refusal(preview.Plan.Refusals); err != nil {
 			return "", err
 		}
 		if asking.Route != "" && asking.Route != preview.Route {
 			return "", countersign.Errorf(countersign.Moved, "route-moved", "The path of this request is not the one that was shown to you: look at the new preview and submit with its route.").With(&preview)
 		}
-		if err := d.checkDuplicate(ctx, judged); err != nil {
-			return "", err
-		}
 		return d.open(ctx, tx, judged, asking)
 	})
-	var duplicate *store.Duplicate
-	if errors.As(err, &duplicate) {
-		return "", duplicateRequest("")
-	}
 	return countersign.RequestID(id), err
 }
 
@@ -286,14 +287,6 @@ func refusal(refusals []policy.Refusal) error {
 	return countersign.Errorf(kind, refusals[0].Reason, "%s", strings.Join(sentences, " ")).At(refusals[0].Field).With(refusals)
 }
 
-func duplicateRequest(id countersign.RequestID) error {
-	where := ""
-	if id != "" {
-		where = " (" + string(id) + ")"
-	}
-	return countersign.Errorf(countersign.Conflict, "duplicate-request", "There is an open request for the same holder, entitlement and type already%s.", where)
-}
-
 // checkDuplicate names the request or grant that makes this one needless. The
 // unique indexes decide when two come at once.
 func (d *Desk) checkDuplicate(ctx context.Context, j *judgement) error {
@@ -305,19 +298,31 @@ func (d *Desk) checkDuplicate(ctx context.Context, j *judgement) error {
 			return err
 		}
 		if len(open) > 0 {
-			return duplicateRequest(open[0].ID)
+			return countersign.Errorf(countersign.Conflict, "duplicate-request", "There is an open request for the same holder, entitlement and type already (%s).", open[0].ID)
 		}
-		held, err := d.Store.Grants(ctx, store.GrantQuery{
-			Holders: []countersign.IdentityID{j.matter.beneficiary.ID}, Entitlement: item.entitlement.ID, States: heldStates, Limit: 1,
-		})
+		held, err := d.heldElsewhere(ctx, j.matter.beneficiary.ID, item.entitlement.ID, "")
 		if err != nil {
 			return err
 		}
-		if len(held) > 0 {
-			return countersign.Errorf(countersign.Conflict, "already-held", "%s holds %s already (grant %s, until %s): rotate its credential, or ask again when it has ended.", j.matter.beneficiary.Name, item.entitlement.Name, held[0].ID, held[0].Until)
+		if held != nil {
+			return countersign.Errorf(countersign.Conflict, "already-held", "%s", j.resolver.directory.alreadyHeld(held))
 		}
 	}
 	return nil
+}
+
+// heldElsewhere returns the grant by which the holder has the entitlement
+// already, other than by the request; nil where there is none.
+func (d *Desk) heldElsewhere(ctx context.Context, holder countersign.IdentityID, entitlement countersign.EntitlementID, request countersign.RequestID) (*countersign.Grant, error) {
+	held, err := d.Store.Grants(ctx, store.GrantQuery{Holders: []countersign.IdentityID{holder}, Entitlement: entitlement, States: heldStates, Limit: 1})
+	if err != nil || len(held) == 0 || request != "" && held[0].Request == request {
+		return nil, err
+	}
+	return held[0], nil
+}
+
+func (d *snapshot) alreadyHeld(grant *countersign.Grant) string {
+	return fmt.Sprintf("%s holds %s already (grant %s, %s): rotate its credential, or ask again when it has ended.", d.nameOf(grant.Holder), d.entitlementRef(grant.Entitlement).Name, grant.ID, grant.State)
 }
 
 func (d *Desk) open(ctx context.Context, tx *transaction, j *judgement, asking Asking) (string, error) {
@@ -363,9 +368,6 @@ func (d *Desk) open(ctx context.Context, tx *transaction, j *judgement, asking A
 		}
 	}
 	tx.relyOnPolicy()
-	if err := tx.bump(ctx, j.matter.beneficiary.SamePerson()...); err != nil {
-		return "", err
-	}
 	tx.write(outcome, nil)
 	return string(outcome.Request.ID), nil
 }

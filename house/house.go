@@ -12,8 +12,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net/http"
-	"strings"
 	"time"
 
 	"github.com/countersign/countersign"
@@ -131,6 +129,34 @@ func (h *House) each(ids []string, tell func(target.ID, target.Cause)) {
 // Run keeps the house going until the context ends and its operations are done.
 func (h *House) Run(ctx context.Context) { h.Engine.Run(ctx) }
 
+// Settle lets the engine do what is due now, step by step, until nothing is: for
+// a house whose clock is moved by hand.
+func (h *House) Settle(ctx context.Context) error {
+	const rounds = 1000
+	for range rounds {
+		if err := h.Engine.Beat(ctx); err != nil {
+			return err
+		}
+		done, err := h.Engine.Timers(ctx)
+		if err != nil {
+			return err
+		}
+		works, err := h.Engine.Claim(ctx, 50)
+		if err != nil {
+			return err
+		}
+		for _, work := range works {
+			if err := h.Engine.Deliver(ctx, work); err != nil {
+				return err
+			}
+		}
+		if done+len(works) == 0 {
+			return nil
+		}
+	}
+	return countersign.Errorf(countersign.Internal, "restless", "the engine does not come to rest after %d rounds", rounds)
+}
+
 // Ready reports why this process should get no requests now; nil if it should.
 func (h *House) Ready(ctx context.Context) error {
 	if why := h.Stops.Unfit(); why != "" {
@@ -138,26 +164,6 @@ func (h *House) Ready(ctx context.Context) error {
 	}
 	_, err := h.Store.House(ctx)
 	return err
-}
-
-// Authenticator answers for targets who is calling, by a bearer token with the
-// scope; "" asks for any token.
-func (h *House) Authenticator(scope auth.Scope) target.Authenticator {
-	return target.AuthenticatorFunc(func(r *http.Request) (countersign.IdentityID, error) {
-		bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		token, err := h.Auth.Authenticate(r.Context(), countersign.NewSecret(bearer))
-		if err != nil {
-			return "", err
-		}
-		active, err := h.Desk.Active(r.Context(), token.Identity)
-		if err != nil {
-			return "", err
-		}
-		if !active || scope != "" && !token.Has(scope) {
-			return "", countersign.Errorf(countersign.Unauthenticated, "missing-scope", "this takes a token with the scope %q of somebody active", scope)
-		}
-		return token.Identity, nil
-	})
 }
 
 const keyShelf, keyItem, keyContext = "keys", "check", "keys/check"

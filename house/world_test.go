@@ -34,6 +34,8 @@ type world struct {
 	house  *house.House
 	open   func() store.Store
 	master keys.Master
+	// directory is the organisation's file as it was applied last.
+	directory string
 }
 
 type movedClock struct {
@@ -205,7 +207,18 @@ func onSQLite(t testing.TB) func() store.Store {
 // found opens a new house with the test organisation and the given policies.
 func found(t testing.TB, open func() store.Store, policies ...string) *world {
 	t.Helper()
-	w := &world{t: t, ctx: context.Background(), clock: &movedClock{now: monday}, open: open}
+	w := empty(t, open)
+	if err := w.found(policies...); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	return w
+}
+
+// empty opens a database that is no house yet.
+func empty(t testing.TB, open func() store.Store) *world {
+	t.Helper()
+	w := &world{t: t, ctx: context.Background(), clock: &movedClock{now: monday}, open: open, directory: directoryFile}
 	w.target = noop.New(w.clock, countersign.CredentialKind)
 	master, err := keys.Create(filepath.Join(t.TempDir(), "master.key"), rand.Reader)
 	if err != nil {
@@ -214,15 +227,64 @@ func found(t testing.TB, open func() store.Store, policies ...string) *world {
 	w.master = master
 	w.start()
 	t.Cleanup(func() { w.house.Store.Close() })
-	files := directory.Files{Name: "Test", Directory: []directory.File{{Path: "directory/all.yaml", Bytes: []byte(directoryFile)}}}
+	return w
+}
+
+// found makes the database the test organisation's house.
+func (w *world) found(policies ...string) error {
+	files := directory.Files{Name: "Test", Directory: w.files()}
 	for i, text := range policies {
 		files.Policies = append(files.Policies, directory.File{Path: fmt.Sprintf("policies/%d.yaml", i), Bytes: []byte(text)})
 	}
-	if err := w.house.Desk.Found(w.ctx, desk.Genesis{Files: files, OperatingSystemUser: "test"}); err != nil {
-		t.Fatal(err)
+	return w.house.Desk.Found(w.ctx, desk.Genesis{Files: files, OperatingSystemUser: "test"})
+}
+
+func (w *world) files() []directory.File {
+	return []directory.File{{Path: "directory/all.yaml", Bytes: []byte(w.directory)}}
+}
+
+// edit changes the organisation's file: each old text is replaced by the new one
+// that follows it.
+func (w *world) edit(oldNew ...string) {
+	w.t.Helper()
+	for i := 0; i < len(oldNew); i += 2 {
+		if strings.Count(w.directory, oldNew[i]) != 1 {
+			w.t.Fatalf("the directory file has %q %d times", oldNew[i], strings.Count(w.directory, oldNew[i]))
+		}
+		w.directory = strings.Replace(w.directory, oldNew[i], oldNew[i+1], 1)
 	}
-	w.settle()
-	return w
+}
+
+// apply edits the organisation's file and applies it as an administrator; all of
+// it must be applied.
+func (w *world) apply(oldNew ...string) {
+	w.t.Helper()
+	w.edit(oldNew...)
+	applied, err := w.house.Desk.ApplyDirectory(w.ctx, w.as("adam"), w.files())
+	w.must(err)
+	if len(applied.Refused.Changes) != 0 || len(applied.Applied.Changes) == 0 {
+		w.t.Fatalf("the change was not applied: %+v", applied)
+	}
+}
+
+// race lets all run at the same instant and returns what each answered.
+func race(runs ...func() error) []error {
+	var ready, done sync.WaitGroup
+	start, answers := make(chan struct{}), make([]error, len(runs))
+	for i, run := range runs {
+		ready.Add(1)
+		done.Add(1)
+		go func() {
+			defer done.Done()
+			ready.Done()
+			<-start
+			answers[i] = run()
+		}()
+	}
+	ready.Wait()
+	close(start)
+	done.Wait()
+	return answers
 }
 
 // start opens the house anew over the same database, as after a restart: all
@@ -319,12 +381,58 @@ func (w *world) view(id countersign.RequestID) *desk.RequestView {
 	return view
 }
 
-func (w *world) approve(who string, id countersign.RequestID) error {
-	return w.house.Desk.Approve(w.ctx, w.as(who), desk.Key{}, id, desk.Decision{Shown: w.shown(id)})
+func (w *world) approve(who string, id countersign.RequestID) error { return w.approval(who, id)() }
+
+func (w *world) deny(who string, id countersign.RequestID) error { return w.denial(who, id)() }
+
+// approval prepares an approval on what is shown now, to be sent later.
+func (w *world) approval(who string, id countersign.RequestID) func() error {
+	caller, decision := w.as(who), desk.Decision{Shown: w.shown(id)}
+	return func() error { return w.house.Desk.Approve(w.ctx, caller, desk.Key{}, id, decision) }
 }
 
-func (w *world) deny(who string, id countersign.RequestID) error {
-	return w.house.Desk.Deny(w.ctx, w.as(who), desk.Key{}, id, desk.Decision{Shown: w.shown(id), Reason: "not now"})
+func (w *world) denial(who string, id countersign.RequestID) func() error {
+	caller, decision := w.as(who), desk.Decision{Shown: w.shown(id), Reason: "not now"}
+	return func() error { return w.house.Desk.Deny(w.ctx, caller, desk.Key{}, id, decision) }
+}
+
+// cancellation and revocation prepare those commands.
+func (w *world) cancellation(who string, id countersign.RequestID) func() error {
+	caller := w.as(who)
+	return func() error { return w.house.Desk.Cancel(w.ctx, caller, desk.Key{}, id, "not needed any more") }
+}
+
+func (w *world) revocation(who string, id countersign.GrantID) func() error {
+	caller := w.as(who)
+	return func() error { return w.house.Desk.Revoke(w.ctx, caller, desk.Key{}, id, "not needed any more") }
+}
+
+// holds reports whether the target lets any credential of the request through.
+func (w *world) holds(id countersign.RequestID) bool {
+	w.t.Helper()
+	for _, grant := range w.view(id).Grants {
+		for _, credential := range grant.Credentials {
+			if w.target.Holds(credential.ID) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// tells checks that the request's history says the text.
+func (w *world) tells(id countersign.RequestID, text string) {
+	w.t.Helper()
+	entries, err := w.house.Desk.Timeline(w.ctx, w.as("aud"), id)
+	w.must(err)
+	var all []string
+	for _, entry := range entries {
+		if strings.Contains(entry.Text, text) {
+			return
+		}
+		all = append(all, entry.Text)
+	}
+	w.t.Fatalf("the history does not tell %q: %s", text, strings.Join(all, " | "))
 }
 
 func (w *world) must(err error) {

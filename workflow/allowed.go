@@ -12,8 +12,8 @@ import (
 type Standing struct {
 	Actor countersign.Actor
 	Roles []Role
-	// KeptOut says why separation of duties keeps the actor from deciding, as
-	// "you asked for it yourself"; "" where it does not.
+	// KeptOut says what keeps the actor from deciding by separation of duties, as
+	// "asked for it"; "" where nothing does.
 	KeptOut string
 	// LaterStage names a waiting stage that the actor could decide once it opens.
 	LaterStage string
@@ -79,13 +79,13 @@ func refuseActor(command Command, standing Standing) error {
 	case Approve, Deny:
 		switch {
 		case standing.KeptOut != "":
-			return countersign.Errorf(countersign.Refused, "separation-of-duties", "You may not decide this request: %s.", standing.KeptOut)
+			return countersign.Errorf(countersign.Refused, "separation-of-duties", "You may not decide this request: separation of duties keeps out whoever %s.", standing.KeptOut)
 		case standing.LaterStage != "":
 			return countersign.Errorf(countersign.Refused, "stage-not-open", "The stage %q, which you may decide, is not open yet: an earlier stage comes first.", standing.LaterStage)
 		}
 		return countersign.Errorf(countersign.Refused, "not-an-approver", "No open stage of this request asks you to decide.")
 	case Consent:
-		return countersign.Errorf(countersign.Refused, "not-the-owner", "Only an owner or sponsor of the beneficiary can consent.")
+		return countersign.Errorf(countersign.Refused, "not-the-owner", "Only an owner or sponsor of the beneficiary who did not ask can consent.")
 	case Tick, Progress, Observe, Park, Wake:
 		return countersign.Errorf(countersign.Refused, "only-the-system", "%s is not for people: the house does it by itself.", command)
 	case Retry:

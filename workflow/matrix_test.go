@@ -67,7 +67,7 @@ func standingAs(role workflow.Role) workflow.Standing {
 		standing.Actor = countersign.Actor(role)
 	}
 	if role == workflow.Requester || role == workflow.Beneficiary || role == workflow.Accountable {
-		standing.KeptOut = "they asked for it"
+		standing.KeptOut = "asked for it"
 	}
 	return standing
 }

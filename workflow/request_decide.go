@@ -103,7 +103,7 @@ func SubmitRequest(occasion Occasion, route Route, verdict RequestVerdict) (Outc
 // DecideRequest judges a command on a request. No events and no error means
 // that it was done before and changes nothing.
 func DecideRequest(occasion Occasion, state *countersign.Request, command RequestCommand, verdict RequestVerdict) (Outcome, error) {
-	if repeated(state, command, occasion.Actor) {
+	if repeated(state, command, occasion.Actor, verdict) {
 		return Outcome{}, nil
 	}
 	if err := Allowed(RequestTransitions, state.State, command.Name, verdict.Standing); err != nil {
@@ -117,19 +117,10 @@ func DecideRequest(occasion Occasion, state *countersign.Request, command Reques
 }
 
 // repeated reports whether the actor has said exactly this already.
-func repeated(r *countersign.Request, command RequestCommand, actor countersign.Actor) bool {
+func repeated(r *countersign.Request, command RequestCommand, actor countersign.Actor, verdict RequestVerdict) bool {
 	switch command.Name {
 	case Approve, Deny:
-		for i := range r.Stages {
-			if command.Stage != "" && command.Stage != r.Stages[i].Name {
-				continue
-			}
-			earlier := decisionBy(&r.Stages[i], actor.Identity())
-			asksAgain := r.Stages[i].State == countersign.StageOpen || command.Stage != "" || len(r.OpenStages()) == 0
-			if earlier != nil && asksAgain && string(earlier.Outcome) == string(command.Name) {
-				return true
-			}
-		}
+		return repeatedDecision(r, command, actor.Identity(), verdict)
 	case Consent:
 		return r.Consent.By != "" && r.Consent.By == actor.Identity()
 	case Cancel:
@@ -139,11 +130,56 @@ func repeated(r *countersign.Request, command RequestCommand, actor countersign.
 	return false
 }
 
+// repeatedDecision reports whether the person decided so before: in the stage
+// that is named, or else on the very page that was shown. A page is about one
+// step, so where another stage of that step still asks the person, it is a new
+// decision.
+func repeatedDecision(r *countersign.Request, command RequestCommand, who countersign.IdentityID, verdict RequestVerdict) bool {
+	for i := range r.Stages {
+		earlier := decisionBy(&r.Stages[i], who)
+		if earlier == nil || string(earlier.Outcome) != string(command.Name) || command.Stage != "" && command.Stage != r.Stages[i].Name {
+			continue
+		}
+		asked := undecided(r, who, verdict)
+		if command.Stage != "" || earlier.Shown == command.Shown && (asked < 0 || r.Stages[asked].Step != r.Stages[i].Step) {
+			return true
+		}
+	}
+	return false
+}
+
+// undecided returns the first open stage that asks the person, who has not
+// decided it yet; -1 if there is none.
+func undecided(r *countersign.Request, who countersign.IdentityID, verdict RequestVerdict) int {
+	for _, index := range r.OpenStages() {
+		if decisionBy(&r.Stages[index], who) == nil && len(standingIn(index, who, verdict)) > 0 {
+			return index
+		}
+	}
+	return -1
+}
+
+// standingIn returns as what the person may decide the stage now.
+func standingIn(index int, who countersign.IdentityID, verdict RequestVerdict) []countersign.Asked {
+	var mine []countersign.Asked
+	if rungs := verdict.Rungs[index]; len(rungs) > 0 {
+		for _, asked := range rungs[0].Asked {
+			if asked.Person == who {
+				mine = append(mine, asked)
+			}
+		}
+	}
+	return mine
+}
+
 func (f *folding) onRequest(command RequestCommand, verdict RequestVerdict) error {
 	switch command.Name {
 	case Consent:
 		if f.outcome.Request.Consent.Of == "" {
 			return countersign.Errorf(countersign.Conflict, "no-consent-needed", "This request needs no consent.")
+		}
+		if f.Actor.Identity() == f.outcome.Request.Requester {
+			return refuseActor(Consent, verdict.Standing)
 		}
 		consented := &RequestConsented{}
 		consented.Change.By = f.Actor.Identity()
@@ -326,26 +362,28 @@ func (f *folding) settleStage(index int, state countersign.StageState) error {
 
 // stageFor finds the one open stage that the decision is about.
 func stageFor(r *countersign.Request, command RequestCommand, who countersign.IdentityID, verdict RequestVerdict) (int, []countersign.Asked, error) {
-	found := -1
+	found, decided := -1, ""
 	var standing []countersign.Asked
 	for _, index := range r.OpenStages() {
 		stage := &r.Stages[index]
-		if command.Stage != "" && stage.Name != command.Stage || len(verdict.Rungs[index]) == 0 {
+		if command.Stage != "" && stage.Name != command.Stage {
 			continue
 		}
-		var mine []countersign.Asked
-		for _, asked := range verdict.Rungs[index][0].Asked {
-			if asked.Person == who {
-				mine = append(mine, asked)
-			}
+		if decisionBy(stage, who) != nil {
+			decided = stage.Name
+			continue
 		}
-		if len(mine) == 0 || decisionBy(stage, who) != nil {
+		mine := standingIn(index, who, verdict)
+		if len(mine) == 0 {
 			continue
 		}
 		if found >= 0 {
 			return 0, nil, countersign.Errorf(countersign.Invalid, "which-stage", "Two open stages ask you (%q and %q): name the one that you decide.", r.Stages[found].Name, stage.Name).At("stage")
 		}
 		found, standing = index, mine
+	}
+	if found < 0 && decided != "" {
+		return 0, nil, countersign.Errorf(countersign.Conflict, "decided-already", "You decided the stage %q already; a decision is not taken back, but whoever asked can cancel.", decided)
 	}
 	if found < 0 {
 		return 0, nil, refuseActor(command.Name, Standing{Actor: countersign.Actor(who), LaterStage: verdict.Standing.LaterStage})
@@ -427,7 +465,7 @@ func (f *folding) tick(verdict RequestVerdict) error {
 // progress takes what became of one grant.
 func (f *folding) progress(command RequestCommand, verdict RequestVerdict) error {
 	r := f.outcome.Request
-	ended, failed, waiting := 0, 0, 0
+	ended, failed, waiting, live := 0, 0, 0, 0
 	known := false
 	for _, ref := range r.Grants {
 		state := ref.State
@@ -441,6 +479,8 @@ func (f *folding) progress(command RequestCommand, verdict RequestVerdict) error
 		switch {
 		case state == countersign.GrantProvisioning:
 			waiting++
+		case state == countersign.GrantLive:
+			live++
 		case state.Ended():
 			ended++
 			if state == countersign.GrantFailed {
@@ -457,7 +497,7 @@ func (f *folding) progress(command RequestCommand, verdict RequestVerdict) error
 		change.State, change.Outcome = countersign.RequestFailed, "it was approved and could not be carried out"
 	case ended == len(r.Grants):
 		change.State, change.Owed = countersign.RequestClosing, verdict.Owed
-	case waiting == 0:
+	case waiting == 0 && live > 0:
 		change.State = countersign.RequestActive
 	}
 	if change.State == countersign.RequestClosing && len(change.Owed) == 0 {

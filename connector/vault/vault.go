@@ -19,6 +19,7 @@ type Target interface {
 	Issue(ctx context.Context, order vault.Order) error
 	Revoke(ctx context.Context, credential countersign.CredentialID, notAfter countersign.Instant) error
 	CheckCredential(ctx context.Context, credential countersign.CredentialID) (vault.Check, error)
+	LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error)
 }
 
 // Connector implements connector.Connector on a vault.
@@ -139,4 +140,9 @@ func (c *Connector) read(ctx context.Context, task connector.Task) (vault.Check,
 		reading.How += fmt.Sprintf(", %s on %s/%s for %s until %s", check.Scope, check.SystemName, check.Resource, check.Holder, check.Until)
 	}
 	return check, reading, nil
+}
+
+// LastUsed implements connector.Activity: the last introspection, to the hour.
+func (c *Connector) LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error) {
+	return c.target.LastUsed(ctx, credential)
 }

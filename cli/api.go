@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/client"
+)
+
+// connection says how a command reaches the house and as whom.
+type connection struct {
+	server    string
+	tokenFile string
+	json      bool
+}
+
+const connectionHelp = `
+Reaches the house at --server (or COUNTERSIGN_SERVER) as the person whose token
+is in COUNTERSIGN_TOKEN, in --token-file, or in the file that serve wrote.`
+
+func (c *connection) flags(cmd *cobra.Command) {
+	server := os.Getenv("COUNTERSIGN_SERVER")
+	if server == "" {
+		server = "http://" + defaultListen
+	}
+	cmd.PersistentFlags().StringVar(&c.server, "server", server, "the house's address")
+	cmd.PersistentFlags().StringVar(&c.tokenFile, "token-file", "", "a file with a token (default: COUNTERSIGN_TOKEN, then "+filepath.Join(defaultData, firstTokenName)+")")
+	cmd.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
+}
+
+// token finds the caller's token.
+func (c *connection) token() (countersign.Secret, error) {
+	if c.tokenFile == "" {
+		if text := os.Getenv("COUNTERSIGN_TOKEN"); text != "" {
+			return countersign.NewSecret(text), nil
+		}
+		c.tokenFile = filepath.Join(defaultData, firstTokenName)
+	}
+	content, err := os.ReadFile(c.tokenFile)
+	if err != nil {
+		return countersign.Secret{}, countersign.Errorf(countersign.Unauthenticated, "token-missing", "Nobody is signed in: set COUNTERSIGN_TOKEN=$(countersign token issue --as LOGIN), or give --token-file.")
+	}
+	return countersign.NewSecret(strings.TrimSpace(string(content))), nil
+}
+
+func (c *connection) open() (*client.Client, error) {
+	token, err := c.token()
+	if err != nil {
+		return nil, err
+	}
+	return client.New(c.server, token)
+}
+
+// newKey makes an Idempotency-Key, so that a command that is sent again after a
+// broken connection has one effect.
+func newKey() string {
+	var key [16]byte
+	rand.Read(key[:])
+	return "cli-" + hex.EncodeToString(key[:])
+}
+
+// print shows a value as JSON, or as text.
+func (c *connection) print(cmd *cobra.Command, value any, text func() string) error {
+	if c.json {
+		return writeJSON(cmd.OutOrStdout(), value)
+	}
+	_, err := fmt.Fprint(cmd.OutOrStdout(), text())
+	return err
+}

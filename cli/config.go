@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/countersign/countersign/house"
+)
+
+// configuration is what `serve` can be told, by countersign.yaml and by flags;
+// flags win.
+type configuration struct {
+	// Data is the data folder.
+	Data string `yaml:"data"`
+	// Database is a PostgreSQL URL; "" is the embedded database in Data.
+	Database string `yaml:"database"`
+	KeyFile  string `yaml:"key_file"`
+	// Organisation is the folder that an empty database is founded with; "" is the
+	// sample.
+	Organisation string `yaml:"organisation"`
+	Listen       string `yaml:"listen"`
+	// TLSCertificate and TLSKey are PEM files.
+	TLSCertificate string `yaml:"tls_certificate"`
+	TLSKey         string `yaml:"tls_key"`
+	// BehindProxy is the network that a TLS-terminating proxy calls from.
+	BehindProxy string `yaml:"behind_proxy"`
+}
+
+const (
+	defaultData   = "countersign-data"
+	defaultListen = "127.0.0.1:8740"
+)
+
+func (c configuration) place() house.Place {
+	return house.Place{Data: c.Data, Database: c.Database, KeyFile: c.KeyFile}
+}
+
+// readConfiguration reads countersign.yaml strictly: an unknown key is an error
+// with its line.
+func readConfiguration(path string) (configuration, error) {
+	var read configuration
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return read, invalid("the configuration cannot be read: %v", err)
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(content))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&read); err != nil && !errors.Is(err, io.EOF) {
+		text := strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "type cli.configuration", "countersign.yaml")
+		return read, invalid("%s: %s; the keys are data, database, key_file, organisation, listen, tls_certificate, tls_key and behind_proxy", path, strings.Join(strings.Fields(text), " "))
+	}
+	return read, nil
+}
+
+// placeFlags adds the flags that say where a house is kept.
+func placeFlags(cmd *cobra.Command, place *house.Place) {
+	cmd.Flags().StringVar(&place.Data, "data", defaultData, "the house's data folder")
+	cmd.Flags().StringVar(&place.Database, "database", "", "a PostgreSQL URL instead of the embedded database")
+	cmd.Flags().StringVar(&place.KeyFile, "key-file", "", "the master key (default: master.key in the data folder)")
+}
+
+// check says what is wrong with a configuration before anything is opened.
+func (c configuration) check() error {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return invalid("--listen %q is not an address: write host:port, as %s", c.Listen, defaultListen)
+	}
+	if (c.TLSCertificate == "") != (c.TLSKey == "") {
+		return invalid("TLS takes both a certificate and a key file")
+	}
+	if c.BehindProxy != "" {
+		if _, err := netip.ParsePrefix(c.BehindProxy); err != nil {
+			return invalid("--behind-proxy %q is not a network: write it as 10.0.0.0/8", c.BehindProxy)
+		}
+	}
+	if c.Database != "" && c.KeyFile == "" {
+		return invalid("with --database, name the house's --key-file: every replica needs the same one")
+	}
+	if !loopback(host) && c.TLSCertificate == "" && c.BehindProxy == "" {
+		return invalid("%s can be reached from other machines: give TLS files (--tls-certificate, --tls-key), or --behind-proxy with the network that a TLS proxy calls from", c.Listen)
+	}
+	if c.Organisation != "" {
+		if info, err := os.Stat(c.Organisation); err != nil || !info.IsDir() {
+			return invalid("the organisation %s is not a folder", c.Organisation)
+		}
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback()
+}
+
+func configCommand() *cobra.Command {
+	group := &cobra.Command{Use: "config", Short: "Check the configuration file"}
+	group.AddCommand(&cobra.Command{
+		Use: "check [FILE]", Short: "Name every mistake in countersign.yaml, and change nothing", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path := "countersign.yaml"
+			if len(args) > 0 {
+				path = args[0]
+			}
+			read, err := readConfiguration(path)
+			if err != nil {
+				return err
+			}
+			read.complete()
+			if err := read.check(); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is good: the house in %s listens on %s.\n", path, read.where(), read.Listen)
+			return nil
+		},
+	})
+	return group
+}
+
+// complete fills in the defaults.
+func (c *configuration) complete() {
+	if c.Data == "" {
+		c.Data = defaultData
+	}
+	if c.Listen == "" {
+		c.Listen = defaultListen
+	}
+}
+
+func (c configuration) where() string {
+	if c.Database != "" {
+		return "PostgreSQL"
+	}
+	return c.Data
+}

@@ -1,0 +1,207 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/client"
+	"github.com/countersign/countersign/directory"
+)
+
+func grantCommand() *cobra.Command {
+	c := &connection{}
+	group := &cobra.Command{Use: "grant", Aliases: []string{"grants"}, Short: "See live access, rotate it, end it", Long: "See live access, rotate it, end it.\n" + connectionHelp}
+	c.flags(group)
+	group.AddCommand(grantListCommand(c), grantShowCommand(c), grantRotateCommand(c), grantRevokeCommand(c), grantRetryCommand(c))
+	return group
+}
+
+func grantListCommand(c *connection) *cobra.Command {
+	var params client.ListGrantsParams
+	var limit int
+	cmd := &cobra.Command{
+		Use: "ls", Aliases: []string{"list"}, Short: "List what you hold, and what the identities hold that you answer for", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			api, err := c.open()
+			if err != nil {
+				return err
+			}
+			grants := []client.Grant{}
+			for {
+				page := limit - len(grants)
+				params.Limit = &page
+				found, err := client.Content(api.ListGrantsWithResponse(cmd.Context(), &params))
+				if err != nil {
+					return err
+				}
+				grants = append(grants, found.Grants...)
+				if params.Cursor = found.Next; found.Next == "" || len(grants) >= limit {
+					break
+				}
+			}
+			if c.json {
+				return writeJSON(cmd.OutOrStdout(), grants)
+			}
+			table := newTable("GRANT", "STATE", "HOLDER", "WHAT", "UNTIL", "NOTE")
+			for _, grant := range grants {
+				note := grant.Ending
+				if grant.Parked.Person.Id != "" {
+					note = "parked, " + grant.Parked.Person.Name + " has to look"
+				}
+				table.row(grant.Id, string(grant.State), grant.Holder.Name, grant.Entitlement.Name, stamp(grant.Until), note)
+			}
+			return table.write(cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVar(&params.Holder, "holder", "", "only this holder")
+	cmd.Flags().StringVar(&params.System, "system", "", "only this system")
+	cmd.Flags().BoolVar(&params.All, "all", false, "ended grants, too")
+	cmd.Flags().IntVar(&limit, "limit", 50, "at most so many, up to 200")
+	return cmd
+}
+
+func grantShowCommand(c *connection) *cobra.Command {
+	return c.onGrant("show GRANT", "Show a grant", func(ctx context.Context, api *client.Client, id string) (*client.Grant, error) {
+		return client.Content(api.GetGrantWithResponse(ctx, id))
+	})
+}
+
+func grantRotateCommand(c *connection) *cobra.Command {
+	var overlap, reason string
+	cmd := c.onGrant("rotate GRANT", "Add a new credential, and end the older ones after an overlap", func(ctx context.Context, api *client.Client, id string) (*client.Grant, error) {
+		rotation := client.Rotation{Reason: reason}
+		seconds := countersign.Seconds(0)
+		if overlap != "0" && overlap != "0s" {
+			var err error
+			if seconds, err = countersign.ParseSeconds(overlap); err != nil {
+				return nil, err
+			}
+		}
+		whole := int64(seconds)
+		rotation.Overlap = &whole
+		return client.Content(api.RotateGrantWithResponse(ctx, id, &client.RotateGrantParams{IdempotencyKey: newKey()}, rotation))
+	})
+	cmd.Flags().StringVar(&overlap, "overlap", "1d", "how long the older credentials go on, as 1d or 0s")
+	cmd.Flags().StringVar(&reason, "reason", "", "why")
+	return cmd
+}
+
+func grantRevokeCommand(c *connection) *cobra.Command {
+	var reason string
+	cmd := c.onGrant("revoke GRANT", "End access at once", func(ctx context.Context, api *client.Client, id string) (*client.Grant, error) {
+		return client.Content(api.RevokeGrantWithResponse(ctx, id, &client.RevokeGrantParams{IdempotencyKey: newKey()}, client.Revocation{Reason: reason}))
+	})
+	cmd.Flags().StringVar(&reason, "reason", "", "why (required)")
+	must(cmd.MarkFlagRequired("reason"))
+	return cmd
+}
+
+func grantRetryCommand(c *connection) *cobra.Command {
+	return c.onGrant("retry GRANT", "Put a parked operation back to work", func(ctx context.Context, api *client.Client, id string) (*client.Grant, error) {
+		return client.Content(api.RetryGrantWithResponse(ctx, id, &client.RetryGrantParams{IdempotencyKey: newKey()}))
+	})
+}
+
+// onGrant builds a command that ends with showing a grant.
+func (c *connection) onGrant(use, short string, do func(context.Context, *client.Client, string) (*client.Grant, error)) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: exactly("GRANT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			api, err := c.open()
+			if err != nil {
+				return err
+			}
+			grant, err := do(cmd.Context(), api, args[0])
+			if err != nil {
+				return err
+			}
+			return c.print(cmd, grant, func() string {
+				return fmt.Sprintf("%s for %s\n%s", grant.Entitlement.Name, grant.Holder.Name, grantText(grant))
+			})
+		},
+	}
+}
+
+func directoryCommand() *cobra.Command {
+	c := &connection{}
+	group := &cobra.Command{Use: "directory", Short: "Compare organisation files with the directory, and apply what may be", Long: "Files are proposals. plan shows how they differ from the directory; apply takes\nover what gives nobody standing and names the rest, which takes a second person.\n" + connectionHelp}
+	c.flags(group)
+	plan := &cobra.Command{
+		Use: "plan FOLDER", Short: "Show how an organisation folder differs from the directory", Args: exactly("FOLDER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			api, files, err := c.openDirectory(args[0])
+			if err != nil {
+				return err
+			}
+			difference, err := client.Content(api.PlanDirectoryWithResponse(cmd.Context(), files))
+			if err != nil {
+				return err
+			}
+			return c.print(cmd, difference, func() string { return differenceText(difference.Changes) })
+		},
+	}
+	apply := &cobra.Command{
+		Use: "apply FOLDER", Short: "Apply what gives nobody standing, and name the rest", Args: exactly("FOLDER"),
+		Long: "Exit code 3 says that something was left because it takes a second person.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			api, files, err := c.openDirectory(args[0])
+			if err != nil {
+				return err
+			}
+			applied, err := client.Content(api.ApplyDirectoryWithResponse(cmd.Context(), files))
+			if err != nil {
+				return err
+			}
+			err = c.print(cmd, applied, func() string { return "Applied:\n" + differenceText(applied.Applied.Changes) })
+			if err == nil && len(applied.Refused.Changes) > 0 {
+				err = countersign.Errorf(countersign.Refused, "needs-a-second-person", "%d change(s) were left, because they take a second person:\n%s", len(applied.Refused.Changes), strings.TrimSpace(differenceText(applied.Refused.Changes)))
+			}
+			return err
+		},
+	}
+	group.AddCommand(plan, apply)
+	return group
+}
+
+func (c *connection) openDirectory(folder string) (*client.Client, client.DirectoryFiles, error) {
+	read, err := directory.ReadOrganisation(os.DirFS(folder))
+	if err != nil {
+		return nil, client.DirectoryFiles{}, err
+	}
+	var files client.DirectoryFiles
+	for _, file := range read.Directory {
+		files.Files = append(files.Files, client.DirectoryFile{Path: file.Path, Content: string(file.Bytes)})
+	}
+	api, err := c.open()
+	return api, files, err
+}
+
+func differenceText(changes []client.DirectoryChange) string {
+	if len(changes) == 0 {
+		return "No differences.\n"
+	}
+	signs := map[client.DirectoryChangeVerb]string{"add": "+", "change": "~", "remove": "-"}
+	var out strings.Builder
+	for _, change := range changes {
+		fmt.Fprintf(&out, "%s %s %s\n", signs[change.Verb], change.Noun, change.Name)
+		for _, field := range change.Fields {
+			fmt.Fprintf(&out, "    %s: %s → %s\n", field.Name, orNone(field.Before), orNone(field.After))
+		}
+		if change.Standing != "" {
+			fmt.Fprintf(&out, "    ! takes a second person: %s\n", change.Standing)
+		}
+	}
+	return out.String()
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "(none)"
+	}
+	return text
+}

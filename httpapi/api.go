@@ -1,0 +1,186 @@
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"path"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/auth"
+	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/desk"
+)
+
+// Prefix stands before every path of the interface.
+const Prefix = "/api/v1"
+
+// Config is what the door is made of.
+type Config struct {
+	Desk   *desk.Desk
+	Tokens *auth.Tokens
+	Clock  connector.Clock
+	Log    *slog.Logger
+	// Ready says whether this process can answer now; an error says why not.
+	Ready func(ctx context.Context) error
+	// Mounts are the endpoints of targets.
+	Mounts []Mount
+	// Wait returns when a watched request should be looked at again; nil waits a
+	// second. It returns the context's error when that ends first.
+	Wait func(ctx context.Context) error
+	// Sample marks every answer as one of a sample house.
+	Sample bool
+}
+
+// Mount is an endpoint that a target answers itself. Its handler finds who is
+// calling with Authenticated.
+type Mount struct {
+	// Path is a pattern of http.ServeMux without a method.
+	Path string
+	// Scope is what the caller's token must have; "" for any token.
+	Scope   auth.Scope
+	Handler http.Handler
+}
+
+// requestTime bounds how long one answer may take, watching aside.
+const requestTime = 30 * time.Second
+
+// route says what an operation asks of its caller and what it reads.
+type route struct {
+	// scope is what the token must have; "" for any token.
+	scope auth.Scope
+	// body is the type of the JSON object that is read; nil reads none.
+	body reflect.Type
+	// query is the generated type of the parameters; nil takes none.
+	query reflect.Type
+	// endless marks an answer that lasts.
+	endless bool
+}
+
+// routes are the operations of the interface. One that is missing here has no
+// scope, so that New refuses to start.
+var routes = map[string]route{
+	"GET /house":                  {scope: auth.Read},
+	"GET /me":                     {},
+	"GET /catalogue":              {scope: auth.Read},
+	"GET /identities/{name}":      {scope: auth.Read},
+	"POST /requests/preview":      {scope: auth.Request, body: reflect.TypeFor[Asking]()},
+	"POST /requests":              {scope: auth.Request, body: reflect.TypeFor[Asking]()},
+	"GET /requests":               {scope: auth.Read, query: reflect.TypeFor[ListRequestsParams]()},
+	"GET /requests/{id}":          {scope: auth.Read},
+	"GET /requests/{id}/timeline": {scope: auth.Read},
+	"GET /requests/{id}/watch":    {scope: auth.Read, endless: true},
+	// A consent binds its giver like a decision, so asking for access does not open it.
+	"POST /requests/{id}/consent":  {scope: auth.Decide},
+	"POST /requests/{id}/evidence": {scope: auth.Request, body: reflect.TypeFor[EvidenceContent]()},
+	"POST /requests/{id}/approve":  {scope: auth.Decide, body: reflect.TypeFor[Approval]()},
+	"POST /requests/{id}/deny":     {scope: auth.Decide, body: reflect.TypeFor[Denial]()},
+	"POST /requests/{id}/cancel":   {scope: auth.Request, body: reflect.TypeFor[Cancellation]()},
+	"GET /grants":                  {scope: auth.Read, query: reflect.TypeFor[ListGrantsParams]()},
+	"GET /grants/{id}":             {scope: auth.Read},
+	"POST /grants/{id}/rotate":     {scope: auth.Grant, body: reflect.TypeFor[Rotation]()},
+	"POST /grants/{id}/revoke":     {scope: auth.Grant, body: reflect.TypeFor[Revocation]()},
+	"POST /grants/{id}/retry":      {scope: auth.Grant},
+	"POST /directory/plan":         {scope: auth.Directory, body: reflect.TypeFor[DirectoryFiles]()},
+	"POST /directory/apply":        {scope: auth.Directory, body: reflect.TypeFor[DirectoryFiles]()},
+	"GET /tokens":                  {},
+	"DELETE /tokens/{id}":          {},
+}
+
+// api answers the operations; it implements StrictServerInterface.
+type api struct {
+	Config
+	mux *http.ServeMux
+}
+
+// New returns the door.
+func New(config Config) http.Handler {
+	if config.Wait == nil {
+		config.Wait = waitASecond
+	}
+	a := &api{Config: config, mux: http.NewServeMux()}
+	strict := NewStrictHandlerWithOptions(a, nil, StrictHTTPServerOptions{RequestErrorHandlerFunc: a.refuse, ResponseErrorHandlerFunc: a.refuse})
+	HandlerWithOptions(strict, StdHTTPServerOptions{BaseURL: Prefix, BaseRouter: guarded{a}, ErrorHandlerFunc: a.refuse})
+	for _, mount := range config.Mounts {
+		a.mux.Handle(mount.Path, a.authenticated(mount.Scope, mount.Handler))
+	}
+	a.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, health{"alive"}) })
+	a.mux.HandleFunc("GET /readyz", a.readyz)
+	return a.observed(http.HandlerFunc(a.dispatch))
+}
+
+// Server returns a server with bounds on how long a connection may take. Its
+// write timeout is lifted for watching.
+func Server(addr string, handler http.Handler) *http.Server {
+	return &http.Server{
+		Addr: addr, Handler: handler,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 2 * requestTime, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 32 << 10,
+	}
+}
+
+// guarded puts the guard before every generated operation.
+type guarded struct{ *api }
+
+func (g guarded) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
+	method, where, _ := strings.Cut(pattern, " ")
+	known, listed := routes[method+" "+strings.TrimPrefix(where, Prefix)]
+	if !listed {
+		panic("httpapi: the operation " + pattern + " has no line in routes")
+	}
+	g.mux.Handle(pattern, g.authenticated(known.scope, g.strict(known, http.HandlerFunc(handler))))
+}
+
+func (g guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.ServeHTTP(w, r) }
+
+// dispatch finds the operation, and answers with a problem where there is none.
+func (a *api) dispatch(w http.ResponseWriter, r *http.Request) {
+	noSuchPath := countersign.Errorf(countersign.NotFound, "no-such-path", "There is nothing at this path; the interface is below %s.", Prefix)
+	// The mux would redirect a path with empty or dotted segments.
+	escaped := r.URL.EscapedPath()
+	if clean := path.Clean("/" + escaped); clean != escaped && clean+"/" != escaped {
+		a.refuse(w, r, noSuchPath)
+		return
+	}
+	handler, pattern := a.mux.Handler(r)
+	if pattern != "" {
+		a.mux.ServeHTTP(w, r)
+		return
+	}
+	var unmatched silent
+	handler.ServeHTTP(&unmatched, r)
+	if allow := unmatched.Header().Get("Allow"); allow != "" {
+		w.Header().Set("Allow", allow)
+		a.refuse(w, r, countersign.Errorf(countersign.Invalid, "method-not-allowed", "%s is not offered at this path; use %s.", clip(r.Method), allow))
+		return
+	}
+	a.refuse(w, r, noSuchPath)
+}
+
+// silent takes what the mux says about a request that matches nothing.
+type silent struct{ header http.Header }
+
+func (s *silent) Header() http.Header {
+	if s.header == nil {
+		s.header = http.Header{}
+	}
+	return s.header
+}
+func (s *silent) Write(p []byte) (int, error) { return len(p), nil }
+func (s *silent) WriteHeader(int)             {}
+
+type health struct {
+	Status string `json:"status"`
+}
+
+func (a *api) readyz(w http.ResponseWriter, r *http.Request) {
+	if err := a.Ready(r.Context()); err != nil {
+		a.Log.WarnContext(r.Context(), "this process is not ready", "error", err)
+		a.refuse(w, r, countersign.Errorf(countersign.Unavailable, "not-ready", "This process cannot answer now; the log says why."))
+		return
+	}
+	writeJSON(w, http.StatusOK, health{"ready"})
+}

@@ -1,0 +1,65 @@
+package vault
+
+import (
+	"context"
+	"sync"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/target"
+)
+
+// useGrain is how exactly the last use of a key is kept, in seconds: a write for
+// every check would make checks as dear as commands.
+const useGrain = countersign.Hour
+
+// uses remembers which uses this process has written already.
+type uses struct {
+	lock    sync.Mutex
+	written map[countersign.CredentialID]countersign.Instant
+}
+
+func useKey(credential countersign.CredentialID) string { return "used/" + string(credential) }
+
+// noteUse keeps that a key was used at an instant, at most once an hour.
+func (v *Vault) noteUse(ctx context.Context, credential countersign.CredentialID, at countersign.Instant) error {
+	v.uses.lock.Lock()
+	last, known := v.uses.written[credential]
+	v.uses.lock.Unlock()
+	if known && at < last.Add(useGrain) {
+		return nil
+	}
+	err := target.Commit(ctx, v.shelf, v.clock, 0, func(countersign.Instant) (*store.ShelfChange, error) {
+		item, err := v.shelf.Item(ctx, useKey(credential))
+		if err != nil && countersign.KindOf(err) != countersign.NotFound {
+			return nil, err
+		}
+		body, err := at.MarshalText()
+		if err != nil {
+			return nil, err
+		}
+		return &store.ShelfChange{Puts: []store.Item{{Key: useKey(credential), Version: item.Version + 1, Body: body}}}, nil
+	})
+	if err != nil {
+		return err
+	}
+	v.uses.lock.Lock()
+	defer v.uses.lock.Unlock()
+	v.uses.written[credential] = at
+	return nil
+}
+
+// LastUsed returns the last introspection that found the key active, to the
+// hour; zero for none.
+func (v *Vault) LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error) {
+	item, err := v.shelf.Item(ctx, useKey(credential))
+	if countersign.KindOf(err) == countersign.NotFound {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	var at countersign.Instant
+	err = at.UnmarshalText(item.Body)
+	return at, err
+}
