@@ -176,7 +176,7 @@ func lessUTF16(a, b string) bool {
 func appendInteger(out []byte, number json.Number) ([]byte, error) {
 	n, err := strconv.ParseInt(string(number), 10, 64)
 	if err != nil || n > maxInteger || n < -maxInteger || string(number) == "-0" {
-		return nil, fmt.Errorf("the number %s is not an integer within ±(2^53-1)", clip(string(number), 32))
+		return nil, fmt.Errorf("the number %s is not an integer within ±(2^53-1)", Clip(string(number)))
 	}
 	return strconv.AppendInt(out, n, 10), nil
 }

@@ -55,11 +55,13 @@ const (
 
 // Grant is access of one holder to one entitlement. It is the noun that ends.
 type Grant struct {
-	ID          GrantID       `json:"id"`
-	Version     int64         `json:"version"`
-	State       GrantState    `json:"state"`
-	Origin      Origin        `json:"origin"`
-	Request     RequestID     `json:"request,omitempty"`
+	ID      GrantID    `json:"id"`
+	Version int64      `json:"version"`
+	State   GrantState `json:"state"`
+	Origin  Origin     `json:"origin"`
+	Request RequestID  `json:"request,omitempty"`
+	// Requester is who asked; "" for a genesis grant.
+	Requester   IdentityID    `json:"requester,omitempty"`
 	Holder      IdentityID    `json:"holder"`
 	Entitlement EntitlementID `json:"entitlement"`
 	System      SystemID      `json:"system"`

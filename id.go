@@ -55,7 +55,7 @@ func CheckID(prefix, s string) error {
 	}
 	parsed, err := typeid.FromString(s)
 	if err != nil || parsed.Prefix() != prefix {
-		return Errorf(Invalid, "malformed-id", "%q is not the id of a %s: it should look like %s_ followed by 26 characters", clip(s, 64), name, prefix)
+		return Errorf(Invalid, "malformed-id", "%q is not the id of a %s: it should look like %s_ followed by 26 characters", Clip(s), name, prefix)
 	}
 	return nil
 }
@@ -132,11 +132,3 @@ func (m *Mint) Credential() CredentialID   { return CredentialID(m.newID("crd"))
 func (m *Mint) Intent() IntentID           { return IntentID(m.newID("int")) }
 func (m *Mint) Observation() ObservationID { return ObservationID(m.newID("obs")) }
 func (m *Mint) Token() TokenID             { return TokenID(m.newID("tok")) }
-
-// clip shortens foreign text for an error message.
-func clip(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
-}

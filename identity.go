@@ -134,7 +134,7 @@ func NewHandle(kind HandleKind, namespace, value string) (Handle, error) {
 		return Handle{}, Errorf(Invalid, "malformed-handle", "a handle must be valid UTF-8")
 	}
 	if value == "" || len(value) > 320 || strings.ContainsAny(value+namespace, "\n\x00") {
-		return Handle{}, Errorf(Invalid, "malformed-handle", "the %s handle %q must have between 1 and 320 bytes on one line", kind, clip(value, 64))
+		return Handle{}, Errorf(Invalid, "malformed-handle", "the %s handle %q must have between 1 and 320 bytes on one line", kind, Clip(value))
 	}
 	if kind != OIDC && namespace != "" {
 		return Handle{}, Errorf(Invalid, "malformed-handle", "a %s handle has no namespace", kind)
@@ -144,7 +144,7 @@ func NewHandle(kind HandleKind, namespace, value string) (Handle, error) {
 		// Folding can undo normal form, so normalise on both sides of it.
 		handle.Value = strings.TrimSpace(norm.NFKC.String(strings.Map(foldCherokee, cases.Fold().String(norm.NFKC.String(value)))))
 		if kind == Email && (strings.Count(handle.Value, "@") != 1 || strings.HasPrefix(handle.Value, "@") || strings.HasSuffix(handle.Value, "@")) {
-			return Handle{}, Errorf(Invalid, "malformed-handle", "%q is not an e-mail address", clip(value, 64))
+			return Handle{}, Errorf(Invalid, "malformed-handle", "%q is not an e-mail address", Clip(value))
 		}
 		if handle.Value == "" {
 			return Handle{}, Errorf(Invalid, "malformed-handle", "a %s handle must not be blank", kind)
@@ -156,7 +156,7 @@ func NewHandle(kind HandleKind, namespace, value string) (Handle, error) {
 	case SPIFFE:
 		parsed, err := url.Parse(value)
 		if err != nil || !strings.EqualFold(parsed.Scheme, "spiffe") || parsed.Host == "" {
-			return Handle{}, Errorf(Invalid, "malformed-handle", "%q is not a SPIFFE id: it should look like spiffe://trust.domain/path", clip(value, 64))
+			return Handle{}, Errorf(Invalid, "malformed-handle", "%q is not a SPIFFE id: it should look like spiffe://trust.domain/path", Clip(value))
 		}
 		_, rest, _ := strings.Cut(value, "://")
 		domain, path, hasPath := strings.Cut(rest, "/")
@@ -165,7 +165,7 @@ func NewHandle(kind HandleKind, namespace, value string) (Handle, error) {
 			handle.Value += "/" + path
 		}
 	default:
-		return Handle{}, Errorf(Invalid, "malformed-handle", "%q is not a kind of handle: use login, email, oidc or spiffe", clip(string(kind), 32))
+		return Handle{}, Errorf(Invalid, "malformed-handle", "%q is not a kind of handle: use login, email, oidc or spiffe", Clip(string(kind)))
 	}
 	return handle, nil
 }

@@ -48,7 +48,7 @@ func (i *Instant) UnmarshalText(text []byte) error {
 	}
 	t, err := time.Parse(time.RFC3339Nano, string(text))
 	if err != nil {
-		return Errorf(Invalid, "malformed-time", "%q is not a time: write it as 2026-01-31T09:00:00Z", clip(string(text), 64))
+		return Errorf(Invalid, "malformed-time", "%q is not a time: write it as 2026-01-31T09:00:00Z", Clip(string(text)))
 	}
 	*i = InstantOf(t)
 	return nil
@@ -104,7 +104,7 @@ const maxSeconds = 100 * 366 * Day
 // ParseSeconds reads durations such as 30d, 2h, 1d12h, 45m, 90s, 2w: whole
 // numbers with the units w, d, h, m, s in falling order, more than zero.
 func ParseSeconds(text string) (Seconds, error) {
-	malformed := Errorf(Invalid, "malformed-duration", "%q is not a duration: write a whole number with a unit, as in 30d, 8h, 1d12h or 45m", clip(text, 64))
+	malformed := Errorf(Invalid, "malformed-duration", "%q is not a duration: write a whole number with a unit, as in 30d, 8h, 1d12h or 45m", Clip(text))
 	units := []struct {
 		size Seconds
 		name byte
@@ -133,7 +133,7 @@ func ParseSeconds(text string) (Seconds, error) {
 		return 0, malformed
 	}
 	if total > maxSeconds {
-		return 0, Errorf(Invalid, "duration-too-long", "%q is longer than a hundred years", clip(text, 64))
+		return 0, Errorf(Invalid, "duration-too-long", "%q is longer than a hundred years", Clip(text))
 	}
 	return total, nil
 }

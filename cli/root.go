@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -52,6 +53,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	if err != nil && strings.HasPrefix(err.Error(), "required flag(s)") {
+		err = invalid("%v; see --help", err)
+	}
 	if err != nil {
 		fmt.Fprintln(stderr, "countersign:", err)
 	}
@@ -132,10 +136,13 @@ func noSuchSubcommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
+	var names []string
+	for _, known := range cmd.Commands() {
+		names = append(names, known.Name())
+	}
 	near := ""
-	cmd.SuggestionsMinimumDistance = 2
-	if suggestions := cmd.SuggestionsFor(args[0]); len(suggestions) > 0 {
-		near = fmt.Sprintf("; did you mean %q?", suggestions[0])
+	if right := countersign.Nearest(args[0], names); right != "" {
+		near = fmt.Sprintf("; did you mean %q?", right)
 	}
 	return invalid("%q is not a command of %s%s", args[0], cmd.CommandPath(), near)
 }

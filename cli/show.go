@@ -19,6 +19,8 @@ func rightNames(rights []client.EntitlementRef) string {
 
 func stamp(at time.Time) string { return shortTime(countersign.InstantOf(at)) }
 
+var pastTense = map[client.DecisionOutcome]string{client.Approve: "approved", client.Deny: "denied"}
+
 func askedText(asked []client.Asked) string {
 	names := make([]string, len(asked))
 	for i, one := range asked {
@@ -44,12 +46,11 @@ func previewText(preview *client.Preview) string {
 		fmt.Fprintf(&out, "  evidence  %s (%s), %s\n", slot.Name, slot.Kind, slot.Due)
 	}
 	for _, stage := range preview.Stages {
-		switch stage.State {
-		case "skipped", "passed":
+		if stage.State == client.StageStateSkipped || stage.State == client.StageStatePassed {
 			fmt.Fprintf(&out, "  stage     %s: %s, %s\n", stage.Name, stage.State, stage.Because)
-		default:
-			fmt.Fprintf(&out, "  stage     %s: %d of %s, within %s\n", stage.Name, stage.Need, askedText(stage.Asked), stage.Within)
+			continue
 		}
+		fmt.Fprintf(&out, "  stage     %s: %d of %s, within %s\n", stage.Name, stage.Need, askedText(stage.Asked), stage.Within)
 	}
 	fmt.Fprintf(&out, "  route     %s\n", preview.Route)
 	return out.String()
@@ -92,7 +93,7 @@ func requestText(request *client.Request) string {
 		}
 		out.WriteString("\n")
 		for _, decision := range stage.Decisions {
-			fmt.Fprintf(&out, "            %s by %s, %s %s\n", decision.Outcome, decision.By.Name, stamp(decision.At), decision.Reason)
+			fmt.Fprintf(&out, "            %s by %s, %s %s\n", pastTense[decision.Outcome], decision.By.Name, stamp(decision.At), decision.Reason)
 		}
 	}
 	for _, grant := range request.Grants {
@@ -115,7 +116,11 @@ func grantText(grant *client.Grant) string {
 	}
 	out.WriteString("\n")
 	for _, credential := range grant.Credentials {
-		fmt.Fprintf(&out, "            %s: %s %s\n", credential.Id, credential.State, credential.Reference)
+		fmt.Fprintf(&out, "            credential %s: %s", credential.Id, credential.State)
+		if credential.Reference != "" && credential.Reference != credential.Id {
+			fmt.Fprintf(&out, ", %s", credential.Reference)
+		}
+		out.WriteString("\n")
 	}
 	if grant.Parked.Person.Id != "" {
 		fmt.Fprintf(&out, "            PARKED since %s; %s has to look: %s\n", stamp(grant.Parked.Since), grant.Parked.Person.Name, grant.Parked.Why)

@@ -47,7 +47,7 @@ type Client struct {
 func New(server string, token countersign.Secret) (*Client, error) {
 	address, err := url.Parse(server)
 	if err != nil || address.Scheme != "http" && address.Scheme != "https" || address.Host == "" || address.User != nil || address.RawQuery != "" || address.Fragment != "" {
-		return nil, countersign.Errorf(countersign.Invalid, "malformed-address", "%q is not the address of a house: write it as https://access.example.com", server)
+		return nil, countersign.Errorf(countersign.Invalid, "malformed-address", "This is not the address of a house: write it as https://access.example.com, without user, query or fragment.")
 	}
 	base := strings.TrimSuffix(address.String(), "/") + Prefix
 	authorise := WithRequestEditorFn(func(_ context.Context, r *http.Request) error {

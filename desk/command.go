@@ -2,7 +2,6 @@ package desk
 
 import (
 	"context"
-	"errors"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/store"
@@ -31,12 +30,16 @@ func (d *Desk) command(ctx context.Context, caller Caller, key Key, body func(*t
 		}
 		return nil
 	})
-	var duplicate *store.Duplicate
-	if errors.As(err, &duplicate) && duplicate.Constraint == store.OneIdempotencyKey {
-		object, _, err = d.answered(ctx, caller, key)
+	if err != nil && key.Value != "" {
+		// The same command may have been answered while this one was at it.
+		if earlier, done, again := d.answered(ctx, caller, key); done || countersign.ReasonOf(again) == keyReused {
+			return earlier, again
+		}
 	}
 	return object, err
 }
+
+const keyReused = "idempotency-key-reused"
 
 // answered returns what an earlier command under the same key led to.
 func (d *Desk) answered(ctx context.Context, caller Caller, key Key) (object string, done bool, err error) {
@@ -47,7 +50,7 @@ func (d *Desk) answered(ctx context.Context, caller Caller, key Key) (object str
 	case err != nil:
 		return "", false, err
 	case kept.Body != key.Body:
-		return "", false, countersign.Errorf(countersign.Conflict, "idempotency-key-reused", "The Idempotency-Key %q was used with another body before; a new command needs a new key.", key.Value).At("Idempotency-Key")
+		return "", false, countersign.Errorf(countersign.Conflict, keyReused, "The Idempotency-Key %q was used with another body before; a new command needs a new key.", key.Value).At("Idempotency-Key")
 	}
 	return kept.Object, true, nil
 }

@@ -186,8 +186,9 @@ func (d *Desk) Fail(ctx context.Context, delivery *Delivery, cause error) error 
 		}
 		work := delivery.Work
 		work.Trouble = cause.Error()
-		// After a transient failure the effect may have happened, or may still.
-		work.Reported = kind != connector.Transient
+		// After a transient failure the effect may have happened, or may still; and a
+		// later attempt knows nothing of what an earlier one left.
+		work.Reported = kind != connector.Transient && work.Attempt == 1
 		work.DueAt = tx.now().Add(max(backoff(work.Attempt), after))
 		if delivery.Intent.Operation == countersign.ApplyOperation && (kind == connector.Rejected || work.Attempt >= parkAfter) {
 			work.ParkedAt = tx.now()

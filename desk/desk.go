@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -245,7 +246,7 @@ func (tx *transaction) writeGrant(grant, before *countersign.Grant) {
 		}
 	}
 	tx.put(grant, was)
-	tx.schedule(string(grant.ID), store.GrantWork, workflow.GrantDue(grant, 0))
+	tx.schedule(string(grant.ID), store.GrantWork, workflow.GrantDue(grant, 0, 0))
 	var present countersign.IntentID
 	if grant.Intent != nil {
 		present = grant.Intent.ID
@@ -296,6 +297,34 @@ func (tx *transaction) schedule(key string, kind store.WorkKind, due countersign
 		}
 	}
 	tx.change.Work = append(tx.change.Work, write)
+}
+
+// look makes a request or grant due at once, beside its own timer: what happens
+// to the thing itself moves that timer, and must not put off a look for a cause
+// from outside. Each cause has a name of its own.
+func (tx *transaction) look(id string, kind store.WorkKind, cause string) {
+	tx.change.Work = append(tx.change.Work, store.WorkWrite{
+		Work: store.Work{Key: id + "/" + cause, Kind: kind, Ref: id, DueAt: tx.now()}, Attempt: store.AnyAttempt,
+	})
+}
+
+// looked settles a claimed timer of a request or grant: a look is done; its own
+// timer goes on to due where nothing else moved it since the claim.
+func (tx *transaction) looked(work store.Work, due countersign.Instant) {
+	if work.Key != work.Ref {
+		tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: work, Attempt: work.Attempt, Delete: true})
+		return
+	}
+	if tx.written(work.Ref) {
+		return
+	}
+	next := store.Work{Key: work.Key, Kind: work.Kind, Ref: work.Ref, DueAt: due}
+	tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: next, Attempt: work.Attempt, Delete: due == 0})
+}
+
+// written reports whether this transaction changes the row.
+func (tx *transaction) written(key string) bool {
+	return slices.ContainsFunc(tx.change.Writes, func(write store.Write) bool { return write.Row.RowKey() == key })
 }
 
 // load returns a request as this transaction leaves it.

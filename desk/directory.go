@@ -27,6 +27,9 @@ func (tx *transaction) compare(ctx context.Context, caller Caller, files []direc
 	if !tx.desk.Power(caller.Identity, PowerAdministrator) {
 		return directory.Difference{}, countersign.Errorf(countersign.Refused, "needs-administrator", "Directory changes take the power %q of the system %q.", PowerAdministrator, SystemName)
 	}
+	if caller := tx.directory.identities[caller.Identity]; caller == nil || !caller.Human() {
+		return directory.Difference{}, countersign.Errorf(countersign.Refused, "needs-person", "The directory is changed by people only, whatever power a machine identity was given.")
+	}
 	wanted, problems := directory.Parse(files)
 	if len(problems) > 0 {
 		return directory.Difference{}, problemsError("malformed-directory", problems)
@@ -90,9 +93,17 @@ func (a *AppliedDirectory) dropDangling() {
 	}
 	kept := a.Applied.Changes[:0]
 	for _, change := range a.Applied.Changes {
-		entitlement, is := change.After.(*countersign.Entitlement)
-		if is && missing[string(entitlement.System)] {
-			change.Standing = "It belongs to a new system that takes a second person."
+		switch row := change.After.(type) {
+		case *countersign.Entitlement:
+			if missing[string(row.System)] {
+				change.Standing = "It belongs to a new system that takes a second person."
+			}
+		case *countersign.Identity:
+			if missing[string(row.Record)] {
+				change.Standing = "It names a new system record that takes a second person."
+			}
+		}
+		if change.Standing != "" {
 			a.Refused.Changes = append(a.Refused.Changes, change)
 			continue
 		}
@@ -149,10 +160,11 @@ func (tx *transaction) record(ctx context.Context, changes []directory.Change) e
 			systems = append(systems, row.System)
 		}
 	}
-	if err := tx.dependents(ctx, identities, systems); err != nil {
+	cause := fmt.Sprintf("directory-%d", tx.change.DirectoryRevision)
+	if err := tx.dependents(ctx, cause, identities, systems); err != nil {
 		return err
 	}
-	return tx.wakeRequests(ctx)
+	return tx.wakeRequests(ctx, cause)
 }
 
 // versioned sets the version of a changed row, of the memberships that begin with
@@ -238,7 +250,7 @@ func (tx *transaction) handles(before countersign.Row, after *countersign.Identi
 
 // wakeRequests makes every request due that waits for somebody: who may decide
 // can have changed.
-func (tx *transaction) wakeRequests(ctx context.Context) error {
+func (tx *transaction) wakeRequests(ctx context.Context, cause string) error {
 	query := store.RequestQuery{States: []countersign.RequestState{countersign.RequestCollecting, countersign.RequestDeciding}, Limit: 500}
 	for {
 		requests, err := tx.desk.Store.Requests(ctx, query)
@@ -246,7 +258,7 @@ func (tx *transaction) wakeRequests(ctx context.Context) error {
 			return err
 		}
 		for _, request := range requests {
-			tx.schedule(string(request.ID), store.RequestWork, tx.now())
+			tx.look(string(request.ID), store.RequestWork, cause)
 		}
 		if len(requests) < query.Limit {
 			return nil

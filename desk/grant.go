@@ -147,9 +147,7 @@ func (tx *transaction) progress(ctx context.Context, grant *countersign.Grant) e
 		return nil
 	}
 	verdict := workflow.RequestVerdict{Standing: workflow.Standing{Actor: countersign.SystemDelivery, Roles: []workflow.Role{workflow.Delivery}}}
-	if verdict.Owed, err = tx.owed(ctx, request); err != nil {
-		return err
-	}
+	verdict.Owed = tx.owed(ctx, request)
 	outcome, err := workflow.DecideRequest(tx.occasion, request, workflow.RequestCommand{Name: workflow.Progress, Grant: grant.ID, GrantState: grant.State}, verdict)
 	if err != nil || len(outcome.Events) == 0 {
 		return err
@@ -159,21 +157,20 @@ func (tx *transaction) progress(ctx context.Context, grant *countersign.Grant) e
 }
 
 // owed gives the deadlines of evidence that falls due when the access is gone.
-func (tx *transaction) owed(ctx context.Context, request *countersign.Request) (map[string]countersign.Instant, error) {
+func (tx *transaction) owed(ctx context.Context, request *countersign.Request) map[string]countersign.Instant {
 	owed := map[string]countersign.Instant{}
 	for _, slot := range request.Evidence {
 		if slot.Due != countersign.DueAtClosure || slot.Held != nil {
 			continue
 		}
+		// An end is not held up by a set that cannot be read: then it is owed at once.
+		owed[slot.Name] = tx.now()
 		pinned, err := tx.desk.policySet(ctx, request.PolicySet)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			if deadline, err := pinned.Deadline(slot.Within, "", tx.now()); err == nil {
+				owed[slot.Name] = deadline
+			}
 		}
-		deadline, err := pinned.Deadline(slot.Within, "", tx.now())
-		if err != nil {
-			return nil, err
-		}
-		owed[slot.Name] = deadline
 	}
-	return owed, nil
+	return owed
 }

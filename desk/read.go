@@ -177,7 +177,11 @@ func (d *Desk) Catalogue(ctx context.Context) (*Catalogue, error) {
 	}
 	catalogue := &Catalogue{Types: []policy.TypeInfo{}, Entitlements: []EntitlementRef{}}
 	if active != nil {
-		catalogue.Types = active.set.Types()
+		set, err := active.judging()
+		if err != nil {
+			return nil, err
+		}
+		catalogue.Types = set.Types()
 	}
 	for _, name := range sortedKeys(known.rights) {
 		item, err := known.rightOf(known.rights[name])

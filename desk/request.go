@@ -229,7 +229,10 @@ func (tx *transaction) recheck(ctx context.Context, request *countersign.Request
 			facts.Evidence = append(facts.Evidence, slot.Name)
 		}
 	}
-	set := tx.policy.set
+	set, err := tx.policy.judging()
+	if err != nil {
+		return facts, nil, err
+	}
 	complete, err := r.facts(set, request.Type, facts, func() (int, error) {
 		return tx.desk.openRequests(ctx, request.Beneficiary, request.Type, request.ID)
 	})

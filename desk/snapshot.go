@@ -31,11 +31,25 @@ type snapshot struct {
 	nestedIn map[countersign.GroupID][]countersign.GroupID
 }
 
-// activeSet is the policy set in force, with the version of its guard.
+// activeSet is the policy set in force, with the version of its guard. One that
+// cannot be read says why in broken: nothing is judged by it, and nothing that
+// ends waits for it.
 type activeSet struct {
 	version int64
 	digest  countersign.Digest
 	set     *policy.Set
+	broken  error
+}
+
+// judging returns the active set, or why nothing can be judged.
+func (a *activeSet) judging() (*policy.Set, error) {
+	switch {
+	case a == nil:
+		return nil, countersign.Errorf(countersign.Unavailable, "no-policy", "This house has no active policy set yet.")
+	case a.broken != nil:
+		return nil, countersign.Errorf(countersign.Unavailable, "broken-policy", "The active policy set cannot be read, and nothing can be asked for or decided: %v.", a.broken).Because(a.broken)
+	}
+	return a.set, nil
 }
 
 // refresh returns the directory and the policy set as of now: one small read
@@ -72,10 +86,10 @@ func (d *Desk) refresh(ctx context.Context) (*snapshot, *activeSet, error) {
 			return nil, nil, err
 		}
 		set, err := d.policySet(ctx, row.Active)
-		if err != nil {
+		if err != nil && countersign.ReasonOf(err) != "malformed-policy-set" {
 			return nil, nil, err
 		}
-		active = &activeSet{version: row.Version, digest: row.Active, set: set}
+		active = &activeSet{version: row.Version, digest: row.Active, set: set, broken: err}
 		d.active.Store(active)
 	}
 	return known, active, nil

@@ -135,13 +135,9 @@ func tookPart(request *countersign.Request, who countersign.IdentityID) bool {
 
 // roles says as what the actor stands to a matter, decisions aside.
 func (d *Desk) roles(dir *snapshot, m matter, actor countersign.Actor) []workflow.Role {
-	switch actor {
-	case countersign.SystemTimer:
-		return []workflow.Role{workflow.Timer}
-	case countersign.SystemDelivery:
-		return []workflow.Role{workflow.Delivery}
-	case countersign.SystemIntegrator:
-		return []workflow.Role{workflow.Integrator}
+	if actor.IsSystem() {
+		// The system actors are roles of their own, under the same names.
+		return []workflow.Role{workflow.Role(actor)}
 	}
 	who := actor.Identity()
 	var roles []workflow.Role

@@ -100,7 +100,10 @@ func (d *Desk) judge(ctx context.Context, tx *transaction, caller Caller, asking
 	for _, evidence := range asking.Evidence {
 		base.Evidence = append(base.Evidence, evidence.Slot)
 	}
-	set := tx.policy.set
+	set, err := tx.policy.judging()
+	if err != nil {
+		return nil, err
+	}
 	typeName, err := set.Find(asking.Type, base)
 	if err != nil {
 		return nil, err
@@ -154,8 +157,8 @@ func (j *judgement) name(dir *snapshot) {
 // resolve turns the names of an asking into rows.
 func (tx *transaction) resolve(caller Caller, asking Asking) (matter, error) {
 	dir := tx.directory
-	if tx.policy == nil {
-		return matter{}, countersign.Errorf(countersign.Unavailable, "no-policy", "This house has no active policy set yet.")
+	if _, err := tx.policy.judging(); err != nil {
+		return matter{}, err
 	}
 	if len(asking.Reason) > MaxReason {
 		return matter{}, countersign.Errorf(countersign.TooLarge, "reason-too-long", "A reason has at most %d bytes.", MaxReason).At("reason")

@@ -13,35 +13,26 @@ import (
 // gives the latest use that targets report, where one can tell. All are judged
 // one by one and committed together; when something moved meanwhile, each goes
 // alone, and one that lost comes back with the next claim.
-func (d *Desk) WakeGrants(ctx context.Context, ids []countersign.GrantID, lastUsed map[countersign.GrantID]countersign.Instant) error {
-	return d.together(ctx, len(ids), func(tx *transaction, i int) error {
-		grant, err := d.Store.Grant(ctx, ids[i])
+func (d *Desk) WakeGrants(ctx context.Context, works []store.Work, lastUsed map[countersign.GrantID]countersign.Instant) error {
+	return d.together(ctx, len(works), func(tx *transaction, i int) error {
+		grant, err := d.Store.Grant(ctx, countersign.GrantID(works[i].Ref))
 		if err != nil {
 			return err
 		}
-		used, known := lastUsed[ids[i]]
-		if err := tx.wakeGrant(ctx, grant, used, known); err != nil {
-			return err
-		}
-		for _, write := range tx.change.Writes {
-			if write.Row.RowKey() == string(grant.ID) {
-				return nil
+		used, known := lastUsed[grant.ID]
+		if !tx.written(works[i].Ref) {
+			if err := tx.wakeGrant(ctx, grant, used, known); err != nil {
+				return err
 			}
 		}
-		// Nothing happened: wait for the next time that matters, but look again
-		// for unused access only after a use could have made it due.
-		tx.schedule(string(grant.ID), store.GrantWork, notBefore(workflow.GrantDue(grant, used), tx.now()))
+		tx.looked(works[i], workflow.GrantDue(grant, used, tx.now().Add(usageInterval)))
 		return nil
 	})
 }
 
-// notBefore keeps a timer that has nothing to do from firing at once again.
-func notBefore(due, now countersign.Instant) countersign.Instant {
-	if due == 0 {
-		return 0
-	}
-	return max(due, now.Add(countersign.Hour))
-}
+// usageInterval is how often a target is asked for the use of a grant that may
+// have gone unused for too long.
+const usageInterval = countersign.Hour
 
 func (tx *transaction) wakeGrant(ctx context.Context, grant *countersign.Grant, used countersign.Instant, known bool) error {
 	if grant.State != countersign.GrantProvisioning && grant.State != countersign.GrantLive {
@@ -87,13 +78,12 @@ func left(identity *countersign.Identity, now countersign.Instant) bool {
 
 // TickRequests lets time pass for requests: deadlines, escalations, approvers
 // who came or went.
-func (d *Desk) TickRequests(ctx context.Context, ids []countersign.RequestID) error {
-	return d.together(ctx, len(ids), func(tx *transaction, i int) error {
-		request, err := tx.load(ctx, ids[i])
+func (d *Desk) TickRequests(ctx context.Context, works []store.Work) error {
+	return d.together(ctx, len(works), func(tx *transaction, i int) error {
+		request, err := tx.load(ctx, countersign.RequestID(works[i].Ref))
 		if err != nil {
 			return err
 		}
-		due := workflow.RequestDue(request)
 		if request.State == countersign.RequestCollecting || request.State == countersign.RequestDeciding || request.State == countersign.RequestClosing {
 			s, err := tx.stand(ctx, request)
 			if err != nil {
@@ -107,10 +97,9 @@ func (d *Desk) TickRequests(ctx context.Context, ids []countersign.RequestID) er
 			}
 			if len(outcome.Events) > 0 {
 				tx.write(outcome, request)
-				return nil
 			}
 		}
-		tx.schedule(string(request.ID), store.RequestWork, due)
+		tx.looked(works[i], workflow.RequestDue(request))
 		return nil
 	})
 }
@@ -181,7 +170,7 @@ func (d *Desk) SweepContracts(ctx context.Context, from, to countersign.Instant)
 	if len(ended) == 0 {
 		return nil
 	}
-	if err := tx.dependents(ctx, ended, nil); err != nil {
+	if err := tx.dependents(ctx, "contract-"+to.String(), ended, nil); err != nil {
 		return err
 	}
 	d.Stop(tx.stop...)
@@ -190,7 +179,7 @@ func (d *Desk) SweepContracts(ctx context.Context, from, to countersign.Instant)
 
 // dependents makes due the grants that depend on identities or on systems: their
 // own, and those of the NHIs that they answer for.
-func (tx *transaction) dependents(ctx context.Context, identities []countersign.IdentityID, systems []countersign.SystemID) error {
+func (tx *transaction) dependents(ctx context.Context, cause string, identities []countersign.IdentityID, systems []countersign.SystemID) error {
 	touched := map[countersign.IdentityID]bool{}
 	for _, id := range identities {
 		touched[id] = true
@@ -208,6 +197,7 @@ func (tx *transaction) dependents(ctx context.Context, identities []countersign.
 	for _, system := range systems {
 		queries = append(queries, store.GrantQuery{System: system})
 	}
+	seen := map[string]bool{}
 	for _, query := range queries {
 		query.States = []countersign.GrantState{countersign.GrantProvisioning, countersign.GrantLive}
 		query.Limit = 500
@@ -217,7 +207,10 @@ func (tx *transaction) dependents(ctx context.Context, identities []countersign.
 				return err
 			}
 			for _, grant := range grants {
-				tx.schedule(string(grant.ID), store.GrantWork, tx.now())
+				if look := string(grant.ID) + "/" + cause; !seen[look] {
+					seen[look] = true
+					tx.look(string(grant.ID), store.GrantWork, cause)
+				}
 			}
 			if len(grants) < query.Limit {
 				break

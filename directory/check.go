@@ -42,7 +42,7 @@ func (c *checker) index(o *Organisation) {
 		for k, handle := range identity.Handles {
 			at := identity.spots.element("handle", k)
 			if first, taken := handles[handle.Key()]; taken {
-				c.add(at, "the %s %q is already given at %s; a handle belongs to one identity", handle.Kind, clip(handle.Value), first)
+				c.add(at, "the %s %q is already given at %s; a handle belongs to one identity", handle.Kind, countersign.Clip(handle.Value), first)
 				continue
 			}
 			handles[handle.Key()] = at
@@ -83,7 +83,7 @@ func (c *checker) unique(seen map[string]spot, what, name string, at spot) bool 
 		return false
 	}
 	if first, taken := seen[name]; taken {
-		c.add(at, "there is another %s %q already, at %s", what, clip(name), first)
+		c.add(at, "there is another %s %q already, at %s", what, countersign.Clip(name), first)
 		return false
 	}
 	seen[name] = at
@@ -99,10 +99,10 @@ func (c *checker) references(o *Organisation) {
 		c.person(identity.Sponsor, at["sponsor"], "sponsor")
 		c.owners(identity.Owner, identity.SecondOwner, at)
 		if identity.Record != "" && c.records[identity.Record] == nil && !c.full() {
-			c.add(at["record"], "there is no record %q%s", clip(identity.Record), didYouMean(identity.Record, names(c.records)))
+			c.add(at["record"], "there is no record %q%s", countersign.Clip(identity.Record), didYouMean(identity.Record, names(c.records)))
 		}
 		if identity.Login != "" && identity.Sponsor == identity.Login {
-			c.add(at["sponsor"], "%s cannot be the sponsor of himself or herself", clip(identity.Login))
+			c.add(at["sponsor"], "%s cannot be the sponsor of himself or herself", countersign.Clip(identity.Login))
 		}
 	}
 	for i := range o.Groups {
@@ -113,7 +113,7 @@ func (c *checker) references(o *Organisation) {
 		}
 		for k, nested := range group.Groups {
 			if nested != "" && c.groups[nested] == nil && !c.full() {
-				c.add(group.spots.element("groups", k), "there is no group %q%s", clip(nested), didYouMean(nested, names(c.groups)))
+				c.add(group.spots.element("groups", k), "there is no group %q%s", countersign.Clip(nested), didYouMean(nested, names(c.groups)))
 			}
 		}
 	}
@@ -133,7 +133,7 @@ func (c *checker) owners(owner, second string, at spots) {
 	c.person(owner, at["owner"], "owner")
 	c.person(second, at["second_owner"], "second owner")
 	if second != "" && second == owner {
-		c.add(at["second_owner"], "%s is the owner already; the second owner is somebody else", clip(second))
+		c.add(at["second_owner"], "%s is the owner already; the second owner is somebody else", countersign.Clip(second))
 	}
 }
 
@@ -144,14 +144,14 @@ func (c *checker) identity(login string, at spot) *Identity {
 	}
 	identity := c.identities[login]
 	if identity == nil && !c.full() {
-		c.add(at, "there is no identity with the login %q%s", clip(login), didYouMean(login, names(c.identities)))
+		c.add(at, "there is no identity with the login %q%s", countersign.Clip(login), didYouMean(login, names(c.identities)))
 	}
 	return identity
 }
 
 func (c *checker) person(login string, at spot, role string) {
 	if identity := c.identity(login, at); identity != nil && identity.Kind != countersign.Person {
-		c.add(at, "%s is a %s; the %s must be a person", clip(login), identity.Kind, role)
+		c.add(at, "%s is a %s; the %s must be a person", countersign.Clip(login), identity.Kind, role)
 	}
 }
 
@@ -163,7 +163,7 @@ func (c *checker) managers(o *Organisation) {
 	for i := range o.Identities {
 		for at := &o.Identities[i]; at != nil && at.Manager != "" && at.Login != ""; at = c.identities[at.Manager] {
 			if seen[at.Login] == i+1 {
-				c.add(at.spots["manager"], "%s manages himself or herself, over the manager %s", clip(at.Login), clip(at.Manager))
+				c.add(at.spots["manager"], "%s manages himself or herself, over the manager %s", countersign.Clip(at.Login), countersign.Clip(at.Manager))
 				break
 			}
 			if seen[at.Login] != 0 {
@@ -186,7 +186,7 @@ func (c *checker) nesting(o *Organisation) {
 			switch {
 			case nested == nil || state[name] == closed:
 			case state[name] == open:
-				c.add(group.spots.element("groups", k), "the group %s would be inside itself, over %s", clip(name), clip(group.Name))
+				c.add(group.spots.element("groups", k), "the group %s would be inside itself, over %s", countersign.Clip(name), countersign.Clip(group.Name))
 			default:
 				visit(nested)
 			}
@@ -215,9 +215,9 @@ func (c *checker) powers(o *Organisation) {
 			switch {
 			case identity == nil:
 			case identity.Kind != countersign.Person:
-				c.add(at, "%s is a %s; a power is held by people", clip(login), identity.Kind)
+				c.add(at, "%s is a %s; a power is held by people", countersign.Clip(login), identity.Kind)
 			case identity.Status != countersign.IdentityActive:
-				c.add(at, "%s is %s; a power is held by active people", clip(login), identity.Status)
+				c.add(at, "%s is %s; a power is held by active people", countersign.Clip(login), identity.Status)
 			default:
 				holders[power.Name][login] = true
 			}

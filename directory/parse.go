@@ -54,7 +54,7 @@ func (r *reader) person(node *yaml.Node) Identity {
 		"contract_end": r.date(&p.ContractEnd, countersign.Day),
 	})
 	if p.Affiliation != countersign.Employee && p.Sponsor == "" {
-		r.problem(node, "a %s needs a sponsor: a person who answers for %s", p.Affiliation, clip(p.Login))
+		r.problem(node, "a %s needs a sponsor: a person who answers for %s", p.Affiliation, countersign.Clip(p.Login))
 	}
 	if (p.Affiliation == countersign.Contractor || p.Affiliation == countersign.Vendor) && p.ContractEnd == 0 {
 		r.problem(node, "a %s needs a contract_end", p.Affiliation)

@@ -4,7 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
+
+	"github.com/countersign/countersign"
 )
 
 // Problem is one thing that is wrong with a file. Line and Column count from 1.
@@ -59,60 +60,8 @@ func (p *problems) sorted() []Problem {
 
 // didYouMean returns a hint at the end of a message, or "".
 func didYouMean(word string, candidates []string) string {
-	if right := nearest(word, candidates); right != "" {
+	if right := countersign.Nearest(word, candidates); right != "" {
 		return fmt.Sprintf("; did you mean %q?", right)
 	}
 	return ""
-}
-
-// longestWord is the longest word that is compared with others.
-const longestWord = 64
-
-// nearest returns the candidate with the fewest letters to change, the first by
-// letter where several have as few, or "" where none is near.
-func nearest(word string, candidates []string) string {
-	if len(word) > longestWord {
-		return ""
-	}
-	best, least := "", max(1, len(word)/3)+1
-	for _, candidate := range candidates {
-		if len(candidate)-len(word) > least || len(word)-len(candidate) > least {
-			continue
-		}
-		changes := distance(strings.ToLower(word), strings.ToLower(candidate))
-		if changes < least || changes == least && candidate < best {
-			best, least = candidate, changes
-		}
-	}
-	return best
-}
-
-// distance is the Levenshtein distance between two words, in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			above := row[j+1]
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			row[j+1] = min(change, above+1, row[j]+1)
-			diagonal = above
-		}
-	}
-	return row[len(b)]
-}
-
-// clip shortens foreign text for a message.
-func clip(s string) string {
-	if len(s) <= longestWord {
-		return s
-	}
-	return strings.ToValidUTF8(s[:longestWord], "") + "…"
 }

@@ -117,7 +117,7 @@ func (r *reader) mapping(node *yaml.Node, what string, required []string, known 
 			if hint == "" {
 				hint = "; the keys are " + strings.Join(keys, ", ")
 			}
-			r.problem(key, "%q is not a key of %s%s", clip(key.Value), what, hint)
+			r.problem(key, "%q is not a key of %s%s", countersign.Clip(key.Value), what, hint)
 		case twice:
 			r.problem(key, "the key %q stands twice", key.Value)
 		default:
@@ -192,7 +192,7 @@ func (r *reader) matching(into *string, form *regexp.Regexp, rule string) field 
 	return func(node *yaml.Node, key string, _ spots) {
 		text, ok := r.scalar(node, key)
 		if ok && !form.MatchString(text) {
-			r.problem(node, "%q %s, unlike %q", key, rule, clip(text))
+			r.problem(node, "%q %s, unlike %q", key, rule, countersign.Clip(text))
 			return
 		}
 		*into = text
@@ -207,7 +207,7 @@ func (r *reader) words(into *[]string, one func(into *string) field) field {
 			var name string
 			one(&name)(element, key, at)
 			if seen[name] {
-				r.problem(element, "%q stands twice in %q", clip(name), key)
+				r.problem(element, "%q stands twice in %q", countersign.Clip(name), key)
 			}
 			seen[name] = name != ""
 			*into = append(*into, name)
@@ -250,7 +250,7 @@ func choice[T ~string](r *reader, into *T, allowed ...T) field {
 		if hint == "" {
 			hint = "; it is one of " + strings.Join(words, ", ")
 		}
-		r.problem(node, "%q is no value of %q%s", clip(text), key, hint)
+		r.problem(node, "%q is no value of %q%s", countersign.Clip(text), key, hint)
 	}
 }
 
@@ -306,7 +306,7 @@ func (r *reader) settings(into *map[string]string) field {
 			name, okName := r.scalar(node.Content[i], "a key of "+key)
 			value, okValue := r.scalar(node.Content[i+1], key)
 			if _, twice := (*into)[name]; twice {
-				r.problem(node.Content[i], "the key %q stands twice", clip(name))
+				r.problem(node.Content[i], "the key %q stands twice", countersign.Clip(name))
 			}
 			if okName && okValue {
 				(*into)[name] = value

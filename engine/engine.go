@@ -145,6 +145,8 @@ func (e *Engine) Beat(ctx context.Context) error {
 // Sweep makes due what depends on contracts that ended since the last sweep.
 func (e *Engine) Sweep(ctx context.Context) error {
 	now := e.now()
+	// After a clock that stepped back the same time is swept again.
+	e.sweptTo = min(e.sweptTo, now)
 	if now < e.sweptTo+60*1000 {
 		return nil
 	}
@@ -168,13 +170,12 @@ func (e *Engine) Timers(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	var requests []countersign.RequestID
-	var grants []countersign.GrantID
+	var requests, grants []store.Work
 	for _, work := range works {
 		if work.Kind == store.RequestWork {
-			requests = append(requests, countersign.RequestID(work.Key))
+			requests = append(requests, work)
 		} else {
-			grants = append(grants, countersign.GrantID(work.Key))
+			grants = append(grants, work)
 		}
 	}
 	return len(works), errors.Join(
@@ -184,9 +185,10 @@ func (e *Engine) Timers(ctx context.Context) (int, error) {
 }
 
 // lastUsed asks the targets of grants that end when unused.
-func (e *Engine) lastUsed(ctx context.Context, grants []countersign.GrantID) map[countersign.GrantID]countersign.Instant {
+func (e *Engine) lastUsed(ctx context.Context, works []store.Work) map[countersign.GrantID]countersign.Instant {
 	used := map[countersign.GrantID]countersign.Instant{}
-	for _, id := range grants {
+	for _, work := range works {
+		id := countersign.GrantID(work.Ref)
 		grant, err := e.Store.Grant(ctx, id)
 		if err != nil || !endsUnused(grant) {
 			continue

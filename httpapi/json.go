@@ -110,12 +110,15 @@ func (c checker) object(into reflect.Type, at string, depth int) error {
 			return err
 		}
 	}
+	if err := c.closing(); err != nil {
+		return err
+	}
 	for _, name := range sortedKeys(keys) {
 		if keys[name].required && !seen[name] {
 			return countersign.Errorf(countersign.Invalid, "missing-key", "The key %q is missing.", name).At(at + "/" + name)
 		}
 	}
-	return c.closing()
+	return nil
 }
 
 func (c checker) closing() error {

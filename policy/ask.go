@@ -72,7 +72,7 @@ func readForm(s *source, node *yaml.Node) *form {
 		for i := 0; node.Kind == yaml.MappingNode && i < len(node.Content); i += 2 {
 			key := node.Content[i]
 			if !fieldForm.MatchString(key.Value) || slices.Contains(reservedFields, key.Value) {
-				s.problem(key, "`%s` cannot be the name of a field: write it as in purpose or data_class", clip(key.Value))
+				s.problem(key, "`%s` cannot be the name of a field: write it as in purpose or data_class", countersign.Clip(key.Value))
 				continue
 			}
 			read, schema := readField(s, key.Value, m.values[key.Value])
@@ -325,7 +325,7 @@ func (f *form) explain(invalid *jsonschema.ValidationError, refusals *[]Refusal)
 	for i, part := range invalid.InstanceLocation {
 		pointer += "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(part)
 		if i == 0 {
-			name = "`" + clip(part) + "`"
+			name = "`" + countersign.Clip(part) + "`"
 		}
 	}
 	if len(invalid.InstanceLocation) > 1 {
@@ -341,7 +341,7 @@ func (f *form) explain(invalid *jsonschema.ValidationError, refusals *[]Refusal)
 		}
 	case *kind.AdditionalProperties:
 		for _, field := range wrong.Properties {
-			refuse(pointer+"/"+clip(field), "There is no field for this: %s", unknown("answer", field, f.names()))
+			refuse(pointer+"/"+countersign.Clip(field), "There is no field for this: %s", unknown("answer", field, f.names()))
 		}
 	case *kind.Type:
 		refuse(pointer, "%s must be of the type %s, not %s.", name, strings.Join(wrong.Want, " or "), wrong.Got)

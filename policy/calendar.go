@@ -42,7 +42,7 @@ func readCalendar(s *source, node *yaml.Node, zones Zones) *calendar {
 	if name := m.text("timezone"); name != "" && name != "UTC" {
 		zone, err := zones(name)
 		if err != nil || name == "Local" {
-			m.problem(m.values["timezone"], "unknown time zone `%s`: write it as in Europe/Berlin", clip(name))
+			m.problem(m.values["timezone"], "unknown time zone `%s`: write it as in Europe/Berlin", countersign.Clip(name))
 		} else {
 			c.zone = zone
 		}
@@ -65,7 +65,7 @@ func readCalendar(s *source, node *yaml.Node, zones Zones) *calendar {
 	if m.has("holidays") {
 		for _, day := range s.each(m.values["holidays"], "`holidays`") {
 			if _, err := time.Parse(time.DateOnly, day.Value); err != nil {
-				s.problem(day, "`%s` is not a date: write it as 2026-12-25", clip(day.Value))
+				s.problem(day, "`%s` is not a date: write it as 2026-12-25", countersign.Clip(day.Value))
 			}
 			c.holidays[day.Value] = true
 		}
@@ -83,7 +83,7 @@ func clock(m *mapping, key string) int {
 	}
 	match := clockForm.FindStringSubmatch(text)
 	if match == nil || strings.HasPrefix(text, "24:") && text != "24:00" {
-		m.problem(m.values[key], "`%s` is not a time of the day: write it as \"09:00\"", clip(text))
+		m.problem(m.values[key], "`%s` is not a time of the day: write it as \"09:00\"", countersign.Clip(text))
 		return 0
 	}
 	hours, _ := strconv.Atoi(match[1])
@@ -190,7 +190,7 @@ func parseWithin(text string) (within, *countersign.Error) {
 	if match := businessForm.FindStringSubmatch(text); match != nil {
 		n, _ := strconv.Atoi(match[1])
 		if n < 1 || n > maxBusinessUnits {
-			return within{}, countersign.Errorf(countersign.Invalid, "malformed-duration", "`%s` must be from 1 to %d", clip(text), maxBusinessUnits)
+			return within{}, countersign.Errorf(countersign.Invalid, "malformed-duration", "`%s` must be from 1 to %d", countersign.Clip(text), maxBusinessUnits)
 		}
 		if match[2] == "day" {
 			return within{days: n}, nil
@@ -200,7 +200,7 @@ func parseWithin(text string) (within, *countersign.Error) {
 	seconds, err := countersign.ParseSeconds(text)
 	if err != nil {
 		return within{}, countersign.Errorf(countersign.Invalid, "malformed-duration",
-			"`%s` is not a time to act in: write it as in `2 business days`, `4 business hours`, `3d` or `8h`", clip(text))
+			"`%s` is not a time to act in: write it as in `2 business days`, `4 business hours`, `3d` or `8h`", countersign.Clip(text))
 	}
 	return within{plain: seconds}, nil
 }

@@ -14,6 +14,8 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/countersign/countersign"
 )
 
 const (
@@ -68,7 +70,7 @@ func (c *compiler) compile(node *yaml.Node, what string, want *cel.Type) *expres
 	}
 	of := checked.OutputType()
 	if want != nil && !of.IsExactType(want) {
-		c.problem(node, "%s must be %s, and `%s` is %s", what, typeName(want), clip(text), typeName(of))
+		c.problem(node, "%s must be %s, and `%s` is %s", what, typeName(want), countersign.Clip(text), typeName(of))
 	} else if want == nil && !usable(of) {
 		c.problem(node, "%s is %s, which no condition can use", what, typeName(of))
 	}
@@ -195,7 +197,7 @@ func (c *compiler) namesLike(word string) []string {
 		}
 	}
 	slices.Sort(functions)
-	if nearest(word, names) == "" && nearest(word, functions) != "" {
+	if countersign.Nearest(word, names) == "" && countersign.Nearest(word, functions) != "" {
 		return functions
 	}
 	return names

@@ -182,7 +182,7 @@ func (t *requestType) readVariables(c *compiler, node *yaml.Node) {
 	for i := 0; node.Kind == yaml.MappingNode && i < len(node.Content); i += 2 {
 		key := node.Content[i]
 		if !fieldForm.MatchString(key.Value) || slices.Contains(reservedFields, key.Value) {
-			c.problem(key, "`%s` cannot be the name of a variable: write it as in risky or data_class", clip(key.Value))
+			c.problem(key, "`%s` cannot be the name of a variable: write it as in risky or data_class", countersign.Clip(key.Value))
 			continue
 		}
 		compiled := c.compile(m.values[key.Value], "the variable `"+key.Value+"`", nil)
@@ -272,7 +272,7 @@ func (t *requestType) readFulfilment(m *mapping) {
 		text := m.scalar(node, "a step")
 		connector, action, _ := strings.Cut(text, ".")
 		if text != "" && !stepForm.MatchString(text) {
-			m.problem(node, "`%s` is not a step: write it as connector.action, as in vault.issue-key", clip(text))
+			m.problem(node, "`%s` is not a step: write it as connector.action, as in vault.issue-key", countersign.Clip(text))
 		}
 		t.fulfil = append(t.fulfil, countersign.Step{Connector: connector, Action: action})
 	}

@@ -78,7 +78,7 @@ func (s *Set) judge(typeName string, facts Facts) (*judgement, error) {
 func (s *Set) Recheck(typeName string, facts Facts) []Refusal {
 	t := s.find(typeName)
 	if t == nil {
-		return []Refusal{{Reason: ReasonNoRequestType, Because: fmt.Sprintf("The request type `%s` is not offered any more.", clip(typeName))}}
+		return []Refusal{{Reason: ReasonNoRequestType, Because: fmt.Sprintf("The request type `%s` is not offered any more.", countersign.Clip(typeName))}}
 	}
 	if len(facts.Items) == 0 {
 		return []Refusal{{Reason: ReasonNothingIsAskedFor, Because: "Nothing is asked for."}}
@@ -178,7 +178,7 @@ func (j *judgement) judgeRecords() {
 		}
 		record, given := j.facts.Records[needed.key]
 		if !given {
-			j.incomplete("the record %s was not looked up", clip(needed.key))
+			j.incomplete("the record %s was not looked up", countersign.Clip(needed.key))
 			continue
 		}
 		refusal := Refusal{Field: "/answers/" + needed.field}

@@ -54,10 +54,10 @@ func (m *mapping) readRules(key string) []string {
 func parseRule(text string) (rule, wrong string) {
 	match := ruleForm.FindStringSubmatch(text)
 	if match == nil {
-		if near := nearest(text, ruleNames); near != "" {
-			return "", "`" + clip(text) + "` is not an approver rule: write `" + near + "(…)`"
+		if near := countersign.Nearest(text, ruleNames); near != "" {
+			return "", "`" + countersign.Clip(text) + "` is not an approver rule: write `" + near + "(…)`"
 		}
-		return "", "`" + clip(text) + "` is not an approver rule: write it as in `manager-of(requester)` or `group(security)`"
+		return "", "`" + countersign.Clip(text) + "` is not an approver rule: write it as in `manager-of(requester)` or `group(security)`"
 	}
 	name, subject := match[1], strings.TrimSpace(match[2])
 	if name == "on-call" {
@@ -69,11 +69,11 @@ func parseRule(text string) (rule, wrong string) {
 	}
 	switch {
 	case name == "group" && !groupForm.MatchString(subject):
-		return "", "`" + clip(subject) + "` is not the name of a group"
+		return "", "`" + countersign.Clip(subject) + "` is not the name of a group"
 	case name == "person":
 		login, err := countersign.NewHandle(countersign.Login, "", subject)
 		if err != nil {
-			return "", "`" + clip(subject) + "` is not a login"
+			return "", "`" + countersign.Clip(subject) + "` is not a login"
 		}
 		subject = login.Value
 	case subjects != nil && !slices.Contains(subjects, subject):

@@ -103,7 +103,7 @@ func (l *loader) add(s *source, root *yaml.Node) {
 		message := "the file should begin with `request:` or `calendars:`"
 		if len(root.Content) > 0 {
 			wrong = root.Content[0]
-			if near := nearest(wrong.Value, []string{"request", "calendars"}); near != "" {
+			if near := countersign.Nearest(wrong.Value, []string{"request", "calendars"}); near != "" {
 				message = unknown("key", wrong.Value, []string{near})
 			}
 		}
@@ -117,7 +117,7 @@ func (l *loader) readCalendars(s *source, root *yaml.Node) {
 	for name, node := range calendars.values {
 		key := calendars.keys[name]
 		if !kebab.MatchString(name) {
-			s.problem(key, "`%s` is not a name: write it in lower case with hyphens, as in follow-the-sun", clip(name))
+			s.problem(key, "`%s` is not a name: write it in lower case with hyphens, as in follow-the-sun", countersign.Clip(name))
 			continue
 		}
 		if other, twice := l.places[name]; twice {

@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/countersign/countersign"
 )
 
 // File is one file of a policy set. The path names it in problems and enters
@@ -131,7 +133,7 @@ func (s *source) check(node *yaml.Node, depth int) bool {
 		return false
 	}
 	if node.Style&yaml.TaggedStyle != 0 {
-		s.problem(node, "the tag %s is not allowed: write the plain value", clip(node.Tag))
+		s.problem(node, "the tag %s is not allowed: write the plain value", countersign.Clip(node.Tag))
 		return false
 	}
 	if node.Kind == yaml.MappingNode {
@@ -143,7 +145,7 @@ func (s *source) check(node *yaml.Node, depth int) bool {
 				return false
 			}
 			if line, twice := seen[key.Value]; twice {
-				s.problem(key, "the key `%s` stands twice, first in line %d", clip(key.Value), line)
+				s.problem(key, "the key `%s` stands twice, first in line %d", countersign.Clip(key.Value), line)
 			}
 			seen[key.Value] = key.Line
 		}
@@ -251,7 +253,7 @@ func (m *mapping) names(key string) []string {
 	var names []string
 	for _, item := range m.each(m.values[key], "`"+key+"`") {
 		if slices.Contains(names, item.Value) {
-			m.problem(item, "`%s` stands twice", clip(item.Value))
+			m.problem(item, "`%s` stands twice", countersign.Clip(item.Value))
 			continue
 		}
 		names = append(names, item.Value)
@@ -296,7 +298,7 @@ var kebab = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 func (m *mapping) name(key string) string {
 	text := m.text(key)
 	if text != "" && (len(text) > 64 || !kebab.MatchString(text)) {
-		m.problem(m.values[key], "`%s` is not a name: write it in lower case with hyphens, as in api-key", clip(text))
+		m.problem(m.values[key], "`%s` is not a name: write it in lower case with hyphens, as in api-key", countersign.Clip(text))
 		return ""
 	}
 	return text

@@ -72,7 +72,7 @@ func (t *tour) previews(ben *client.Client) error {
 			return err
 		}
 		if len(preview.Refusals) == 0 || preview.Refusals[0].Reason != wrong.reason {
-			return fmt.Errorf("Ben %s: the refusals are %v, and %q should be the first", wrong.what, preview.Refusals, wrong.reason)
+			return fmt.Errorf("when Ben %s, the refusals are %v, and %q should be the first", wrong.what, preview.Refusals, wrong.reason)
 		}
 		t.did("Ben", "%s\n✗ refused: %s", wrong.what, preview.Refusals[0].Because)
 	}

@@ -235,7 +235,10 @@ type RequestQuery struct {
 
 // GrantQuery selects grants, newest first. Zero fields ask nothing.
 type GrantQuery struct {
+	// Holders selects grants of any of them; with Requester set also, grants that
+	// the requester asked for.
 	Holders     []countersign.IdentityID
+	Requester   countersign.IdentityID
 	System      countersign.SystemID
 	Entitlement countersign.EntitlementID
 	Request     countersign.RequestID

@@ -220,7 +220,7 @@ func ApplyGrant(g *countersign.Grant, stamp Stamp, payload countersign.Payload) 
 
 func applyOpened(stamp Stamp, change GrantOpenedChange) *countersign.Grant {
 	g := &countersign.Grant{
-		ID: countersign.GrantID(stamp.Stream), Version: stamp.Seq, State: countersign.GrantProvisioning, Origin: change.Origin, Request: change.Request,
+		ID: countersign.GrantID(stamp.Stream), Version: stamp.Seq, State: countersign.GrantProvisioning, Origin: change.Origin, Request: change.Request, Requester: change.Requester,
 		Holder: change.Holder, Entitlement: change.Entitlement, System: change.System, Step: change.Step,
 		Duration: change.Duration, LatestEnd: change.LatestEnd, Terms: change.Terms, OpenedAt: stamp.Time,
 		Credentials: []countersign.Credential{{ID: change.Intent.Credential, State: countersign.CredentialIssuing}},

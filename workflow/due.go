@@ -22,8 +22,9 @@ func RequestDue(r *countersign.Request) countersign.Instant {
 }
 
 // GrantDue returns when time next matters to the grant; zero for never.
-// lastUsed is the latest use that the target reports, zero if none is known.
-func GrantDue(g *countersign.Grant, lastUsed countersign.Instant) countersign.Instant {
+// lastUsed is the latest use that the target reports, zero if none is known, and
+// lookAgain the earliest moment to ask for it again; neither delays an end.
+func GrantDue(g *countersign.Grant, lastUsed, lookAgain countersign.Instant) countersign.Instant {
 	switch g.State {
 	case countersign.GrantProvisioning:
 		return g.LatestEnd
@@ -34,7 +35,10 @@ func GrantDue(g *countersign.Grant, lastUsed countersign.Instant) countersign.In
 				due = countersign.Earliest(due, credential.RetireAt)
 			}
 		}
-		return countersign.Earliest(due, UnusedAt(g, lastUsed))
+		if unusedAt := UnusedAt(g, lastUsed); unusedAt != 0 {
+			due = countersign.Earliest(due, max(unusedAt, lookAgain))
+		}
+		return due
 	case countersign.GrantRevoking, countersign.GrantRevoked, countersign.GrantGone, countersign.GrantFailed:
 	}
 	return 0

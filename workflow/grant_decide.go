@@ -205,10 +205,9 @@ func (f *folding) observe(command GrantCommand, verdict GrantVerdict) error {
 		if !observation.Present {
 			return countersign.Errorf(countersign.Internal, "not-confirmed", "the target does not hold what was asked")
 		}
-		change := CredentialAppliedChange{Observation: observation, Until: command.Until}
-		if observation.Until != 0 {
-			change.Until = observation.Until
-		}
+		// A target that keeps a credential longer than it was told does not make the
+		// access longer: the house ends it itself.
+		change := CredentialAppliedChange{Observation: observation, Until: countersign.Earliest(command.Until, observation.Until)}
 		if g.State == countersign.GrantLive {
 			change.RetireOthersAt = f.Now.Add(g.Intent.Overlap)
 		}

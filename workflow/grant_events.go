@@ -11,6 +11,7 @@ type GrantOpened struct {
 type GrantOpenedChange struct {
 	Origin      countersign.Origin        `json:"origin"`
 	Request     countersign.RequestID     `json:"request,omitempty"`
+	Requester   countersign.IdentityID    `json:"requester,omitempty"`
 	Holder      countersign.IdentityID    `json:"holder"`
 	Entitlement countersign.EntitlementID `json:"entitlement"`
 	System      countersign.SystemID      `json:"system"`

@@ -226,14 +226,13 @@ func (f *folding) attach(command RequestCommand, verdict RequestVerdict) error {
 	if err := f.request(r.ID, attached); err != nil {
 		return err
 	}
-	switch f.outcome.Request.State {
-	case countersign.RequestCollecting:
+	if f.outcome.Request.State == countersign.RequestCollecting {
 		return f.advance(verdict)
-	case countersign.RequestClosing:
-		return f.settleClosure("all follow-ups are done")
-	default:
-		return nil
 	}
+	if f.outcome.Request.State == countersign.RequestClosing {
+		return f.settleClosure("all follow-ups are done")
+	}
+	return nil
 }
 
 // complete reports whether nothing is missing before the first stage.
@@ -404,7 +403,7 @@ func (f *folding) approved(verdict RequestVerdict) error {
 		}
 		approved.Change.Grants = append(approved.Change.Grants, countersign.GrantRef{Grant: f.Mint.Grant(), Entitlement: entitlement, State: countersign.GrantProvisioning})
 		opened = append(opened, &GrantOpened{GrantOpenedChange{
-			Origin: countersign.FromRequest, Request: r.ID, Holder: r.Beneficiary, Entitlement: entitlement, System: system,
+			Origin: countersign.FromRequest, Request: r.ID, Requester: r.Requester, Holder: r.Beneficiary, Entitlement: entitlement, System: system,
 			Step: r.Fulfil[0], Duration: r.Duration, LatestEnd: r.LatestEnd, Terms: r.Terms,
 			Intent: countersign.Intent{ID: f.Mint.Intent(), Operation: countersign.ApplyOperation, Credential: f.Mint.Credential()},
 		}})

@@ -72,9 +72,9 @@ type conditions struct {
 	args  []any
 }
 
-func (c *conditions) add(part string, arg any) {
+func (c *conditions) add(part string, args ...any) {
 	c.parts = append(c.parts, part)
-	c.args = append(c.args, arg)
+	c.args = append(c.args, args...)
 }
 
 // text adds the condition unless the value is empty, which asks nothing.
@@ -112,8 +112,13 @@ func (s *Store) Requests(ctx context.Context, query store.RequestQuery) ([]*coun
 // Grants returns the grants that the query asks for, newest first.
 func (s *Store) Grants(ctx context.Context, query store.GrantQuery) ([]*countersign.Grant, error) {
 	var where conditions
-	if len(query.Holders) > 0 {
+	switch {
+	case len(query.Holders) > 0 && query.Requester != "":
+		where.add(`(holder IN (SELECT value FROM {list}) OR requester = ?)`, texts(query.Holders), string(query.Requester))
+	case len(query.Holders) > 0:
 		where.add(`holder IN (SELECT value FROM {list})`, texts(query.Holders))
+	case query.Requester != "":
+		where.add(`requester = ?`, string(query.Requester))
 	}
 	where.text(`system = ?`, string(query.System))
 	where.text(`entitlement = ?`, string(query.Entitlement))

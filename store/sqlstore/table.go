@@ -55,8 +55,8 @@ var (
 	requestTable = newTable("request", false, []string{"beneficiary", "type", "state"}, func(r *countersign.Request) []any {
 		return []any{string(r.Beneficiary), r.Type, string(r.State)}
 	})
-	grantTable = newTable("access_grant", false, []string{"holder", "entitlement", "system", "request", "state", "live"}, func(g *countersign.Grant) []any {
-		return []any{string(g.Holder), string(g.Entitlement), string(g.System), string(g.Request), string(g.State), !g.State.Ended()}
+	grantTable = newTable("access_grant", false, []string{"holder", "entitlement", "system", "request", "requester", "state", "live"}, func(g *countersign.Grant) []any {
+		return []any{string(g.Holder), string(g.Entitlement), string(g.System), string(g.Request), string(g.Requester), string(g.State), !g.State.Ended()}
 	})
 	identityTable    = newTable[countersign.Identity]("identity", true, nil, nil)
 	groupTable       = newTable[countersign.Group]("access_group", true, nil, nil)

@@ -64,6 +64,7 @@ func TestRowsNamesTheColumnThatWasTamperedWith(t *testing.T) {
 			{"grt_1", "live", `UPDATE access_grant SET live = true`, `UPDATE access_grant SET live = false`},
 			{"grt_1", "holder", `UPDATE access_grant SET holder = 'idn_b'`, `UPDATE access_grant SET holder = 'idn_a'`},
 			{"grt_1", "request", `UPDATE access_grant SET request = 'req_9'`, `UPDATE access_grant SET request = ''`},
+			{"grt_1", "requester", `UPDATE access_grant SET requester = 'idn_z'`, `UPDATE access_grant SET requester = ''`},
 			{"grt_1", "id", `UPDATE access_grant SET id = 'grt_2'`, `UPDATE access_grant SET id = 'grt_1'`},
 			{"ent_1", "system", `UPDATE entitlement SET system = 'sys_2'`, `UPDATE entitlement SET system = 'sys_1'`},
 		} {

@@ -40,6 +40,7 @@ func tellRequests(h *house) {
 	d.Stages = []countersign.Stage{{Name: "one", State: countersign.StagePassed, Asked: []countersign.Asked{{Person: "idn_early"}},
 		Decisions: []countersign.Decision{{By: "idn_early", Outcome: countersign.Approve}}},
 		{Name: "two", State: countersign.StageOpen, Asked: []countersign.Asked{{Person: "idn_late"}, {Person: "idn_late", Rule: "again"}}}}
+	b.Requester = "idn_ada"
 	h.commit(store.Change{Writes: writes(d, c, b, a)})
 	for _, test := range []struct {
 		name  string
@@ -73,6 +74,7 @@ func tellGrants(h *house) {
 	a, b, c, d := h.grant("idn_ada", "ent_a"), h.grant("idn_bob", "ent_a"), h.grant("idn_ada", "ent_c"), h.grant("idn_cy", "ent_d")
 	b.Request, b.State = "req_b", countersign.GrantProvisioning
 	c.State, c.System = countersign.GrantGone, a.System
+	b.Requester = "idn_ada"
 	h.commit(store.Change{Writes: writes(d, c, b, a)})
 	for _, test := range []struct {
 		name  string
@@ -85,6 +87,8 @@ func tellGrants(h *house) {
 		{"holders", store.GrantQuery{Holders: []countersign.IdentityID{"idn_ada", "idn_cy", "idn_no"}}, []*countersign.Grant{d, c, a}},
 		{"system", store.GrantQuery{System: a.System}, []*countersign.Grant{c, a}},
 		{"entitlement", store.GrantQuery{Entitlement: "ent_a"}, []*countersign.Grant{b, a}},
+		{"requester", store.GrantQuery{Requester: "idn_ada"}, []*countersign.Grant{b}},
+		{"held or asked for", store.GrantQuery{Holders: []countersign.IdentityID{"idn_ada"}, Requester: "idn_ada"}, []*countersign.Grant{c, b, a}},
 		{"request", store.GrantQuery{Request: "req_b"}, []*countersign.Grant{b}},
 		{"states", store.GrantQuery{States: []countersign.GrantState{countersign.GrantGone, countersign.GrantProvisioning}}, []*countersign.Grant{c, b}},
 		{"together", store.GrantQuery{System: a.System, Holders: []countersign.IdentityID{"idn_ada"}, States: []countersign.GrantState{countersign.GrantLive}}, []*countersign.Grant{a}},

@@ -42,6 +42,7 @@ CREATE TABLE access_grant (
     entitlement TEXT    NOT NULL,
     system      TEXT    NOT NULL,
     request     TEXT    NOT NULL,
+    requester   TEXT    NOT NULL,
     state       TEXT    NOT NULL,
     live        INTEGER NOT NULL
 ) STRICT;
@@ -50,6 +51,7 @@ CREATE INDEX grant_of_holder ON access_grant (holder, id);
 CREATE INDEX grant_on_entitlement ON access_grant (entitlement, id);
 CREATE INDEX grant_on_system ON access_grant (system, id);
 CREATE INDEX grant_of_request ON access_grant (request, id);
+CREATE INDEX grant_asked_by ON access_grant (requester, id);
 CREATE INDEX grant_in_state ON access_grant (state, id);
 
 -- The directory. The revision is the one that the row was last written in.
