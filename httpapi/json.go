@@ -25,7 +25,7 @@ func malformed(format string, args ...any) *countersign.Error {
 func checkJSON(text []byte, into reflect.Type) error {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
-	c := checker{decoder}
+	c := checker{decoder, text}
 	if err := c.value(into, "", 0); err != nil {
 		return err
 	}
@@ -35,7 +35,10 @@ func checkJSON(text []byte, into reflect.Type) error {
 	return nil
 }
 
-type checker struct{ decoder *json.Decoder }
+type checker struct {
+	decoder *json.Decoder
+	text    []byte
+}
 
 var (
 	rawType  = reflect.TypeFor[json.RawMessage]()
@@ -44,9 +47,9 @@ var (
 
 // value checks the next value for the type; nil is any type.
 func (c checker) value(into reflect.Type, at string, depth int) error {
-	token, err := c.decoder.Token()
+	token, err := c.token(at)
 	if err != nil {
-		return notJSON(c.decoder.InputOffset(), err)
+		return err
 	}
 	if into != nil && into.Kind() == reflect.Pointer {
 		into = into.Elem()
@@ -92,9 +95,9 @@ func (c checker) object(into reflect.Type, at string, depth int) error {
 	}
 	seen := map[string]bool{}
 	for c.decoder.More() {
-		token, err := c.decoder.Token()
+		token, err := c.token(at)
 		if err != nil {
-			return notJSON(c.decoder.InputOffset(), err)
+			return err
 		}
 		name, _ := token.(string)
 		here := at + "/" + pointer(name)
@@ -122,10 +125,25 @@ func (c checker) object(into reflect.Type, at string, depth int) error {
 }
 
 func (c checker) closing() error {
-	if _, err := c.decoder.Token(); err != nil {
-		return notJSON(c.decoder.InputOffset(), err)
+	_, err := c.token("")
+	return err
+}
+
+// token reads the next token. Half of a surrogate pair is refused: encoding/json
+// would put U+FFFD in its place, so that something else would be kept than was
+// sent. As in canonical bytes, U+FFFD itself stands as it is or not at all.
+func (c checker) token(at string) (json.Token, error) {
+	start := c.decoder.InputOffset()
+	token, err := c.decoder.Token()
+	if err != nil {
+		return nil, notJSON(c.decoder.InputOffset(), err)
 	}
-	return nil
+	if text, is := token.(string); is {
+		if wanted := strings.Count(text, "\uFFFD"); wanted != bytes.Count(c.text[start:c.decoder.InputOffset()], []byte("\uFFFD")) {
+			return nil, malformed("This text has an escape that stands for no character.").At(at)
+		}
+	}
+	return token, nil
 }
 
 // checkScalar checks a value that is neither object nor list.

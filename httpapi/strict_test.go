@@ -52,6 +52,8 @@ func TestWhatIsMalformedIsRefusedAndChangesNothing(t *testing.T) {
 		{name: "a number for a time", method: "POST", path: requests, body: `{"entitlements":["wiki/pages/editor"],"until":5}`, status: 400, reason: "malformed-body", field: "/until", says: "must be a text"},
 		{name: "too deep", method: "POST", path: requests, body: deep, status: 400, reason: "malformed-body", says: "deeper"},
 		{name: "invalid UTF-8", method: "POST", path: requests, body: "{\"entitlements\":[\"wiki/pages/editor\"],\"reason\":\"\xff\"}", status: 400, reason: "malformed-body", says: "UTF-8"},
+		{name: "half of a surrogate pair", method: "POST", path: requests, body: `{"entitlements":["wiki/pages/editor"],"reason":"a \ud800 b"}`, status: 400, reason: "malformed-body", field: "/reason", says: "no character"},
+		{name: "half of a pair in answers", method: "POST", path: requests, body: `{"entitlements":["wiki/pages/editor"],"answers":{"a":["\udfff"]}}`, status: 400, reason: "malformed-body", field: "/answers/a/0"},
 		{name: "too large", method: "POST", path: requests, body: `{"reason":"` + strings.Repeat("x", 1<<20) + `"}`, status: 413, reason: "body-too-large"},
 		{name: "nothing asked for", method: "POST", path: requests, body: `{"entitlements":[]}`, status: 400, reason: "entitlements-missing"},
 		{name: "no content type", method: "POST", path: requests, body: `{}`, status: 415, reason: "wrong-content-type", headers: []string{"Content-Type", ""}},
