@@ -148,6 +148,44 @@ systems:
         entitlements:
           - {name: administrator, kind: role, title: Changes the directory}
           - {name: auditor, kind: role, title: Reads everything}
+  # What machines sign in to Countersign with; their owner reads the key, once.
+  - name: countersign-api
+    title: Countersign's own interface
+    owner: "{{(index .People 0).Login}}"
+    second_owner: "{{(index .People 1).Login}}"
+    environment: prod
+    risk: medium
+    connector: vault
+    settings: {read: once, read_by: owner}
+    resources:
+      - name: api
+        title: The interface
+        entitlements:
+          - {name: read, kind: credential, title: Read what concerns it}
+          - {name: request, kind: credential, title: Read and ask for access}
+          - {name: introspect, kind: credential, title: Ask the vault about keys}
+          - {name: evaluate, kind: credential, title: Ask the decision point}
+`,
+	"policies/keys.yaml": `request: key
+title: A key for a machine
+grants: {system: any, kind: credential}
+beneficiary: [service, workload, agent]
+ask:
+  purpose: {type: string, minLength: 20, title: "What is it for?"}
+limits: {duration: {default: 30d, max: 90d}}
+stages:
+  - name: approvers
+    approvers: [group(access-approvers)]
+    need: 1
+    within: 2 business days
+fulfil: [vault.issue-key]
+grant: {ends: revoke, remind: 7d, ends_when: [owner-left, system-retired]}
+close: {when: [gone]}
+tests:
+  - name: one of the approvers decides
+    given:
+      answers: {purpose: Reads the orders of the day each night}
+    expect: {stages: [approvers], duration: 30d}
 `,
 	"policies/role-access.yaml": `request: role-access
 title: A role on a system

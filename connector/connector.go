@@ -83,9 +83,11 @@ type Task struct {
 	Action     string
 	Holder     countersign.IdentityID
 	HolderName string
-	System     countersign.SystemID
-	SystemName string
-	Resource   string
+	// Accountable is the person who answers for a holder that is no person.
+	Accountable countersign.IdentityID
+	System      countersign.SystemID
+	SystemName  string
+	Resource    string
 	// Entitlement is the entitlement's name on the target.
 	Entitlement   string
 	EntitlementID countersign.EntitlementID

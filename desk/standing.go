@@ -69,13 +69,13 @@ func (tx *transaction) stand(ctx context.Context, request *countersign.Request) 
 	if err != nil {
 		return nil, err
 	}
-	pinned, err := tx.desk.policySet(ctx, request.PolicySet)
-	if err != nil {
-		return nil, err
-	}
 	s := &stance{matter: m, resolver: dir.resolver(m, tx.now()), same: dir.samePerson(m, request.SamePerson), rungs: map[int][]workflow.Rung{}}
 	for index := range request.Stages {
 		if state := request.Stages[index].State; state == countersign.StageOpen || state == countersign.StageWaiting {
+			pinned, err := tx.desk.policySet(ctx, request.PolicySet)
+			if err != nil {
+				return nil, err
+			}
 			if s.rungs[index], err = rungs(tx, pinned, s.resolver, request.Stages, index, s.same); err != nil {
 				return nil, err
 			}

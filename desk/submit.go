@@ -227,7 +227,7 @@ func (d *Desk) effects(ctx context.Context, j *judgement, now countersign.Instan
 // task names what a connector is to do, but for the ids of one operation.
 func (d *Desk) task(holder *countersign.Identity, item right, step countersign.Step) connector.Task {
 	return connector.Task{
-		Action: step.Action, Holder: holder.ID, HolderName: holder.Name,
+		Action: step.Action, Holder: holder.ID, HolderName: holder.Name, Accountable: holder.Owner,
 		System: item.system.ID, SystemName: item.system.Name, Resource: item.resource.Name,
 		Entitlement: item.entitlement.Name, EntitlementID: item.entitlement.ID, Settings: item.system.Settings,
 	}

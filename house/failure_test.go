@@ -46,7 +46,7 @@ func (w *world) stored(id countersign.GrantID) *countersign.Grant {
 }
 
 func TestARestartAfterTheDecisionAndBeforeTheConnectorRanGivesExactlyOneEffect(t *testing.T) {
-	everyDatabase(t, func(t *testing.T, open func() store.Store) {
+	everyDatabase(t, func(t *testing.T, open database) {
 		w := found(t, open, policyFor(managerStage, ""))
 		id, grant := w.approved(asking())
 		w.restart()
@@ -62,7 +62,7 @@ func TestARestartAfterTheDecisionAndBeforeTheConnectorRanGivesExactlyOneEffect(t
 }
 
 func TestAProcessThatDiedWithItsClaimLosesItWhenTheLeaseEnds(t *testing.T) {
-	everyDatabase(t, func(t *testing.T, open func() store.Store) {
+	everyDatabase(t, func(t *testing.T, open database) {
 		w := found(t, open, policyFor(managerStage, ""))
 		id, grant := w.approved(asking())
 		dead := w.claim()
@@ -82,7 +82,7 @@ func TestAProcessThatDiedWithItsClaimLosesItWhenTheLeaseEnds(t *testing.T) {
 }
 
 func TestAThrottledTargetIsRetriedWithBackoffAndHoldsNothingElseUp(t *testing.T) {
-	everyDatabase(t, func(t *testing.T, open func() store.Store) {
+	everyDatabase(t, func(t *testing.T, open database) {
 		w := found(t, open, policyFor(managerStage, ""))
 		first, grant := w.approved(asking())
 		w.target.SetFaults(noop.Faults{Throttle: 1, ThrottleFor: 45})
@@ -108,7 +108,7 @@ func TestAThrottledTargetIsRetriedWithBackoffAndHoldsNothingElseUp(t *testing.T)
 }
 
 func TestWorkThatKeepsFailingIsParkedWithAPersonNamedAndTheRetryCommandPutsItBack(t *testing.T) {
-	everyDatabase(t, func(t *testing.T, open func() store.Store) {
+	everyDatabase(t, func(t *testing.T, open database) {
 		w := found(t, open, policyFor(managerStage, ""))
 		id, grant := w.approved(asking())
 		w.target.SetFaults(noop.Faults{Throttle: 1000})
@@ -268,7 +268,7 @@ func TestARevokeDuringAnApplyUnderWayEndsWithNothingOnTheTarget(t *testing.T) {
 }
 
 func revokeDuringApply(t *testing.T, finishes bool) {
-	everyDatabase(t, func(t *testing.T, open func() store.Store) {
+	everyDatabase(t, func(t *testing.T, open database) {
 		w := found(t, open, policyFor(managerStage, ""))
 		id, grant := w.approved(asking())
 		release := make(chan struct{})
@@ -283,7 +283,7 @@ func revokeDuringApply(t *testing.T, finishes bool) {
 		}
 		if !finishes {
 			// It sleeps beyond its deadline and wakes after the successor was there.
-			w.clock.move(61 * time.Second)
+			w.move(61 * time.Second)
 			w.target.SetFaults(noop.Faults{})
 			w.settle()
 		}
@@ -305,13 +305,13 @@ func revokeDuringApply(t *testing.T, finishes bool) {
 }
 
 func TestALateDuplicateReportLoses(t *testing.T) {
-	everyDatabase(t, func(t *testing.T, open func() store.Store) {
+	everyDatabase(t, func(t *testing.T, open database) {
 		w := found(t, open, policyFor(managerStage, ""))
 		id, grant := w.approved(asking())
 		first := w.claim()
 		slow, err := w.house.Desk.Prepare(w.ctx, first[0])
 		w.must(err)
-		w.clock.move(61 * time.Second)
+		w.move(61 * time.Second)
 		second := w.claim()
 		fast, err := w.house.Desk.Prepare(w.ctx, second[0])
 		w.must(err)
@@ -343,7 +343,7 @@ func TestALateDuplicateReportLoses(t *testing.T) {
 }
 
 func TestTwoReportsOfOneOperationAtTheSameInstantCountOnce(t *testing.T) {
-	everyDatabase(t, func(t *testing.T, open func() store.Store) {
+	everyDatabase(t, func(t *testing.T, open database) {
 		w := found(t, open, policyFor(managerStage, ""))
 		for range rounds / 3 {
 			id, grant := w.approved(asking())
@@ -376,7 +376,7 @@ func TestAnUndoneWakeOfOneGrantDoesNotHoldUpTheOthers(t *testing.T) {
 	other.Entitlements = []string{"ledger/books/write"}
 	second, _ := w.approved(other)
 	w.settle()
-	w.clock.move(10*24*time.Hour + time.Second)
+	w.move(10*24*time.Hour + time.Second)
 	broken := store.Work{Key: "grt_00000000000000000000000000", Ref: "grt_00000000000000000000000000", Kind: store.GrantWork}
 	works := []store.Work{broken}
 	for _, id := range []countersign.RequestID{first, second} {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/desk"
-	"github.com/countersign/countersign/store"
 )
 
 const twoOfSecurity = `- {name: security, approvers: [group(security)], need: 2}`
@@ -37,7 +36,7 @@ func TestAfterOneOfTwoTheRequestIsPendingAndSaysWhoCanStillDecide(t *testing.T) 
 }
 
 func TestTheSamePersonTwiceCountsOnceAlsoAtTheSameInstant(t *testing.T) {
-	everyDatabase(t, func(t *testing.T, open func() store.Store) {
+	everyDatabase(t, func(t *testing.T, open database) {
 		w := found(t, open, policyFor(twoOfSecurity, ""))
 		for range 20 {
 			id := w.submit("ana", asking())
@@ -78,7 +77,7 @@ func TestMoreApprovalsThanAQuorumNeedsStillSettleTheStage(t *testing.T) {
 }
 
 func TestMoreApprovalsAtTheSameInstantThanNeededSettleItOnce(t *testing.T) {
-	everyDatabase(t, func(t *testing.T, open func() store.Store) {
+	everyDatabase(t, func(t *testing.T, open database) {
 		w := found(t, open, policyFor(twoOfSecurity, ""))
 		for range 20 {
 			id := w.submit("ana", asking())

@@ -9,11 +9,10 @@ import (
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/desk"
-	"github.com/countersign/countersign/store"
 )
 
 func TestAnApprovedRequestBecomesAccessThatEndsByItself(t *testing.T) {
-	everyDatabase(t, func(t *testing.T, open func() store.Store) {
+	everyDatabase(t, func(t *testing.T, open database) {
 		w := found(t, open, policyFor(managerStage, ""))
 		id := w.submit("ana", asking())
 		w.state(id, countersign.RequestDeciding)
@@ -206,7 +205,7 @@ func TestStagesSideBySideMustAllPassAndADenialInOneClosesTheOthers(t *testing.T)
 }
 
 func TestSiblingStagesDecidedAtTheSameInstantLoseNoDecision(t *testing.T) {
-	everyDatabase(t, func(t *testing.T, open func() store.Store) {
+	everyDatabase(t, func(t *testing.T, open database) {
 		w := found(t, open, policyFor(sideBySide, ""))
 		for round := range 25 {
 			id := w.submit("ana", asking())

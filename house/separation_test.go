@@ -7,7 +7,6 @@ import (
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/desk"
-	"github.com/countersign/countersign/store"
 )
 
 // anybodyStage asks everybody who could be tempted.
@@ -102,7 +101,7 @@ func TestOtherSpellingsAndSecondLoginsAreTheSamePerson(t *testing.T) {
 }
 
 func TestOneAddressInTwoSpellingsGivenAtTheSameInstantBelongsToOne(t *testing.T) {
-	everyDatabase(t, func(t *testing.T, open func() store.Store) {
+	everyDatabase(t, func(t *testing.T, open database) {
 		w := found(t, open, policyFor(managerStage, ""))
 		before := w.directory
 		for round := range 12 {
@@ -231,7 +230,7 @@ func TestStagesThatMustDifferAreNotDecidedByOnePerson(t *testing.T) {
 }
 
 func TestOfTwoTypesForOneThingTheSecondApprovalIsANamedConflict(t *testing.T) {
-	everyDatabase(t, func(t *testing.T, open func() store.Store) {
+	everyDatabase(t, func(t *testing.T, open database) {
 		other := strings.Replace(policyFor(managerStage, ""), "request: access", "request: other\npriority: 5", 1)
 		w := found(t, open, policyFor(managerStage, ""), other)
 		for range 15 {

@@ -3,6 +3,7 @@ package house_test
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
@@ -32,8 +35,9 @@ type world struct {
 	clock  *movedClock
 	target *noop.Connector
 	house  *house.House
-	open   func() store.Store
-	master keys.Master
+	// database can be opened again, as after a restart.
+	database database
+	master   keys.Master
 	// directory is the organisation's file as it was applied last.
 	directory string
 }
@@ -166,46 +170,75 @@ func indent(text string) string {
 // managerStage is the plainest policy.
 const managerStage = `- {name: manager, approvers: [manager-of(requester)], within: 2 business days}`
 
+// database is where a test's house is kept.
+type database struct {
+	open func() store.Store
+	// harm changes it behind the house's back and returns how many rows that met.
+	harm func(query string) (rows int64, err error)
+}
+
 // everyDatabase runs the test on SQLite and on PostgreSQL.
-func everyDatabase(t *testing.T, run func(t *testing.T, open func() store.Store)) {
+func everyDatabase(t *testing.T, run func(t *testing.T, open database)) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		path := filepath.Join(t.TempDir(), "house.db")
-		run(t, func() store.Store {
+		run(t, onSQLite(t))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		run(t, onPostgres(t))
+	})
+}
+
+// onSQLite is for tests that are about no race.
+func onSQLite(t testing.TB) database {
+	path := filepath.Join(t.TempDir(), "house.db")
+	return database{
+		open: func() store.Store {
 			opened, err := sqlstore.OpenSQLite(context.Background(), path, sqlstore.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			return opened
-		})
-	})
-	t.Run("postgres", func(t *testing.T) {
-		t.Parallel()
-		url := pgtest.Database(t, func(url string) error { return sqlstore.Migrate(context.Background(), url) })
-		run(t, func() store.Store {
+		},
+		harm: func(query string) (int64, error) {
+			file, err := sql.Open("sqlite", path)
+			if err != nil {
+				return 0, err
+			}
+			defer file.Close()
+			result, err := file.Exec(query)
+			if err != nil {
+				return 0, err
+			}
+			return result.RowsAffected()
+		},
+	}
+}
+
+func onPostgres(t testing.TB) database {
+	url := pgtest.Database(t, func(url string) error { return sqlstore.Migrate(context.Background(), url) })
+	return database{
+		open: func() store.Store {
 			opened, err := sqlstore.OpenPostgres(context.Background(), url, sqlstore.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			return opened
-		})
-	})
-}
-
-// onSQLite opens the database of tests that are about no race.
-func onSQLite(t testing.TB) func() store.Store {
-	path := filepath.Join(t.TempDir(), "house.db")
-	return func() store.Store {
-		opened, err := sqlstore.OpenSQLite(context.Background(), path, sqlstore.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return opened
+		},
+		harm: func(query string) (int64, error) {
+			connection, err := pgx.Connect(context.Background(), url)
+			if err != nil {
+				return 0, err
+			}
+			defer connection.Close(context.Background())
+			result, err := connection.Exec(context.Background(), query)
+			return result.RowsAffected(), err
+		},
 	}
 }
 
 // found opens a new house with the test organisation and the given policies.
-func found(t testing.TB, open func() store.Store, policies ...string) *world {
+func found(t testing.TB, open database, policies ...string) *world {
 	t.Helper()
 	w := empty(t, open)
 	if err := w.found(policies...); err != nil {
@@ -216,9 +249,9 @@ func found(t testing.TB, open func() store.Store, policies ...string) *world {
 }
 
 // empty opens a database that is no house yet.
-func empty(t testing.TB, open func() store.Store) *world {
+func empty(t testing.TB, open database) *world {
 	t.Helper()
-	w := &world{t: t, ctx: context.Background(), clock: &movedClock{now: monday}, open: open, directory: directoryFile}
+	w := &world{t: t, ctx: context.Background(), clock: &movedClock{now: monday}, database: open, directory: directoryFile}
 	w.target = noop.New(w.clock, countersign.CredentialKind)
 	master, err := keys.Create(filepath.Join(t.TempDir(), "master.key"), rand.Reader)
 	if err != nil {
@@ -292,7 +325,7 @@ func race(runs ...func() error) []error {
 func (w *world) start() {
 	w.t.Helper()
 	opened, err := house.Open(w.ctx, house.Options{
-		Store: movedStore{w.open()}, Master: w.master, Clock: w.clock, Entropy: rand.Reader, Replica: "test",
+		Store: movedStore{w.database.open()}, Master: w.master, Clock: w.clock, Entropy: rand.Reader, Replica: "test",
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Issuer: "http://countersign.test",
 		Connectors: connector.Set{"noop": w.target}, DeliverByClaim: true,
 	})
@@ -333,6 +366,13 @@ func (w *world) settle() {
 		}
 	}
 	w.t.Fatal("the engine never comes to rest")
+}
+
+// move moves the clock, and nothing is done yet but to follow the database.
+func (w *world) move(by time.Duration) {
+	w.t.Helper()
+	w.clock.move(by)
+	w.must(w.house.Engine.Beat(w.ctx))
 }
 
 // pass moves the clock and lets the engine do what is due then.
@@ -484,5 +524,13 @@ func (w *world) verified() {
 	}
 	if found.Rows == 0 || found.Events == 0 {
 		w.t.Error("the record is empty")
+	}
+}
+
+// harm changes the database behind the house's back.
+func (w *world) harm(query string) {
+	w.t.Helper()
+	if rows, err := w.database.harm(query); err != nil || rows == 0 {
+		w.t.Fatalf("%s: %d rows, %v", query, rows, err)
 	}
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/auth"
-	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/desk"
 )
 
@@ -22,7 +21,7 @@ const Prefix = "/api/v1"
 type Config struct {
 	Desk   *desk.Desk
 	Tokens *auth.Tokens
-	Clock  connector.Clock
+	Clock  interface{ Now() time.Time }
 	Log    *slog.Logger
 	// Ready says whether this process can answer now; an error says why not.
 	Ready func(ctx context.Context) error

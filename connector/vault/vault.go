@@ -8,6 +8,7 @@ package vault
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
@@ -42,24 +43,47 @@ func (c *Connector) Describe() connector.Description {
 	}
 }
 
-// The setting of a system that says how often a secret can be read.
+// The settings of a system: how often a secret can be read, and by whom. A
+// machine that has no credential yet cannot sign in to read its first one; there
+// the person who answers for it does, once.
 const (
 	readSetting      = "read"
 	readOnce         = "once"
 	readUntilTheEnd  = "until-end"
+	readBySetting    = "read_by"
+	readByHolder     = "holder"
+	readByOwner      = "owner"
 	introspectionHow = "the introspection lookup of the vault, by the stored hash of " // and the credential
 )
 
-func keepUntilEnd(settings map[string]string) (bool, error) {
-	for name, value := range settings {
+// reading is what the settings say of how a secret is read.
+type reading struct {
+	keep   bool
+	reader countersign.IdentityID
+}
+
+func readingOf(task connector.Task) (reading, error) {
+	closed := map[string][]string{readSetting: {readOnce, readUntilTheEnd}, readBySetting: {readByHolder, readByOwner}}
+	for name, value := range task.Settings {
+		values, known := closed[name]
 		switch {
-		case name != readSetting:
-			return false, &connector.Failure{Kind: connector.Rejected, Message: fmt.Sprintf("the connector vault has no setting %q: it has %q", name, readSetting)}
-		case value != readOnce && value != readUntilTheEnd:
-			return false, &connector.Failure{Kind: connector.Rejected, Message: fmt.Sprintf("the setting %q of the connector vault is %q or %q, not %q", readSetting, readOnce, readUntilTheEnd, value)}
+		case !known:
+			return reading{}, rejected("the connector vault has no setting %q: it has %q and %q", name, readSetting, readBySetting)
+		case !slices.Contains(values, value):
+			return reading{}, rejected("the setting %q of the connector vault is one of %v, not %q", name, values, value)
 		}
 	}
-	return settings[readSetting] == readUntilTheEnd, nil
+	how := reading{keep: task.Settings[readSetting] == readUntilTheEnd}
+	if task.Settings[readBySetting] == readByOwner {
+		if how.reader = task.Accountable; how.reader == "" {
+			return reading{}, rejected("nobody answers for %s, and the owner of the holder is to read the key of this system", task.HolderName)
+		}
+	}
+	return how, nil
+}
+
+func rejected(format string, args ...any) error {
+	return &connector.Failure{Kind: connector.Rejected, Message: fmt.Sprintf(format, args...)}
 }
 
 // Plan implements connector.Connector.
@@ -67,15 +91,18 @@ func (c *Connector) Plan(_ context.Context, task connector.Task) (connector.Plan
 	if err := task.CheckRight(c.Describe()); err != nil {
 		return connector.Plan{}, err
 	}
-	keep, err := keepUntilEnd(task.Settings)
+	how, err := readingOf(task)
 	if err != nil {
 		return connector.Plan{}, err
 	}
-	reading := "can read it once"
-	if keep {
-		reading = "can read it until it ends"
+	who, often := "the holder", "once"
+	if how.reader != "" {
+		who = "the owner of the holder"
 	}
-	return connector.Plan{Effect: fmt.Sprintf("A new key in the vault gives %s; only the holder %s.", task.Describe(), reading)}, nil
+	if how.keep {
+		often = "until it ends"
+	}
+	return connector.Plan{Effect: fmt.Sprintf("A new key in the vault gives %s; only %s can read it, %s.", task.Describe(), who, often)}, nil
 }
 
 // Apply implements connector.Connector.
@@ -83,7 +110,7 @@ func (c *Connector) Apply(ctx context.Context, task connector.Task) error {
 	if err := task.CheckComplete(c.Describe()); err != nil {
 		return err
 	}
-	keep, err := keepUntilEnd(task.Settings)
+	how, err := readingOf(task)
 	if err != nil {
 		return err
 	}
@@ -92,8 +119,8 @@ func (c *Connector) Apply(ctx context.Context, task connector.Task) error {
 	}
 	return connector.FailureOf(c.target.Issue(ctx, vault.Order{
 		Intent: task.Intent, Attempt: task.Attempt, Credential: task.Credential, Grant: task.Grant, Holder: task.Holder,
-		System: task.System, SystemName: task.SystemName, Resource: task.Resource, Scope: task.Entitlement,
-		Until: task.Until, KeepUntilEnd: keep, NotAfter: task.Deadline,
+		System: task.System, SystemName: task.SystemName, Resource: task.Resource, Scope: task.Entitlement, Reader: how.reader,
+		Until: task.Until, KeepUntilEnd: how.keep, NotAfter: task.Deadline,
 	}))
 }
 

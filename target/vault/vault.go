@@ -55,6 +55,8 @@ type Order struct {
 	Resource   string
 	// Scope is the name of the entitlement that the key carries.
 	Scope string
+	// Reader may read the secret instead of the holder; "" for the holder alone.
+	Reader countersign.IdentityID
 	// Until is when the key stops to work; 0 for never.
 	Until countersign.Instant
 	// KeepUntilEnd lets the holder read the secret again until the key ends;
@@ -75,6 +77,7 @@ type record struct {
 	SystemName string                 `json:"system_name,omitempty"`
 	Resource   string                 `json:"resource,omitempty"`
 	Scope      string                 `json:"scope,omitempty"`
+	Reader     countersign.IdentityID `json:"reader,omitempty"`
 	Until      countersign.Instant    `json:"until,omitempty"`
 	IssuedAt   countersign.Instant    `json:"issued_at,omitempty"`
 	// Hash is SHA-256 of the key, in hexadecimal digits.
@@ -132,7 +135,7 @@ func (v *Vault) issue(order Order, now countersign.Instant) (*change, error) {
 	}
 	made := record{
 		Intent: order.Intent, Attempt: order.Attempt, Grant: order.Grant, Holder: order.Holder,
-		System: order.System, SystemName: order.SystemName, Resource: order.Resource, Scope: order.Scope,
+		System: order.System, SystemName: order.SystemName, Resource: order.Resource, Scope: order.Scope, Reader: order.Reader,
 		Until: order.Until, IssuedAt: now, Hash: hashOf(key), KeepUntilEnd: order.KeepUntilEnd, Secret: &secret,
 	}
 	return &change{
@@ -164,7 +167,15 @@ func (v *Vault) Revoke(ctx context.Context, credential countersign.CredentialID,
 	})
 }
 
-// Read returns the secret of a credential to its holder. Unless the key was
+// reader is who may read the secret.
+func (r record) reader() countersign.IdentityID {
+	if r.Reader != "" {
+		return r.Reader
+	}
+	return r.Holder
+}
+
+// Read returns the secret of a credential to its reader. Unless the key was
 // ordered to be kept, the data key is destroyed and the reading recorded before
 // the secret leaves, so that a lost answer costs a rotation and never a second
 // reader. For anybody else it is NotFound; once read, ended or revoked it is a
@@ -173,7 +184,7 @@ func (v *Vault) Read(ctx context.Context, reader countersign.IdentityID, credent
 	var secret countersign.Secret
 	err := v.commit(ctx, 0, func(now countersign.Instant) (*change, error) {
 		item, held, err := v.load(ctx, credential)
-		if countersign.KindOf(err) == countersign.NotFound || err == nil && (held.Holder != reader || reader == "") {
+		if countersign.KindOf(err) == countersign.NotFound || err == nil && (held.reader() != reader || reader == "") {
 			return nil, countersign.Errorf(countersign.NotFound, "no-such-secret", "there is no secret %s for you", clip(string(credential)))
 		}
 		if err != nil {
@@ -284,7 +295,7 @@ func (r record) endedAt(now countersign.Instant) bool {
 func (r record) carries(order Order) bool {
 	return r.Grant == order.Grant && r.Holder == order.Holder && r.System == order.System &&
 		r.SystemName == order.SystemName && r.Resource == order.Resource && r.Scope == order.Scope &&
-		r.KeepUntilEnd == order.KeepUntilEnd
+		r.KeepUntilEnd == order.KeepUntilEnd && r.Reader == order.Reader
 }
 
 func (o Order) check() error {
