@@ -180,10 +180,11 @@ func run(ctx context.Context, h *house.House, listener net.Listener, settings co
 func doors(h *house.House, now connector.Clock, log *slog.Logger, isSample bool, draining *atomic.Bool) http.Handler {
 	caller := target.AuthenticatorFunc(httpapi.Authenticated)
 	return httpapi.New(httpapi.Config{
-		Desk: h.Desk, Tokens: h.Auth, Clock: now, Log: log, Sample: isSample,
+		Desk: h.Desk, Authenticate: h.Authenticate, Tokens: h.Auth, Clock: now, Log: log, Sample: isSample,
+		Wait: func(ctx context.Context) error { return waitUnless(ctx, draining) },
 		Ready: func(ctx context.Context) error {
 			if draining.Load() {
-				return countersign.Errorf(countersign.Unavailable, "draining", "this replica is shutting down")
+				return errDraining
 			}
 			return h.Ready(ctx)
 		},
@@ -193,6 +194,24 @@ func doors(h *house.House, now connector.Clock, log *slog.Logger, isSample bool,
 			{Path: pdp.EvaluationPath, Scope: auth.Evaluate, Handler: h.Point.Evaluation(caller)},
 		},
 	})
+}
+
+// errDraining ends the streams that would keep a draining replica from stopping.
+var errDraining = countersign.Errorf(countersign.Unavailable, "draining", "this replica is shutting down")
+
+// waitUnless waits a second for a watched request to change.
+func waitUnless(ctx context.Context, draining *atomic.Bool) error {
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+	}
+	if draining.Load() {
+		return errDraining
+	}
+	return nil
 }
 
 // onlyFrom refuses callers that do not come through the proxy.

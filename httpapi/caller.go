@@ -68,7 +68,7 @@ func bearerOf(r *http.Request) countersign.Secret {
 // recognise finds out who is calling, from the token and from the directory of
 // this moment.
 func (a *api) recognise(ctx context.Context, bearer countersign.Secret) (*session, error) {
-	token, err := a.Tokens.Authenticate(ctx, bearer)
+	token, err := a.Authenticate(ctx, bearer)
 	if err != nil {
 		return nil, err
 	}

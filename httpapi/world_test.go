@@ -71,7 +71,7 @@ func newWorld(t *testing.T) *world {
 	w.house = h
 	caller := target.AuthenticatorFunc(httpapi.Authenticated)
 	w.door = httpapi.New(httpapi.Config{
-		Desk: h.Desk, Tokens: h.Auth, Clock: w.clock, Log: log, Sample: true,
+		Desk: h.Desk, Authenticate: h.Authenticate, Tokens: h.Auth, Clock: w.clock, Log: log, Sample: true,
 		Ready: func(context.Context) error { return w.ready },
 		Wait: func(ctx context.Context) error {
 			select {

@@ -1,0 +1,41 @@
+package house
+
+import (
+	"context"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/auth"
+	"github.com/countersign/countersign/target/vault"
+)
+
+// APISystem is the system whose keys open the house's own interface: what
+// machines ask for, to sign in.
+const APISystem = "countersign-api"
+
+// keyScopes says what a key opens, by the name of its entitlement. None of them
+// decides anything.
+var keyScopes = map[string][]auth.Scope{
+	"read":       {auth.Read},
+	"request":    {auth.Read, auth.Request},
+	"introspect": {auth.Introspect},
+	"evaluate":   {auth.Evaluate},
+}
+
+// Authenticate returns who sends a bearer token: one that auth issued, or a key
+// of the vault for the system APISystem, which is checked like any other use of
+// a key.
+func (h *House) Authenticate(ctx context.Context, bearer countersign.Secret) (auth.Token, error) {
+	if !vault.LooksLikeKey(bearer.Reveal()) {
+		return h.Auth.Authenticate(ctx, bearer)
+	}
+	check, err := h.Vault.CheckKey(ctx, bearer)
+	if err != nil {
+		return auth.Token{}, err
+	}
+	if !check.Active || check.SystemName != APISystem || keyScopes[check.Scope] == nil {
+		return auth.Token{}, countersign.Errorf(countersign.Unauthenticated, "token-unknown-or-expired", "This key does not open the house's interface: it is unknown, has ended, or is for another system.")
+	}
+	return auth.Token{
+		Identity: check.Holder, Scopes: keyScopes[check.Scope], Issuer: "vault", Strength: "key", IssuedAt: check.IssuedAt, ExpiresAt: check.Until,
+	}, nil
+}

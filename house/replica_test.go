@@ -1,0 +1,97 @@
+package house_test
+
+import (
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/desk"
+	"github.com/countersign/countersign/house"
+	"github.com/countersign/countersign/pdp"
+)
+
+// replica opens one more process over the same database and key file.
+func (w *world) replica(name string) *house.House {
+	w.t.Helper()
+	opened, err := house.Open(w.ctx, house.Options{
+		Store: movedStore{w.database.open()}, Master: w.master, Clock: w.clock, Entropy: rand.Reader, Replica: name, Shared: true,
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Issuer: "http://countersign.test",
+		Connectors: connector.Set{"noop": w.target}, DeliverByClaim: true,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { opened.Store.Close() })
+	return opened
+}
+
+const editorPolicy = `
+request: role
+title: A role
+grants: {system: any, kind: role}
+beneficiary: [person]
+limits: {duration: {default: 10d, max: 30d}}
+stages:
+  - {name: manager, approvers: [manager-of(requester)]}
+fulfil: [role.assign]
+grant: {ends: revoke}
+close: {when: [gone]}
+`
+
+func mayEdit(point *pdp.Point) pdp.Decision {
+	return point.Evaluate(pdp.Evaluation{SubjectType: "identity", SubjectID: "ana@test.example", Action: "editor", ResourceType: "resource", ResourceID: "wiki/space"})
+}
+
+func TestAnotherReplicaFollowsAssignmentsAndRefusesWhenItCannotShowThatItIsFresh(t *testing.T) {
+	w := found(t, onPostgres(t), editorPolicy)
+	one, other := w.replica("one"), w.replica("other")
+	follow := func(h *house.House) {
+		t.Helper()
+		// A heartbeat is read back by the look after the one that wrote it.
+		for range 2 {
+			w.must(h.Engine.Beat(w.ctx))
+		}
+	}
+	follow(other)
+	if decision := mayEdit(other.Point); decision.Allowed || decision.Reason != pdp.NoAssignment {
+		t.Fatalf("before anything was given, the other replica says %+v", decision)
+	}
+
+	w.house = one
+	id := w.submit("ana", desk.Asking{Entitlements: []string{"wiki/space/editor"}, Reason: "the handbook"})
+	w.must(w.approve("max", id))
+	w.settle()
+	if !mayEdit(one.Point).Allowed {
+		t.Fatalf("the replica that gave it says %+v", mayEdit(one.Point))
+	}
+	follow(other)
+	if decision := mayEdit(other.Point); !decision.Allowed {
+		t.Fatalf("once it has followed, the other replica says %+v", decision)
+	}
+
+	w.must(one.Desk.Revoke(w.ctx, w.as("ana"), desk.Key{}, w.grant(id).ID, "done with it"))
+	if decision := mayEdit(one.Point); decision.Allowed || decision.Reason != pdp.Stopped {
+		t.Errorf("when the revoke is answered, the replica that took it says %+v", decision)
+	}
+	w.settle()
+	follow(other)
+	if decision := mayEdit(other.Point); decision.Allowed {
+		t.Errorf("once it has followed, the other replica says %+v", decision)
+	}
+	// What another replica could still allow in its freshness bound has to run out
+	// before the grant counts as gone.
+	w.state(id, countersign.RequestActive)
+	w.pass(6 * time.Second)
+	w.state(id, countersign.RequestClosed)
+
+	follow(other)
+	w.clock.move(pdp.DefaultFreshness + time.Second)
+	if decision := mayEdit(other.Point); decision.Allowed || decision.Reason != pdp.Stale {
+		t.Errorf("without having followed for longer than the bound, it says %+v", decision)
+	}
+	w.verified()
+}
