@@ -27,6 +27,7 @@ type (
 	IntentID      string
 	ObservationID string
 	TokenID       string
+	ProposalID    string
 )
 
 // Prefixes is the one table of id prefixes. An entry is never changed or reused.
@@ -45,6 +46,7 @@ var Prefixes = map[string]string{
 	"int": "intent",
 	"obs": "observation",
 	"tok": "token",
+	"prp": "proposal",
 }
 
 // CheckID reports whether s is a well-formed id with the given prefix.
@@ -132,3 +134,4 @@ func (m *Mint) Credential() CredentialID   { return CredentialID(m.newID("crd"))
 func (m *Mint) Intent() IntentID           { return IntentID(m.newID("int")) }
 func (m *Mint) Observation() ObservationID { return ObservationID(m.newID("obs")) }
 func (m *Mint) Token() TokenID             { return TokenID(m.newID("tok")) }
+func (m *Mint) Proposal() ProposalID       { return ProposalID(m.newID("prp")) }

@@ -218,7 +218,7 @@ func TestALookThatFindsNothingDoesNotPutTheEndOff(t *testing.T) {
 	w.verified()
 }
 
-func TestExpiryWorksWithABrokenPolicyWithoutApproversAndWithAFullQueue(t *testing.T) {
+func TestExpiryWorksWithABrokenPolicyAndWithNobodyWhoCouldApprove(t *testing.T) {
 	database := onSQLite(t)
 	w := found(t, database, policyFor(managerStage, "evidence: [{name: ticket, kind: ticket, due: at-closure, within: 2 business days}]"))
 	id, grant := w.approved(asking())

@@ -19,7 +19,7 @@ const Prefix = "/api/v1"
 
 // Config is what the door is made of.
 type Config struct {
-	Desk   *desk.Desk
+	Desk *desk.Desk
 	// Authenticate returns what a caller sent as token, or Unauthenticated.
 	Authenticate func(ctx context.Context, bearer countersign.Secret) (auth.Token, error)
 	// Tokens are listed and revoked by their owners.

@@ -75,6 +75,11 @@ type Reader interface {
 	Policy(ctx context.Context) (*countersign.PolicyRow, error)
 	PolicySet(ctx context.Context, digest countersign.Digest) ([]byte, error)
 
+	Proposal(ctx context.Context, id countersign.ProposalID) (*countersign.Proposal, error)
+	// Proposals returns proposals in the states (all of them if none is named),
+	// newest first, with ids below before (where given) and at most limit.
+	Proposals(ctx context.Context, states []countersign.ProposalState, before countersign.ProposalID, limit int) ([]*countersign.Proposal, error)
+
 	// House returns the house's own row.
 	House(ctx context.Context) (*countersign.House, error)
 

@@ -92,6 +92,13 @@ func refuseActor(command Command, standing Standing) error {
 		return countersign.Errorf(countersign.Refused, "not-the-system-owner", "Only an owner of the system or an administrator can put parked work back to work.")
 	case Attach, Cancel, Rotate:
 		return countersign.Errorf(countersign.Refused, "not-the-asker", "Only who asked, who benefits, or an owner of the beneficiary can %s.", command)
+	case Publish, Reject:
+		if standing.HasAny(Proposer) {
+			return countersign.Errorf(countersign.Refused, "separation-of-duties", "You proposed this yourself, or answer for who did: a second person decides it.")
+		}
+		return countersign.Errorf(countersign.Refused, "not-a-reviewer", "To %s this takes a person with a power over what it changes.", command)
+	case Withdraw:
+		return countersign.Errorf(countersign.Refused, "not-the-proposer", "Only who proposed it can withdraw it.")
 	case Revoke:
 		return countersign.Errorf(countersign.Refused, "not-entitled-to-revoke", "Only who asked, the holder, an owner of the holder or of the system, or an administrator can revoke.")
 	}
@@ -100,7 +107,8 @@ func refuseActor(command Command, standing Standing) error {
 
 // refuseState says why the state excludes the command, and what would be right.
 func refuseState(command Command, state string) error {
-	final := countersign.RequestState(state).Final() || countersign.GrantState(state).Ended()
+	decided := slices.Contains(countersign.ProposalStates[1:], countersign.ProposalState(state))
+	final := countersign.RequestState(state).Final() || countersign.GrantState(state).Ended() || decided
 	switch {
 	case final:
 		return countersign.Errorf(countersign.Conflict, "already-"+state, "It is too late to %s: this ended as %q.", command, state)

@@ -38,6 +38,15 @@ const (
 	Wake Command = "wake"
 )
 
+// Commands on proposals.
+const (
+	// Publish makes what was proposed effective.
+	Publish Command = "publish"
+	Reject  Command = "reject"
+	// Withdraw takes a proposal back.
+	Withdraw Command = "withdraw"
+)
+
 // Role is as what an actor stands to a request or grant, now.
 type Role string
 
@@ -54,6 +63,10 @@ const (
 	// Administrator and Auditor hold that power of the desk.
 	Administrator Role = "administrator"
 	Auditor       Role = "auditor"
+	// Proposer made a proposal; Reviewer is another person who holds a power that
+	// the proposal takes.
+	Proposer Role = "proposer"
+	Reviewer Role = "reviewer"
 	// Stranger is everybody else.
 	Stranger Role = "stranger"
 	// Timer, Delivery and Integrator are the system actors.
@@ -63,12 +76,13 @@ const (
 )
 
 // Roles lists every role in the order of the table's columns.
-var Roles = []Role{Requester, Beneficiary, Accountable, Approver, SystemOwner, Administrator, Auditor, Stranger, Timer, Delivery, Integrator}
+var Roles = []Role{Requester, Beneficiary, Accountable, Approver, SystemOwner, Administrator, Auditor, Proposer, Reviewer, Stranger, Timer, Delivery, Integrator}
 
-// RequestCommands and GrantCommands list the commands in the order of the table.
+// RequestCommands, GrantCommands and ProposalCommands list the commands in the order of the table.
 var (
-	RequestCommands = []Command{Consent, Attach, Approve, Deny, Cancel, Tick, Progress}
-	GrantCommands   = []Command{Revoke, Rotate, Retry, Observe, Park, Wake}
+	RequestCommands  = []Command{Consent, Attach, Approve, Deny, Cancel, Tick, Progress}
+	GrantCommands    = []Command{Revoke, Rotate, Retry, Observe, Park, Wake}
+	ProposalCommands = []Command{Publish, Reject, Withdraw}
 )
 
 // Transition is one line of the law: in the state From, the roles By may give
@@ -124,6 +138,13 @@ var GrantTransitions = []Transition[countersign.GrantState]{
 	{countersign.GrantRevoking, Observe, []Role{Delivery}, to(countersign.GrantRevoking, countersign.GrantRevoked, countersign.GrantGone, countersign.GrantFailed)},
 
 	{countersign.GrantRevoked, Observe, []Role{Delivery}, to(countersign.GrantRevoked, countersign.GrantGone, countersign.GrantFailed)},
+}
+
+// ProposalTransitions is the whole law of proposals. What is not listed is refused.
+var ProposalTransitions = []Transition[countersign.ProposalState]{
+	{countersign.ProposalOpen, Publish, []Role{Reviewer}, to(countersign.ProposalPublished)},
+	{countersign.ProposalOpen, Reject, []Role{Reviewer}, to(countersign.ProposalRejected)},
+	{countersign.ProposalOpen, Withdraw, []Role{Proposer}, to(countersign.ProposalWithdrawn)},
 }
 
 func to[State any](states ...State) []State { return states }

@@ -131,6 +131,20 @@ func (s *Store) Grants(ctx context.Context, query store.GrantQuery) ([]*counters
 	return nouns[*countersign.Grant](ctx, s, grantTable, text, args...)
 }
 
+func (s *Store) Proposal(ctx context.Context, id countersign.ProposalID) (*countersign.Proposal, error) {
+	return noun[*countersign.Proposal](ctx, s, proposalTable, "proposal", string(id))
+}
+
+func (s *Store) Proposals(ctx context.Context, states []countersign.ProposalState, before countersign.ProposalID, limit int) ([]*countersign.Proposal, error) {
+	var where conditions
+	if len(states) > 0 {
+		where.add(`state IN (SELECT value FROM {list})`, texts(states))
+	}
+	where.text(`id < ?`, string(before))
+	text, args := where.newestFirst(proposalTable, limit)
+	return nouns[*countersign.Proposal](ctx, s, proposalTable, text, args...)
+}
+
 // Directory returns every directory row that was written after the revision,
 // and the revision now. It is one query, so that both are of one state.
 func (s *Store) Directory(ctx context.Context, since int64) (store.Directory, error) {

@@ -64,13 +64,14 @@ var (
 	entitlementTable = newTable("entitlement", true, []string{"system"}, func(e *countersign.Entitlement) []any {
 		return []any{string(e.System)}
 	})
-	recordTable = newTable[countersign.Record]("record", true, nil, nil)
-	policyTable = newTable[countersign.PolicyRow]("policy", false, nil, nil)
-	houseTable  = newTable[countersign.House]("house", false, nil, nil)
+	proposalTable = newTable("proposal", false, []string{"state"}, func(p *countersign.Proposal) []any { return []any{string(p.State)} })
+	recordTable   = newTable[countersign.Record]("record", true, nil, nil)
+	policyTable   = newTable[countersign.PolicyRow]("policy", false, nil, nil)
+	houseTable    = newTable[countersign.House]("house", false, nil, nil)
 )
 
 // tables lists every noun's table by name, which is the order of writes.
-var tables = []*table{grantTable, groupTable, entitlementTable, houseTable, identityTable, policyTable, recordTable, requestTable, systemTable}
+var tables = []*table{grantTable, groupTable, entitlementTable, houseTable, identityTable, policyTable, proposalTable, recordTable, requestTable, systemTable}
 
 func tableOf(row countersign.Row) (*table, error) {
 	switch row.(type) {
@@ -92,6 +93,8 @@ func tableOf(row countersign.Row) (*table, error) {
 		return policyTable, nil
 	case *countersign.House:
 		return houseTable, nil
+	case *countersign.Proposal:
+		return proposalTable, nil
 	}
 	return nil, internal("unknown-row", "a store keeps no rows of the type %T", row)
 }

@@ -40,7 +40,6 @@ func tellRequests(h *house) {
 	d.Stages = []countersign.Stage{{Name: "one", State: countersign.StagePassed, Asked: []countersign.Asked{{Person: "idn_early"}},
 		Decisions: []countersign.Decision{{By: "idn_early", Outcome: countersign.Approve}}},
 		{Name: "two", State: countersign.StageOpen, Asked: []countersign.Asked{{Person: "idn_late"}, {Person: "idn_late", Rule: "again"}}}}
-	b.Requester = "idn_ada"
 	h.commit(store.Change{Writes: writes(d, c, b, a)})
 	for _, test := range []struct {
 		name  string

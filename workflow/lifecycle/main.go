@@ -35,6 +35,9 @@ func page() string {
 	out.WriteString("\n## Grants\n\n")
 	out.WriteString("A grant is live only when the target was read back, and gone only when it was read back again.\n")
 	diagram(&out, workflow.GrantTransitions, countersign.GrantProvisioning, "approved")
+	out.WriteString("\n## Proposals\n\n")
+	out.WriteString("A change of policy or directory that gives anyone standing takes a second person.\n")
+	diagram(&out, workflow.ProposalTransitions, countersign.ProposalOpen, "propose")
 	return out.String()
 }
 

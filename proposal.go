@@ -1,0 +1,47 @@
+package countersign
+
+// ProposalKind says what a proposal would change.
+type ProposalKind string
+
+const (
+	// PolicyProposal replaces the whole policy set.
+	PolicyProposal ProposalKind = "policy"
+	// DirectoryProposal makes the directory what its files say.
+	DirectoryProposal ProposalKind = "directory"
+)
+
+// ProposalState is where a proposal is; the transitions are in workflow's table.
+type ProposalState string
+
+const (
+	ProposalOpen      ProposalState = "open"
+	ProposalPublished ProposalState = "published"
+	ProposalRejected  ProposalState = "rejected"
+	ProposalWithdrawn ProposalState = "withdrawn"
+)
+
+// ProposalStates lists every state.
+var ProposalStates = []ProposalState{ProposalOpen, ProposalPublished, ProposalRejected, ProposalWithdrawn}
+
+// Proposal is a change of policy or directory that takes a second person.
+type Proposal struct {
+	ID      ProposalID    `json:"id"`
+	Version int64         `json:"version"`
+	Kind    ProposalKind  `json:"kind"`
+	State   ProposalState `json:"state"`
+	By      IdentityID    `json:"by"`
+	At      Instant       `json:"at"`
+	Reason  string        `json:"reason"`
+	// Files is the digest of the proposed files, which are kept as they were sent.
+	Files Digest `json:"files"`
+	// DecidedBy published, rejected or withdrew it, bound to the digest of what
+	// that person was shown.
+	DecidedBy IdentityID `json:"decided_by,omitempty"`
+	DecidedAt Instant    `json:"decided_at,omitempty"`
+	Shown     Digest     `json:"shown,omitempty"`
+	Outcome   string     `json:"outcome,omitempty"`
+}
+
+func (p *Proposal) RowStream() Stream { return Stream(p.ID) }
+func (p *Proposal) RowKey() string    { return string(p.ID) }
+func (p *Proposal) RowVersion() int64 { return p.Version }

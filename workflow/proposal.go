@@ -1,0 +1,113 @@
+package workflow
+
+import "github.com/countersign/countersign"
+
+// Events of a proposal.
+
+type ProposalDrafted struct {
+	Change ProposalDraftedChange `json:"change"`
+	Reason *Reason               `json:"reason"`
+}
+
+type ProposalDraftedChange struct {
+	Kind  countersign.ProposalKind `json:"kind"`
+	By    countersign.IdentityID   `json:"by"`
+	Files countersign.Digest       `json:"files"`
+}
+
+func (ProposalDrafted) EventKind() string { return "proposal.drafted@1" }
+
+type ProposalDecided struct {
+	Change ProposalDecidedChange `json:"change"`
+	Reason *Reason               `json:"reason"`
+}
+
+type ProposalDecidedChange struct {
+	State countersign.ProposalState `json:"state"`
+	By    countersign.IdentityID    `json:"by"`
+	// Shown is the digest of what the person was shown; "" for a withdrawal.
+	Shown countersign.Digest `json:"shown,omitempty"`
+}
+
+func (ProposalDecided) EventKind() string { return "proposal.decided@1" }
+
+func init() { Registry.Register(&ProposalDrafted{}, &ProposalDecided{}) }
+
+// ApplyProposal folds one event of a proposal's stream into its state, which it
+// takes over and returns; nil is the state before the first event.
+func ApplyProposal(p *countersign.Proposal, stamp Stamp, payload countersign.Payload) (*countersign.Proposal, error) {
+	switch event := payload.(type) {
+	case *ProposalDrafted:
+		p = &countersign.Proposal{
+			ID: countersign.ProposalID(stamp.Stream), Kind: event.Change.Kind, State: countersign.ProposalOpen,
+			By: event.Change.By, At: stamp.Time, Files: event.Change.Files,
+		}
+		if event.Reason != nil {
+			p.Reason = event.Reason.Text
+		}
+	case *ProposalDecided:
+		if p == nil {
+			return nil, countersign.Errorf(countersign.Internal, "stream-without-beginning", "a proposal's stream begins with %s", ProposalDrafted{}.EventKind())
+		}
+		p.State, p.DecidedBy, p.DecidedAt, p.Shown = event.Change.State, event.Change.By, stamp.Time, event.Change.Shown
+		if event.Reason != nil {
+			p.Outcome = event.Reason.Text
+		}
+	default:
+		return nil, countersign.Errorf(countersign.Internal, "unknown-event", "%s is not an event of a proposal", payload.EventKind())
+	}
+	p.Version = stamp.Seq
+	return p, nil
+}
+
+// ProposalCommand is a command on a proposal, with what the actor says.
+type ProposalCommand struct {
+	Name   Command
+	Reason string
+	// Shown is what the actor was shown, ShownNow what it would be now; only with
+	// Publish and Reject.
+	Shown, ShownNow countersign.Digest
+}
+
+// DraftProposal opens a proposal.
+func DraftProposal(occasion Occasion, kind countersign.ProposalKind, files countersign.Digest, reason string) (*countersign.Proposal, countersign.Event, error) {
+	if reason == "" {
+		return nil, countersign.Event{}, countersign.Errorf(countersign.Invalid, "reason-missing", "A proposal needs a reason: the second person will read it.").At("reason")
+	}
+	id := occasion.Mint.Proposal()
+	drafted := &ProposalDrafted{Change: ProposalDraftedChange{Kind: kind, By: occasion.Actor.Identity(), Files: files}, Reason: &Reason{Text: reason}}
+	return proposalEvent(occasion, nil, id, drafted)
+}
+
+// DecideProposal judges a command on a proposal.
+func DecideProposal(occasion Occasion, state *countersign.Proposal, command ProposalCommand, standing Standing) (*countersign.Proposal, countersign.Event, error) {
+	none := countersign.Event{}
+	if err := Allowed(ProposalTransitions, state.State, command.Name, standing); err != nil {
+		return nil, none, err
+	}
+	if command.Name != Withdraw && (command.Shown == "" || command.Shown != command.ShownNow) {
+		return nil, none, countersign.Errorf(countersign.Conflict, "shown-has-changed", "What this would change is not what you were shown: look at it again, then decide.").At("shown")
+	}
+	if command.Name == Reject && command.Reason == "" {
+		return nil, none, countersign.Errorf(countersign.Invalid, "reason-missing", "A rejection needs a reason: who proposed it will read it.").At("reason")
+	}
+	decided := &ProposalDecided{Change: ProposalDecidedChange{By: occasion.Actor.Identity(), Shown: command.Shown}}
+	for _, line := range ProposalTransitions {
+		if line.From == state.State && line.Command == command.Name {
+			decided.Change.State = line.To[0]
+		}
+	}
+	if command.Reason != "" {
+		decided.Reason = &Reason{Text: command.Reason}
+	}
+	return proposalEvent(occasion, Copy(state), state.ID, decided)
+}
+
+func proposalEvent(occasion Occasion, before *countersign.Proposal, id countersign.ProposalID, payload countersign.Payload) (*countersign.Proposal, countersign.Event, error) {
+	stamp := Stamp{Stream: countersign.Stream(id), Seq: 1, Time: occasion.Now, Actor: occasion.Actor, PolicySet: occasion.PolicySet}
+	if before != nil {
+		stamp.Seq = before.Version + 1
+	}
+	after, err := ApplyProposal(before, stamp, payload)
+	return after, countersign.Event{Stream: stamp.Stream, Payload: payload}, err
+}
