@@ -159,7 +159,7 @@ func directoryCommand() *cobra.Command {
 			}
 			err = c.print(cmd, applied, func() string { return "Applied:\n" + differenceText(applied.Applied.Changes) })
 			if err == nil && len(applied.Refused.Changes) > 0 {
-				err = countersign.Errorf(countersign.Refused, "needs-a-second-person", "%d change(s) were left, because they take a second person:\n%s", len(applied.Refused.Changes), strings.TrimSpace(differenceText(applied.Refused.Changes)))
+				err = countersign.Errorf(countersign.Refused, "needs-a-second-person", "%d change(s) were left, because they take a second person (propose them: countersign proposal new %s --kind directory --reason …):\n%s", len(applied.Refused.Changes), args[0], strings.TrimSpace(differenceText(applied.Refused.Changes)))
 			}
 			return err
 		},

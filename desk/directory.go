@@ -320,12 +320,10 @@ func (d *Desk) Found(ctx context.Context, genesis Genesis) error {
 	founded := &workflow.HouseFounded{Subject: &workflow.Founder{OperatingSystemUser: genesis.OperatingSystemUser}}
 	founded.Change.Name, founded.Change.Sample = genesis.Files.Name, genesis.Sample
 	tx.put(&countersign.House{Version: 1, Name: genesis.Files.Name, Founded: tx.now(), Sample: genesis.Sample}, 0)
-	activated := &workflow.PolicyActivated{}
-	activated.Change.Set = set.Digest()
-	tx.put(&countersign.PolicyRow{Version: 1, Active: set.Digest(), ActivatedAt: tx.now()}, 0)
-	tx.events = append(tx.events, countersign.Event{Stream: countersign.StreamHouse, Payload: founded}, countersign.Event{Stream: countersign.StreamPolicy, Payload: activated})
-	tx.change.PolicySets = append(tx.change.PolicySets, store.Content{Digest: set.Digest(), Bytes: set.Bytes()})
-	tx.guards[store.GuardPolicy] = store.Guard{Key: store.GuardPolicy, Next: 1}
+	tx.events = append(tx.events, countersign.Event{Stream: countersign.StreamHouse, Payload: founded})
+	if err := tx.activate(ctx, set); err != nil {
+		return err
+	}
 	if err := tx.record(ctx, difference.Changes); err != nil {
 		return err
 	}

@@ -79,23 +79,30 @@ func (d Difference) String() string {
 	count, second := map[Verb]int{}, 0
 	for _, change := range d.Changes {
 		count[change.Verb]++
-		fmt.Fprintf(&text, "%s %s %s\n", change.Verb.sign(), change.Noun, change.Name)
-		for _, field := range change.Fields {
-			switch {
-			case field.Before == "":
-				fmt.Fprintf(&text, "    + %s: %s\n", field.Name, field.After)
-			case field.After == "":
-				fmt.Fprintf(&text, "    - %s: %s\n", field.Name, field.Before)
-			default:
-				fmt.Fprintf(&text, "    ~ %s: %s → %s\n", field.Name, field.Before, field.After)
-			}
-		}
+		text.WriteString(change.String())
 		if change.Standing != "" {
 			second++
 			fmt.Fprintf(&text, "    ! needs a second person: %s\n", change.Standing)
 		}
 	}
 	fmt.Fprintf(&text, "%d to add, %d to change, %d to remove; %d of them need a second person.\n", count[Add], count[Modify], count[Remove], second)
+	return text.String()
+}
+
+// String shows one change, a line for itself and one for each field.
+func (c Change) String() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s %s %s\n", c.Verb.sign(), c.Noun, c.Name)
+	for _, field := range c.Fields {
+		switch {
+		case field.Before == "":
+			fmt.Fprintf(&text, "    + %s: %s\n", field.Name, field.After)
+		case field.After == "":
+			fmt.Fprintf(&text, "    - %s: %s\n", field.Name, field.Before)
+		default:
+			fmt.Fprintf(&text, "    ~ %s: %s → %s\n", field.Name, field.Before, field.After)
+		}
+	}
 	return text.String()
 }
 

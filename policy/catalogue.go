@@ -58,6 +58,20 @@ func (s *Set) Types() []TypeInfo {
 	return infos
 }
 
+// Stages returns the stages of a request type as they are written; nil if there
+// is no such type.
+func (s *Set) Stages(typeName string) []countersign.Stage {
+	t := s.find(typeName)
+	if t == nil {
+		return nil
+	}
+	stages := make([]countersign.Stage, len(t.stages))
+	for i, stage := range t.stages {
+		stages[i] = stage.template
+	}
+	return stages
+}
+
 func (s Selector) clone() Selector {
 	return Selector{slices.Clone(s.Systems), s.Kind, slices.Clone(s.Resources), slices.Clone(s.Entitlements)}
 }

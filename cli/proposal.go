@@ -1,0 +1,172 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/client"
+	"github.com/countersign/countersign/directory"
+)
+
+func proposalCommand() *cobra.Command {
+	c := &connection{}
+	group := &cobra.Command{
+		Use: "proposal", Aliases: []string{"proposals"}, Short: "Change policy or directory with a second person",
+		Long: "A change of the policy set, or a directory change that gives anybody standing,\nis proposed by one person and published by another, who is shown what it changes.\n" + connectionHelp,
+	}
+	c.flags(group)
+	group.AddCommand(
+		proposalNewCommand(c), proposalListCommand(c),
+		c.onProposal("show PROPOSAL", "Show a proposal, and what it would change now", func(ctx context.Context, api *client.Client, id string) (*client.Proposal, error) {
+			return client.Content(api.GetProposalWithResponse(ctx, id))
+		}),
+		proposalPublishCommand(c), proposalRejectCommand(c),
+		c.onProposal("withdraw PROPOSAL", "Take your own proposal back", func(ctx context.Context, api *client.Client, id string) (*client.Proposal, error) {
+			return client.Content(api.WithdrawProposalWithResponse(ctx, id, &client.WithdrawProposalParams{IdempotencyKey: newKey()}, client.Cancellation{}))
+		}),
+	)
+	return group
+}
+
+func proposalNewCommand(c *connection) *cobra.Command {
+	var kind, reason string
+	cmd := &cobra.Command{
+		Use: "new FOLDER --kind policy|directory --reason WHY", Short: "Propose what an organisation folder says", Args: exactly("FOLDER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			draft := client.ProposalDraft{Kind: client.ProposalKind(kind), Reason: reason}
+			if !draft.Kind.Valid() {
+				return invalid("--kind is policy or directory, not %q", kind)
+			}
+			read, err := directory.ReadOrganisation(os.DirFS(args[0]))
+			if err != nil {
+				return err
+			}
+			files := read.Directory
+			if draft.Kind == client.ProposalKindPolicy {
+				files = read.Policies
+			}
+			for _, file := range files {
+				draft.Files = append(draft.Files, client.DirectoryFile{Path: file.Path, Content: string(file.Bytes)})
+			}
+			api, err := c.open()
+			if err != nil {
+				return err
+			}
+			response, err := api.ProposeWithResponse(cmd.Context(), &client.ProposeParams{IdempotencyKey: newKey()}, draft)
+			if err != nil {
+				return err
+			}
+			return c.print(cmd, response.JSON201, func() string { return proposalText(response.JSON201) })
+		},
+	}
+	cmd.Flags().StringVar(&kind, "kind", "", "policy or directory (required)")
+	cmd.Flags().StringVar(&reason, "reason", "", "why; the second person reads it (required)")
+	must(cmd.MarkFlagRequired("kind"))
+	must(cmd.MarkFlagRequired("reason"))
+	return cmd
+}
+
+func proposalListCommand(c *connection) *cobra.Command {
+	var states []string
+	cmd := &cobra.Command{
+		Use: "ls", Aliases: []string{"list"}, Short: "List proposals, newest first", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			params := client.ListProposalsParams{}
+			for _, state := range states {
+				params.State = append(params.State, client.ProposalState(state))
+			}
+			api, err := c.open()
+			if err != nil {
+				return err
+			}
+			found, err := client.Content(api.ListProposalsWithResponse(cmd.Context(), &params))
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return writeJSON(cmd.OutOrStdout(), found.Proposals)
+			}
+			table := newTable("PROPOSAL", "KIND", "STATE", "BY", "AT", "REASON")
+			for _, proposal := range found.Proposals {
+				table.row(proposal.Id, string(proposal.Kind), string(proposal.State), proposal.By.Name, stamp(proposal.At), proposal.Reason)
+			}
+			return table.write(cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringArrayVar(&states, "state", nil, "only this state: open, published, rejected or withdrawn; can be given several times")
+	return cmd
+}
+
+func proposalPublishCommand(c *connection) *cobra.Command {
+	var shown string
+	cmd := c.onProposal("publish PROPOSAL --shown DIGEST", "Make a proposal effective, as a second person", func(ctx context.Context, api *client.Client, id string) (*client.Proposal, error) {
+		return client.Content(api.PublishProposalWithResponse(ctx, id, &client.PublishProposalParams{IdempotencyKey: newKey()}, client.ProposalDecision{Shown: shown}))
+	})
+	shownFlag(cmd, &shown)
+	return cmd
+}
+
+func proposalRejectCommand(c *connection) *cobra.Command {
+	var shown, reason string
+	cmd := c.onProposal("reject PROPOSAL --shown DIGEST --reason WHY", "End a proposal without effect, as a second person", func(ctx context.Context, api *client.Client, id string) (*client.Proposal, error) {
+		return client.Content(api.RejectProposalWithResponse(ctx, id, &client.RejectProposalParams{IdempotencyKey: newKey()}, client.ProposalDecision{Shown: shown, Reason: reason}))
+	})
+	shownFlag(cmd, &shown)
+	cmd.Flags().StringVar(&reason, "reason", "", "why (required)")
+	must(cmd.MarkFlagRequired("reason"))
+	return cmd
+}
+
+// shownFlag makes the second person name what was looked at: a change of this
+// weight is not decided on whatever it happens to say now.
+func shownFlag(cmd *cobra.Command, shown *string) {
+	cmd.Flags().StringVar(shown, "shown", "", "the digest that `proposal show` ends with (required)")
+	must(cmd.MarkFlagRequired("shown"))
+}
+
+// onProposal builds a command that ends with showing a proposal.
+func (c *connection) onProposal(use, short string, do func(context.Context, *client.Client, string) (*client.Proposal, error)) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: exactly("PROPOSAL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			api, err := c.open()
+			if err != nil {
+				return err
+			}
+			proposal, err := do(cmd.Context(), api, args[0])
+			if err != nil {
+				return err
+			}
+			return c.print(cmd, proposal, func() string { return proposalText(proposal) })
+		},
+	}
+}
+
+func proposalText(proposal *client.Proposal) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "%s  %s, %s\n", proposal.Id, proposal.Kind, proposal.State)
+	fmt.Fprintf(&out, "  proposed by %s, %s: %s\n", proposal.By.Name, stamp(proposal.At), proposal.Reason)
+	if proposal.DecidedBy.Id != "" {
+		fmt.Fprintf(&out, "  %s by %s, %s %s\n", proposal.State, proposal.DecidedBy.Name, stamp(proposal.DecidedAt), proposal.Outcome)
+	}
+	for _, section := range []struct {
+		title string
+		lines []string
+	}{{"would change", proposal.Changes}, {"standing", proposal.Standing}, {"PROBLEMS", proposal.Problems}} {
+		if len(section.lines) > 0 {
+			fmt.Fprintf(&out, "  %s\n", section.title)
+		}
+		for _, line := range section.lines {
+			fmt.Fprintf(&out, "    %s\n", strings.ReplaceAll(line, "\n", "\n    "))
+		}
+	}
+	if countersign.ProposalState(proposal.State) == countersign.ProposalOpen {
+		fmt.Fprintf(&out, "  shown %s\n", proposal.Shown)
+	}
+	return out.String()
+}

@@ -1,0 +1,451 @@
+package desk
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/directory"
+	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/workflow"
+)
+
+// PowerPolicyAuthor proposes and reviews policies.
+const PowerPolicyAuthor = "policy-author"
+
+// ProposalView is a proposal as one reader sees it: with what it would change
+// today.
+type ProposalView struct {
+	ID        countersign.ProposalID    `json:"id"`
+	Version   int64                     `json:"version"`
+	Kind      countersign.ProposalKind  `json:"kind"`
+	State     countersign.ProposalState `json:"state"`
+	By        Ref                       `json:"by"`
+	At        countersign.Instant       `json:"at"`
+	Reason    string                    `json:"reason"`
+	Files     countersign.Digest        `json:"files"`
+	DecidedBy *Ref                      `json:"decided_by,omitempty"`
+	DecidedAt countersign.Instant       `json:"decided_at,omitzero"`
+	Outcome   string                    `json:"outcome,omitempty"`
+	// Changes says line by line what publishing would change now, and Standing who
+	// would gain or lose standing by it; both are empty once it is decided.
+	Changes  []string `json:"changes"`
+	Standing []string `json:"standing"`
+	// Problems is why it cannot be published as it is.
+	Problems []string `json:"problems"`
+	// Shown is what a decision must name.
+	Shown   countersign.Digest `json:"shown,omitempty"`
+	Offered []workflow.Command `json:"offered"`
+}
+
+// proposed is what a proposal would do today.
+type proposed struct {
+	difference directory.Difference
+	set        *policy.Set
+	changes    []string
+	standing   []string
+	problems   []string
+}
+
+// powersFor are the powers that a proposal of the kind takes, of its author and
+// of its reviewer.
+func powersFor(kind countersign.ProposalKind) []string {
+	switch kind {
+	case countersign.PolicyProposal:
+		return []string{PowerPolicyAuthor, PowerAdministrator}
+	case countersign.DirectoryProposal:
+		return []string{PowerAdministrator}
+	}
+	return nil
+}
+
+// mayChange reports whether the identity is a person with a power that changes of
+// the kind take.
+func (tx *transaction) mayChange(who countersign.IdentityID, kind countersign.ProposalKind) bool {
+	identity := tx.directory.identities[who]
+	return identity != nil && identity.Human() && identity.ActiveAt(tx.now()) &&
+		slices.ContainsFunc(powersFor(kind), func(power string) bool { return tx.desk.Power(who, power) })
+}
+
+// Propose drafts a change of the policy set or of the directory. The files are
+// the whole of what should be; they are checked now, and again when a second
+// person publishes them.
+func (d *Desk) Propose(ctx context.Context, caller Caller, key Key, kind countersign.ProposalKind, files []directory.File, reason string) (countersign.ProposalID, error) {
+	id, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
+		if !tx.mayChange(caller.Identity, kind) {
+			return "", countersign.Errorf(countersign.Refused, "needs-power", "Proposing a change of the %s takes a person with one of the powers %v of the system %q.", kind, powersFor(kind), SystemName)
+		}
+		content, err := countersign.Canonical(keptFiles(files))
+		if err != nil {
+			return "", countersign.Errorf(countersign.Invalid, "malformed-files", "The files cannot be kept: %v", err).At("files")
+		}
+		would, err := tx.propose(ctx, kind, files)
+		if err != nil {
+			return "", err
+		}
+		switch {
+		case len(would.problems) > 0:
+			return "", countersign.Errorf(countersign.Invalid, "malformed-"+string(kind), "%s", strings.Join(would.problems, "\n")).With(would.problems)
+		case len(would.changes) == 0:
+			return "", countersign.Errorf(countersign.Conflict, "nothing-to-change", "The %s is what these files say already.", kind)
+		}
+		digest := countersign.DigestBytes("proposal", content)
+		tx.change.Contents = append(tx.change.Contents, store.Content{Digest: digest, Bytes: content})
+		proposal, event, err := workflow.DraftProposal(tx.occasion, kind, digest, reason)
+		if err != nil {
+			return "", err
+		}
+		tx.put(proposal, 0)
+		tx.events = append(tx.events, event)
+		return string(proposal.ID), nil
+	})
+	return countersign.ProposalID(id), err
+}
+
+// keptFile is a proposed file as it is kept: text, as it was sent.
+type keptFile struct {
+	Path    string `json:"path"`
+	Content string `json:"content"`
+}
+
+func keptFiles(files []directory.File) []keptFile {
+	kept := make([]keptFile, len(files))
+	for i, file := range files {
+		kept[i] = keptFile{file.Path, string(file.Bytes)}
+	}
+	return kept
+}
+
+// propose finds out what files would change today.
+func (tx *transaction) propose(ctx context.Context, kind countersign.ProposalKind, files []directory.File) (*proposed, error) {
+	if kind == countersign.PolicyProposal {
+		return tx.proposePolicy(files)
+	}
+	if kind != countersign.DirectoryProposal {
+		return nil, countersign.Errorf(countersign.Invalid, "unknown-kind", "A proposal is of the kind %q or %q, not %q.", countersign.PolicyProposal, countersign.DirectoryProposal, countersign.Clip(string(kind))).At("kind")
+	}
+	would := &proposed{}
+	wanted, problems := directory.Parse(files)
+	for _, problem := range problems {
+		would.problems = append(would.problems, problem.String())
+	}
+	if len(problems) > 0 {
+		return would, nil
+	}
+	current, err := tx.desk.Store.Directory(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	if would.difference, err = directory.Compare(current, wanted, tx.occasion.Mint); err != nil {
+		return nil, err
+	}
+	for _, change := range would.difference.Changes {
+		would.changes = append(would.changes, strings.TrimSuffix(change.String(), "\n"))
+		if change.Standing != "" {
+			would.standing = append(would.standing, fmt.Sprintf("%s %s: %s", change.Noun, change.Name, change.Standing))
+		}
+	}
+	return would, nil
+}
+
+// proposePolicy loads and tests a policy set, and compares it with the active one.
+func (tx *transaction) proposePolicy(files []directory.File) (*proposed, error) {
+	would := &proposed{}
+	policies := make([]policy.File, len(files))
+	for i, file := range files {
+		policies[i] = policy.File(file)
+	}
+	set, problems := policy.Load(policies, tx.desk.Zones)
+	for _, problem := range problems {
+		would.problems = append(would.problems, problem.String())
+	}
+	if len(problems) > 0 {
+		return would, nil
+	}
+	for _, result := range set.Test() {
+		for _, failure := range result.Failures {
+			would.problems = append(would.problems, fmt.Sprintf("%s:%d: the test %q of %s fails: %s", result.File, result.Line, result.Name, result.Type, failure))
+		}
+	}
+	would.set = set
+	if set.Digest() == tx.policy.digest {
+		return would, nil
+	}
+	would.changes, would.standing = tx.directory.comparePolicies(tx.policy.set, set)
+	return would, nil
+}
+
+// comparePolicies says which request types differ, and who gains or loses
+// standing to approve by name or by group.
+func (d *snapshot) comparePolicies(before, after *policy.Set) (changes, standing []string) {
+	old, next := typesByName(before), typesByName(after)
+	for _, name := range sortedKeys(old) {
+		if _, stays := next[name]; !stays {
+			changes = append(changes, "- request type "+name)
+		}
+	}
+	for _, name := range sortedKeys(next) {
+		was, existed := old[name]
+		switch {
+		case !existed:
+			changes = append(changes, "+ request type "+name)
+		case was.Rule != next[name].Rule:
+			changes = append(changes, "~ request type "+name)
+		}
+	}
+	if len(changes) == 0 {
+		changes = append(changes, "~ calendars or the order of files")
+	}
+	gained, lost := d.approvers(after), d.approvers(before)
+	for _, line := range sortedKeys(gained) {
+		if !lost[line] {
+			standing = append(standing, line+" gains approval standing")
+		}
+	}
+	for _, line := range sortedKeys(lost) {
+		if !gained[line] {
+			standing = append(standing, line+" loses approval standing")
+		}
+	}
+	return changes, standing
+}
+
+func typesByName(set *policy.Set) map[string]policy.TypeInfo {
+	types := map[string]policy.TypeInfo{}
+	for _, info := range set.Types() {
+		types[info.Name] = info
+	}
+	return types
+}
+
+// approvers lists "person, in stage s of type t, by rule" for every rule that
+// names people; rules such as manager-of are listed as themselves.
+func (d *snapshot) approvers(set *policy.Set) map[string]bool {
+	lines := map[string]bool{}
+	for _, info := range set.Types() {
+		for _, stage := range set.Stages(info.Name) {
+			where := fmt.Sprintf("in the stage %q of %s, by ", stage.Name, info.Name)
+			for _, rule := range allRules(stage) {
+				function, _ := splitRule(rule)
+				if function != "group" && function != "person" {
+					lines["Whoever is found "+where+rule] = true
+					continue
+				}
+				for _, path := range d.candidates(rule, matter{}) {
+					lines[d.nameOf(path.identity)+", "+where+rule] = true
+				}
+			}
+		}
+	}
+	return lines
+}
+
+// allRules returns every approver rule of a stage, its ladder included.
+func allRules(stage countersign.Stage) []string {
+	stage.Climbed = len(stage.Ladder)
+	return policy.StageRules(stage)
+}
+
+// page is what a person decides on: the proposed files, and what they change.
+func (p *proposed) page(proposal *countersign.Proposal) (countersign.Digest, error) {
+	return countersign.DigestOf("proposal-page", struct {
+		Proposal countersign.ProposalID `json:"proposal"`
+		Files    countersign.Digest     `json:"files"`
+		Changes  []string               `json:"changes"`
+		Standing []string               `json:"standing"`
+	}{proposal.ID, proposal.Files, p.changes, p.standing})
+}
+
+// standOnProposal says as what the actor stands to a proposal; who may not even
+// read it is told that there is none.
+func (tx *transaction) standOnProposal(proposal *countersign.Proposal) (workflow.Standing, error) {
+	who := tx.occasion.Actor.Identity()
+	standing := workflow.Standing{Actor: tx.occasion.Actor}
+	switch {
+	case who == proposal.By:
+		standing.Roles = append(standing.Roles, workflow.Proposer)
+	case tx.mayChange(who, proposal.Kind):
+		standing.Roles = append(standing.Roles, workflow.Reviewer)
+	}
+	if tx.desk.Power(who, PowerAuditor) {
+		standing.Roles = append(standing.Roles, workflow.Auditor)
+	}
+	if len(standing.Roles) == 0 {
+		return standing, notFound("proposal", string(proposal.ID))
+	}
+	return standing, nil
+}
+
+// loadProposal returns a proposal with what it would do today.
+func (tx *transaction) loadProposal(ctx context.Context, id countersign.ProposalID) (*countersign.Proposal, workflow.Standing, *proposed, error) {
+	proposal, err := tx.desk.Store.Proposal(ctx, id)
+	if countersign.KindOf(err) == countersign.NotFound {
+		err = notFound("proposal", string(id))
+	}
+	if err != nil {
+		return nil, workflow.Standing{}, nil, err
+	}
+	standing, err := tx.standOnProposal(proposal)
+	if err != nil {
+		return nil, standing, nil, err
+	}
+	if proposal.State != countersign.ProposalOpen {
+		return proposal, standing, &proposed{}, nil
+	}
+	content, err := tx.desk.Store.Content(ctx, proposal.Files)
+	if err != nil {
+		return nil, standing, nil, err
+	}
+	var kept []keptFile
+	if err := json.Unmarshal(content, &kept); err != nil {
+		return nil, standing, nil, err
+	}
+	files := make([]directory.File, len(kept))
+	for i, file := range kept {
+		files[i] = directory.File{Path: file.Path, Bytes: []byte(file.Content)}
+	}
+	would, err := tx.propose(ctx, proposal.Kind, files)
+	return proposal, standing, would, err
+}
+
+// ProposalDecision is what somebody says about a proposal.
+type ProposalDecision struct {
+	Reason string
+	// Shown is the digest of what the person was shown.
+	Shown countersign.Digest
+}
+
+// Publish makes a proposal effective, by a second person.
+func (d *Desk) Publish(ctx context.Context, caller Caller, key Key, id countersign.ProposalID, decision ProposalDecision) error {
+	return d.onProposal(ctx, caller, key, id, workflow.Publish, decision)
+}
+
+// Reject ends a proposal without effect, by a second person.
+func (d *Desk) Reject(ctx context.Context, caller Caller, key Key, id countersign.ProposalID, decision ProposalDecision) error {
+	return d.onProposal(ctx, caller, key, id, workflow.Reject, decision)
+}
+
+// Withdraw takes a proposal back, by who made it.
+func (d *Desk) Withdraw(ctx context.Context, caller Caller, key Key, id countersign.ProposalID, reason string) error {
+	return d.onProposal(ctx, caller, key, id, workflow.Withdraw, ProposalDecision{Reason: reason})
+}
+
+func (d *Desk) onProposal(ctx context.Context, caller Caller, key Key, id countersign.ProposalID, name workflow.Command, decision ProposalDecision) error {
+	_, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
+		proposal, standing, would, err := tx.loadProposal(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		command := workflow.ProposalCommand{Name: name, Reason: decision.Reason, Shown: decision.Shown}
+		if command.ShownNow, err = would.page(proposal); err != nil {
+			return "", err
+		}
+		after, event, err := workflow.DecideProposal(tx.occasion, proposal, command, standing)
+		if err != nil {
+			return "", err
+		}
+		tx.put(after, proposal.Version)
+		tx.events = append(tx.events, event)
+		if name != workflow.Publish {
+			return string(id), nil
+		}
+		tx.relyOn(tx.directory.identities[caller.Identity])
+		return string(id), tx.publish(ctx, would)
+	})
+	if err != nil {
+		return err
+	}
+	return d.Refresh(ctx)
+}
+
+// publish carries a proposal out in the transaction that decides it.
+func (tx *transaction) publish(ctx context.Context, would *proposed) error {
+	if len(would.problems) > 0 {
+		return countersign.Errorf(countersign.Conflict, "cannot-be-published", "This cannot be published as things stand:\n%s", strings.Join(would.problems, "\n")).With(would.problems)
+	}
+	if would.set == nil {
+		return tx.record(ctx, would.difference.Changes)
+	}
+	return tx.activate(ctx, would.set)
+}
+
+// activate makes a policy set the active one. Whoever waits for an approval is
+// looked at anew.
+func (tx *transaction) activate(ctx context.Context, set *policy.Set) error {
+	var was int64
+	if tx.policy != nil {
+		was = tx.policy.version
+	}
+	activated := &workflow.PolicyActivated{}
+	activated.Change.Set = set.Digest()
+	tx.put(&countersign.PolicyRow{Version: was + 1, Active: set.Digest(), ActivatedAt: tx.now()}, was)
+	tx.events = append(tx.events, countersign.Event{Stream: countersign.StreamPolicy, Payload: activated})
+	tx.change.PolicySets = append(tx.change.PolicySets, store.Content{Digest: set.Digest(), Bytes: set.Bytes()})
+	tx.guards[store.GuardPolicy] = store.Guard{Key: store.GuardPolicy, Version: was, Next: was + 1}
+	return tx.wakeRequests(ctx, fmt.Sprintf("policy-%d", was+1))
+}
+
+// Proposal shows one proposal.
+func (d *Desk) Proposal(ctx context.Context, caller Caller, id countersign.ProposalID) (*ProposalView, error) {
+	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
+	if err != nil {
+		return nil, err
+	}
+	proposal, standing, would, err := tx.loadProposal(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	view := tx.proposalView(proposal, standing)
+	view.Changes = append(view.Changes, would.changes...)
+	view.Standing = append(view.Standing, would.standing...)
+	view.Problems = append(view.Problems, would.problems...)
+	if proposal.State == countersign.ProposalOpen {
+		view.Shown, err = would.page(proposal)
+	}
+	return view, err
+}
+
+func (tx *transaction) proposalView(proposal *countersign.Proposal, standing workflow.Standing) *ProposalView {
+	view := &ProposalView{
+		ID: proposal.ID, Version: proposal.Version, Kind: proposal.Kind, State: proposal.State, By: tx.directory.ref(proposal.By),
+		At: proposal.At, Reason: proposal.Reason, Files: proposal.Files, DecidedAt: proposal.DecidedAt, Outcome: proposal.Outcome,
+		Changes: []string{}, Standing: []string{}, Problems: []string{}, Offered: []workflow.Command{},
+	}
+	if proposal.DecidedBy != "" {
+		decider := tx.directory.ref(proposal.DecidedBy)
+		view.DecidedBy = &decider
+	}
+	view.Offered = append(view.Offered, workflow.Offered(workflow.ProposalTransitions, proposal.State, standing)...)
+	return view
+}
+
+// ProposalFilter selects proposals for a list.
+type ProposalFilter struct {
+	States []countersign.ProposalState
+	Before countersign.ProposalID
+	Limit  int
+}
+
+// Proposals lists what the caller may see, newest first, without what each would
+// change.
+func (d *Desk) Proposals(ctx context.Context, caller Caller, filter ProposalFilter) ([]ProposalView, error) {
+	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
+	if err != nil {
+		return nil, err
+	}
+	proposals, err := d.Store.Proposals(ctx, filter.States, filter.Before, limitOf(filter.Limit))
+	if err != nil {
+		return nil, err
+	}
+	views := []ProposalView{}
+	for _, proposal := range proposals {
+		if standing, err := tx.standOnProposal(proposal); err == nil {
+			views = append(views, *tx.proposalView(proposal, standing))
+		}
+	}
+	return views, nil
+}
