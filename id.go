@@ -28,6 +28,7 @@ type (
 	ObservationID string
 	TokenID       string
 	ProposalID    string
+	HoldID        string
 )
 
 // Prefixes is the one table of id prefixes. An entry is never changed or reused.
@@ -47,6 +48,7 @@ var Prefixes = map[string]string{
 	"obs": "observation",
 	"tok": "token",
 	"prp": "proposal",
+	"hld": "hold",
 }
 
 // CheckID reports whether s is a well-formed id with the given prefix.
@@ -135,3 +137,4 @@ func (m *Mint) Intent() IntentID           { return IntentID(m.newID("int")) }
 func (m *Mint) Observation() ObservationID { return ObservationID(m.newID("obs")) }
 func (m *Mint) Token() TokenID             { return TokenID(m.newID("tok")) }
 func (m *Mint) Proposal() ProposalID       { return ProposalID(m.newID("prp")) }
+func (m *Mint) Hold() HoldID               { return HoldID(m.newID("hld")) }

@@ -35,11 +35,12 @@ type Config struct {
 	// Power reports whether the identity holds a power of the desk now, as the
 	// decision point answers.
 	Power func(holder countersign.IdentityID, power string) bool
-	// Stop makes every check refuse the holder, grant or credential from now on.
-	// It returns before the answer of the command that caused it.
-	Stop func(ids ...string)
-	// Forget lifts the stop of grants that were read back as gone.
-	Forget func(ids ...string)
+	// Stop makes every check refuse the holder, system or grant from now on, and
+	// returns before the answer of the command that caused it. A hold is stopped
+	// apart from an end, so that lifting it ends nothing else.
+	Stop func(hold bool, ids ...string)
+	// Forget lifts such a stop: of a hold, or of grants that are gone.
+	Forget func(hold bool, ids ...string)
 	// Replica names this process, as the holder of leases.
 	Replica string
 	// BornLeased lets a commit lease its new intents to this replica, which then
@@ -57,6 +58,11 @@ type Desk struct {
 	refreshing sync.Mutex
 	setsLock   sync.Mutex
 	sets       map[countersign.Digest]*policy.Set
+
+	// held are the ids that a hold is in force on; holding lets one goroutine at a
+	// time follow them.
+	held    atomic.Pointer[map[string]bool]
+	holding sync.Mutex
 
 	// unfit says why this replica must commit nothing, or is "".
 	unfit atomic.Pointer[string]
@@ -139,13 +145,6 @@ func (d *Desk) attempt(ctx context.Context, actor countersign.Actor, body func(*
 			return err
 		}
 		err = tx.commit(ctx)
-		// A unique place that somebody else took at this instant has a name only
-		// when it is looked at again.
-		var taken *store.Duplicate
-		if errors.As(err, &taken) && taken.Constraint != store.OneIdempotencyKey {
-			changed = &store.Changed{Key: taken.Constraint}
-			continue
-		}
 		if errors.As(err, &changed) {
 			continue
 		}
@@ -405,10 +404,10 @@ func (tx *transaction) commit(ctx context.Context) error {
 		return err
 	}
 	if len(tx.stop) > 0 {
-		tx.desk.Stop(tx.stop...)
+		tx.desk.Stop(false, tx.stop...)
 	}
 	if len(tx.gone) > 0 {
-		tx.desk.Forget(tx.gone...)
+		tx.desk.Forget(false, tx.gone...)
 	}
 	for _, work := range tx.born {
 		select {

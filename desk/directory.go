@@ -392,7 +392,7 @@ func (d *Desk) Start(ctx context.Context) error {
 			return err
 		}
 		for _, grant := range grants {
-			d.Stop(string(grant.ID))
+			d.Stop(false, string(grant.ID))
 		}
 		if len(grants) < query.Limit {
 			return nil

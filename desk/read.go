@@ -262,10 +262,12 @@ func (d *Desk) Resolve(name string) (countersign.IdentityID, bool) {
 	return identity.ID, true
 }
 
-// Refresh reads what changed in directory and policy since the last look.
+// Refresh reads what changed in directory, policy and holds since the last look.
 func (d *Desk) Refresh(ctx context.Context) error {
-	_, _, err := d.refresh(ctx)
-	return err
+	if _, _, err := d.refresh(ctx); err != nil {
+		return err
+	}
+	return d.followHolds(ctx)
 }
 
 // Active reports whether the identity may act now.

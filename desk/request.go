@@ -241,7 +241,7 @@ func (tx *transaction) recheck(ctx context.Context, request *countersign.Request
 	} else if countersign.KindOf(err) == countersign.Internal {
 		return facts, nil, err
 	}
-	refusals := set.Recheck(request.Type, facts)
+	refusals := append(set.Recheck(request.Type, facts), tx.desk.refuseHeld(r.matter)...)
 	for _, item := range r.matter.items {
 		if item.entitlement.Retired || item.system.Retired {
 			refusals = append(refusals, policy.Refusal{Reason: "retired", Because: "The entitlement " + r.directory.rightName(item.entitlement) + " is retired."})

@@ -100,7 +100,7 @@ func (d *Desk) stopInactive(identities []*countersign.Identity) {
 	now := countersign.InstantOf(d.Clock.Now())
 	for _, identity := range identities {
 		if !identity.ActiveAt(now) {
-			d.Stop(string(identity.ID))
+			d.Stop(false, string(identity.ID))
 		}
 	}
 }

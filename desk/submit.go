@@ -116,6 +116,7 @@ func (d *Desk) judge(ctx context.Context, tx *transaction, caller Caller, asking
 	if err != nil {
 		return nil, err
 	}
+	plan.Refusals = append(plan.Refusals, d.refuseHeld(m)...)
 	j.preview = Preview{Plan: plan, Beneficiary: m.beneficiary.ID, Names: map[countersign.IdentityID]string{}}
 	if !m.beneficiary.Human() && m.beneficiary.Owner != m.requester.ID {
 		j.preview.ConsentOf = m.beneficiary.Owner

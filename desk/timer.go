@@ -173,7 +173,7 @@ func (d *Desk) SweepContracts(ctx context.Context, from, to countersign.Instant)
 	if err := tx.dependents(ctx, "contract-"+to.String(), ended, nil); err != nil {
 		return err
 	}
-	d.Stop(tx.stop...)
+	d.Stop(false, tx.stop...)
 	return late(tx.commit(ctx))
 }
 

@@ -165,22 +165,19 @@ func (e *Engine) Claim(ctx context.Context, limit int) ([]store.Work, error) {
 // Timers lets time pass for what is due, and returns how many items it took.
 func (e *Engine) Timers(ctx context.Context) (int, error) {
 	works, err := e.Store.Claim(ctx, store.Claim{
-		Now: e.now(), Owner: e.Replica, Kinds: []store.WorkKind{store.RequestWork, store.GrantWork}, Limit: batch, Lease: desk.Lease,
+		Now: e.now(), Owner: e.Replica, Kinds: []store.WorkKind{store.RequestWork, store.GrantWork, store.HoldWork}, Limit: batch, Lease: desk.Lease,
 	})
 	if err != nil {
 		return 0, err
 	}
-	var requests, grants []store.Work
+	of := map[store.WorkKind][]store.Work{}
 	for _, work := range works {
-		if work.Kind == store.RequestWork {
-			requests = append(requests, work)
-		} else {
-			grants = append(grants, work)
-		}
+		of[work.Kind] = append(of[work.Kind], work)
 	}
 	return len(works), errors.Join(
-		e.Desk.WakeGrants(ctx, grants, e.lastUsed(ctx, grants)),
-		e.Desk.TickRequests(ctx, requests),
+		e.Desk.WakeGrants(ctx, of[store.GrantWork], e.lastUsed(ctx, of[store.GrantWork])),
+		e.Desk.TickRequests(ctx, of[store.RequestWork]),
+		e.Desk.SweepHolds(ctx, of[store.HoldWork]),
 	)
 }
 

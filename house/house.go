@@ -91,8 +91,8 @@ func Open(ctx context.Context, options Options) (*House, error) {
 		Power: func(holder countersign.IdentityID, power string) bool {
 			return h.Point.Allowed(holder, power, desk.SystemName+"/"+desk.ResourceName, countersign.InstantOf(options.Clock.Now()))
 		},
-		Stop:    func(ids ...string) { h.each(ids, h.Stops.Stop) },
-		Forget:  func(ids ...string) { h.each(ids, h.Stops.Lift) },
+		Stop:    func(hold bool, ids ...string) { each(ids, hold, h.Stops.Stop) },
+		Forget:  func(hold bool, ids ...string) { each(ids, hold, h.Stops.Lift) },
 		Replica: options.Replica, BornLeased: !options.DeliverByClaim,
 	})
 	h.Engine = engine.New(engine.Config{
@@ -105,24 +105,30 @@ func Open(ctx context.Context, options Options) (*House, error) {
 	return h, h.Point.Follow(ctx)
 }
 
-// each tells the stops of this process about identities and grants.
-func (h *House) each(ids []string, tell func(target.ID, target.Cause)) {
+// each tells the stops of this process about identities, systems and grants.
+func each(ids []string, hold bool, tell func(target.ID, target.Cause)) {
+	cause := target.Ended
+	if hold {
+		cause = target.Held
+	}
 	for _, id := range ids {
 		var small target.ID
 		var err error
 		switch countersign.PrefixOf(id) {
 		case "idn":
 			small, err = target.ParseID(countersign.IdentityID(id))
+		case "sys":
+			small, err = target.ParseID(countersign.SystemID(id))
 		case "grt":
 			small, err = target.ParseID(countersign.GrantID(id))
 		default:
-			err = errors.New("not the id of an identity or grant")
+			err = errors.New("not the id of an identity, system or grant")
 		}
 		if err != nil {
 			// Every id here was minted by the house; to go on would leave access open.
 			panic("house: cannot stop " + id + ": " + err.Error())
 		}
-		tell(small, target.Ended)
+		tell(small, cause)
 	}
 }
 

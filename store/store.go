@@ -80,6 +80,11 @@ type Reader interface {
 	// newest first, with ids below before (where given) and at most limit.
 	Proposals(ctx context.Context, states []countersign.ProposalState, before countersign.ProposalID, limit int) ([]*countersign.Proposal, error)
 
+	Hold(ctx context.Context, id countersign.HoldID) (*countersign.Hold, error)
+	// Holds returns the holds in force, or with all set every one, newest first,
+	// with ids below before (where given) and at most limit.
+	Holds(ctx context.Context, all bool, before countersign.HoldID, limit int) ([]*countersign.Hold, error)
+
 	// House returns the house's own row.
 	House(ctx context.Context) (*countersign.House, error)
 
@@ -164,6 +169,9 @@ const (
 	RequestWork WorkKind = "request"
 	// GrantWork is the next timer of a grant; its key is the grant's id.
 	GrantWork WorkKind = "grant"
+	// HoldWork revokes the next batch of what is under a hold; its key is the
+	// hold's id.
+	HoldWork WorkKind = "hold"
 )
 
 // Work is one thing to do at a time.

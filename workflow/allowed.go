@@ -97,6 +97,11 @@ func refuseActor(command Command, standing Standing) error {
 			return countersign.Errorf(countersign.Refused, "separation-of-duties", "You proposed this yourself, or answer for who did: a second person decides it.")
 		}
 		return countersign.Errorf(countersign.Refused, "not-a-reviewer", "To %s this takes a person with a power over what it changes.", command)
+	case Lift:
+		if standing.KeptOut != "" {
+			return countersign.Errorf(countersign.Refused, "separation-of-duties", "The hold is on yourself, or on what you answer for: somebody else lifts it.")
+		}
+		return countersign.Errorf(countersign.Refused, "not-entitled-to-lift", "Only an owner of what is held or an administrator can lift a hold.")
 	case Withdraw:
 		return countersign.Errorf(countersign.Refused, "not-the-proposer", "Only who proposed it can withdraw it.")
 	case Revoke:
@@ -108,7 +113,7 @@ func refuseActor(command Command, standing Standing) error {
 // refuseState says why the state excludes the command, and what would be right.
 func refuseState(command Command, state string) error {
 	decided := slices.Contains(countersign.ProposalStates[1:], countersign.ProposalState(state))
-	final := countersign.RequestState(state).Final() || countersign.GrantState(state).Ended() || decided
+	final := countersign.RequestState(state).Final() || countersign.GrantState(state).Ended() || decided || state == string(countersign.HoldLifted)
 	switch {
 	case final:
 		return countersign.Errorf(countersign.Conflict, "already-"+state, "It is too late to %s: this ended as %q.", command, state)

@@ -22,6 +22,7 @@ func TestTheMatrixOfEveryStateCommandAndRoleIsAsWritten(t *testing.T) {
 	matrix(&out, "request", workflow.RequestTransitions, countersign.RequestStates, workflow.RequestCommands)
 	matrix(&out, "grant", workflow.GrantTransitions, countersign.GrantStates, workflow.GrantCommands)
 	matrix(&out, "proposal", workflow.ProposalTransitions, countersign.ProposalStates, workflow.ProposalCommands)
+	matrix(&out, "hold", workflow.HoldTransitions, countersign.HoldStates, workflow.HoldCommands)
 	const golden = "testdata/matrix.txt"
 	if *update {
 		if err := os.WriteFile(golden, []byte(out.String()), 0o644); err != nil {

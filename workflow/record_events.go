@@ -127,6 +127,15 @@ func (p *Replay) Apply(header countersign.Header, payload countersign.Payload) e
 			p.put(after)
 			return nil
 		}
+		if strings.HasPrefix(payload.EventKind(), "hold.") {
+			before, _ := p.Rows[key].(*countersign.Hold)
+			after, err := ApplyHold(before, stamp, payload)
+			if err != nil {
+				return err
+			}
+			p.put(after)
+			return nil
+		}
 		if strings.HasPrefix(payload.EventKind(), "proposal.") {
 			before, _ := p.Rows[key].(*countersign.Proposal)
 			after, err := ApplyProposal(before, stamp, payload)

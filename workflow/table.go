@@ -47,6 +47,12 @@ const (
 	Withdraw Command = "withdraw"
 )
 
+// Commands on holds.
+const (
+	// Lift ends a hold.
+	Lift Command = "lift"
+)
+
 // Role is as what an actor stands to a request or grant, now.
 type Role string
 
@@ -78,11 +84,12 @@ const (
 // Roles lists every role in the order of the table's columns.
 var Roles = []Role{Requester, Beneficiary, Accountable, Approver, SystemOwner, Administrator, Auditor, Proposer, Reviewer, Stranger, Timer, Delivery, Integrator}
 
-// RequestCommands, GrantCommands and ProposalCommands list the commands in the order of the table.
+// RequestCommands and its siblings list the commands in the order of the table.
 var (
 	RequestCommands  = []Command{Consent, Attach, Approve, Deny, Cancel, Tick, Progress}
 	GrantCommands    = []Command{Revoke, Rotate, Retry, Observe, Park, Wake}
 	ProposalCommands = []Command{Publish, Reject, Withdraw}
+	HoldCommands     = []Command{Lift}
 )
 
 // Transition is one line of the law: in the state From, the roles By may give
@@ -145,6 +152,11 @@ var ProposalTransitions = []Transition[countersign.ProposalState]{
 	{countersign.ProposalOpen, Publish, []Role{Reviewer}, to(countersign.ProposalPublished)},
 	{countersign.ProposalOpen, Reject, []Role{Reviewer}, to(countersign.ProposalRejected)},
 	{countersign.ProposalOpen, Withdraw, []Role{Proposer}, to(countersign.ProposalWithdrawn)},
+}
+
+// HoldTransitions is the whole law of holds. What is not listed is refused.
+var HoldTransitions = []Transition[countersign.HoldState]{
+	{countersign.HoldActive, Lift, []Role{Accountable, SystemOwner, Administrator}, to(countersign.HoldLifted)},
 }
 
 func to[State any](states ...State) []State { return states }

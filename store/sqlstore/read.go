@@ -145,6 +145,20 @@ func (s *Store) Proposals(ctx context.Context, states []countersign.ProposalStat
 	return nouns[*countersign.Proposal](ctx, s, proposalTable, text, args...)
 }
 
+func (s *Store) Hold(ctx context.Context, id countersign.HoldID) (*countersign.Hold, error) {
+	return noun[*countersign.Hold](ctx, s, holdTable, "hold", string(id))
+}
+
+func (s *Store) Holds(ctx context.Context, all bool, before countersign.HoldID, limit int) ([]*countersign.Hold, error) {
+	var where conditions
+	if !all {
+		where.add(`active`)
+	}
+	where.text(`id < ?`, string(before))
+	text, args := where.newestFirst(holdTable, limit)
+	return nouns[*countersign.Hold](ctx, s, holdTable, text, args...)
+}
+
 // Directory returns every directory row that was written after the revision,
 // and the revision now. It is one query, so that both are of one state.
 func (s *Store) Directory(ctx context.Context, since int64) (store.Directory, error) {

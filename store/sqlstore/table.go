@@ -65,13 +65,14 @@ var (
 		return []any{string(e.System)}
 	})
 	proposalTable = newTable("proposal", false, []string{"state"}, func(p *countersign.Proposal) []any { return []any{string(p.State)} })
+	holdTable     = newTable("hold", false, []string{"active"}, func(h *countersign.Hold) []any { return []any{h.State() == countersign.HoldActive} })
 	recordTable   = newTable[countersign.Record]("record", true, nil, nil)
 	policyTable   = newTable[countersign.PolicyRow]("policy", false, nil, nil)
 	houseTable    = newTable[countersign.House]("house", false, nil, nil)
 )
 
 // tables lists every noun's table by name, which is the order of writes.
-var tables = []*table{grantTable, groupTable, entitlementTable, houseTable, identityTable, policyTable, proposalTable, recordTable, requestTable, systemTable}
+var tables = []*table{grantTable, groupTable, entitlementTable, holdTable, houseTable, identityTable, policyTable, proposalTable, recordTable, requestTable, systemTable}
 
 func tableOf(row countersign.Row) (*table, error) {
 	switch row.(type) {
@@ -93,6 +94,8 @@ func tableOf(row countersign.Row) (*table, error) {
 		return policyTable, nil
 	case *countersign.House:
 		return houseTable, nil
+	case *countersign.Hold:
+		return holdTable, nil
 	case *countersign.Proposal:
 		return proposalTable, nil
 	}

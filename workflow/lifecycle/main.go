@@ -38,6 +38,9 @@ func page() string {
 	out.WriteString("\n## Proposals\n\n")
 	out.WriteString("A change of policy or directory that gives anyone standing takes a second person.\n")
 	diagram(&out, workflow.ProposalTransitions, countersign.ProposalOpen, "propose")
+	out.WriteString("\n## Holds\n\n")
+	out.WriteString("A hold makes checks refuse at once; it takes nothing away by itself.\n")
+	diagram(&out, workflow.HoldTransitions, countersign.HoldActive, "hold")
 	return out.String()
 }
 

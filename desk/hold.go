@@ -1,0 +1,337 @@
+package desk
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/workflow"
+)
+
+// HoldView is a hold as a reader sees it.
+type HoldView struct {
+	ID      countersign.HoldID    `json:"id"`
+	Version int64                 `json:"version"`
+	State   countersign.HoldState `json:"state"`
+	// On is the id of what is held, Name what people call it.
+	On       string              `json:"on"`
+	Name     string              `json:"name"`
+	By       Ref                 `json:"by"`
+	At       countersign.Instant `json:"at"`
+	Reason   string              `json:"reason"`
+	Revoke   bool                `json:"revoke,omitempty"`
+	LiftedBy *Ref                `json:"lifted_by,omitempty"`
+	LiftedAt countersign.Instant `json:"lifted_at,omitzero"`
+	Outcome  string              `json:"outcome,omitempty"`
+	// Left counts the grants under the hold that are not yet read back as gone, up
+	// to MaxCounted.
+	Left    int                `json:"left"`
+	Offered []workflow.Command `json:"offered"`
+}
+
+// MaxCounted is up to where a hold counts what is left.
+const MaxCounted = 1000
+
+// held is what a hold is on, resolved.
+type held struct {
+	id, name string
+	// owners answer for it; subject is the identity that is held, or holds it.
+	owners  []countersign.IdentityID
+	subject countersign.IdentityID
+	query   store.GrantQuery
+}
+
+// findHeld takes the id or name of an identity, the id or name of a system, or
+// the id of a grant.
+func (tx *transaction) findHeld(ctx context.Context, on string) (*held, error) {
+	dir := tx.directory
+	if countersign.PrefixOf(on) == "grt" {
+		grant, err := tx.desk.Store.Grant(ctx, countersign.GrantID(on))
+		if countersign.KindOf(err) == countersign.NotFound {
+			return nil, notFound("grant", on)
+		}
+		if err != nil {
+			return nil, err
+		}
+		found := &held{id: on, name: "the grant of " + dir.entitlementRef(grant.Entitlement).Name + " to " + dir.nameOf(grant.Holder), subject: grant.Holder}
+		found.owners = dir.ownersOf(grant.System)
+		return found, nil
+	}
+	systemID := countersign.SystemID(on)
+	if dir.systems[systemID] == nil {
+		systemID = dir.systemNames[on]
+	}
+	if system := dir.systems[systemID]; system != nil {
+		return &held{id: string(system.ID), name: "the system " + system.Name, owners: dir.ownersOf(system.ID), query: store.GrantQuery{System: system.ID}}, nil
+	}
+	identity := dir.findIdentity(on)
+	if identity == nil {
+		return nil, countersign.Errorf(countersign.Invalid, "nothing-to-hold", "There is no identity, system or grant %q.", countersign.Clip(on)).At("on")
+	}
+	return &held{
+		id: string(identity.ID), name: identity.Name, subject: identity.ID,
+		owners: []countersign.IdentityID{identity.Owner, identity.SecondOwner, identity.Sponsor, identity.Manager},
+		query:  store.GrantQuery{Holders: []countersign.IdentityID{identity.ID}},
+	}, nil
+}
+
+func (d *snapshot) ownersOf(id countersign.SystemID) []countersign.IdentityID {
+	if system := d.systems[id]; system != nil {
+		return []countersign.IdentityID{system.Owner, system.SecondOwner}
+	}
+	return nil
+}
+
+// standOnHold says as what the actor stands to what is held.
+func (tx *transaction) standOnHold(on *held) workflow.Standing {
+	who := tx.occasion.Actor.Identity()
+	standing := workflow.Standing{Actor: tx.occasion.Actor}
+	if slices.Contains(on.owners, who) {
+		role := workflow.SystemOwner
+		if countersign.PrefixOf(on.id) == "idn" {
+			role = workflow.Accountable
+		}
+		standing.Roles = append(standing.Roles, role)
+	}
+	if tx.desk.Power(who, PowerAdministrator) {
+		standing.Roles = append(standing.Roles, workflow.Administrator)
+	}
+	if tx.desk.Power(who, PowerAuditor) {
+		standing.Roles = append(standing.Roles, workflow.Auditor)
+	}
+	if subject := tx.directory.identities[on.subject]; subject != nil && slices.Contains(subject.SamePerson(), who) {
+		// Who is held, or answers for it, may stop it and never start it again.
+		standing.KeptOut = "is held"
+		standing.Roles = slices.DeleteFunc(standing.Roles, func(role workflow.Role) bool { return role != workflow.Auditor })
+		standing.Roles = append(standing.Roles, workflow.Beneficiary)
+	}
+	if len(standing.Roles) == 0 {
+		standing.Roles = []workflow.Role{workflow.Stranger}
+	}
+	return standing
+}
+
+// Hold makes every check refuse an identity, a system or a grant, before this
+// returns. With revoke, everything under it is revoked afterwards, in batches.
+func (d *Desk) Hold(ctx context.Context, caller Caller, key Key, on, reason string, revoke bool) (countersign.HoldID, error) {
+	id, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
+		found, err := tx.findHeld(ctx, on)
+		if err != nil {
+			return "", err
+		}
+		if tx.standOnHold(found).HasAny(workflow.Stranger) {
+			return "", countersign.Errorf(countersign.Refused, "not-entitled-to-hold", "Only who is held, an owner of what is held, a manager of the person, or an administrator can put a hold.")
+		}
+		if revoke && countersign.PrefixOf(found.id) == "grt" {
+			return "", countersign.Errorf(countersign.Invalid, "revoke-the-grant", "A single grant is revoked by itself; a hold revokes all of an identity or of a system.").At("revoke")
+		}
+		hold, event, err := workflow.PutHold(tx.occasion, found.id, reason, revoke)
+		if err != nil {
+			return "", err
+		}
+		tx.put(hold, 0)
+		tx.events = append(tx.events, event)
+		if revoke {
+			tx.schedule(string(hold.ID), store.HoldWork, tx.now())
+		}
+		return string(hold.ID), nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return countersign.HoldID(id), d.followHolds(ctx)
+}
+
+// Lift ends a hold. What was revoked under it stays revoked.
+func (d *Desk) Lift(ctx context.Context, caller Caller, key Key, id countersign.HoldID, reason string) error {
+	_, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
+		hold, found, err := tx.loadHold(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		after, event, err := workflow.LiftHold(tx.occasion, hold, reason, tx.standOnHold(found))
+		if err != nil {
+			return "", err
+		}
+		tx.put(after, hold.Version)
+		tx.events = append(tx.events, event)
+		return string(id), nil
+	})
+	if err != nil {
+		return err
+	}
+	return d.followHolds(ctx)
+}
+
+func (tx *transaction) loadHold(ctx context.Context, id countersign.HoldID) (*countersign.Hold, *held, error) {
+	hold, err := tx.desk.Store.Hold(ctx, id)
+	if countersign.KindOf(err) == countersign.NotFound {
+		err = notFound("hold", string(id))
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	found, err := tx.findHeld(ctx, hold.On)
+	return hold, found, err
+}
+
+// followHolds brings what this process refuses up to the holds in force: those
+// that it put itself, and those of other replicas.
+func (d *Desk) followHolds(ctx context.Context) error {
+	d.holding.Lock()
+	defer d.holding.Unlock()
+	now := map[string]bool{}
+	var before countersign.HoldID
+	for {
+		const page = 500
+		holds, err := d.Store.Holds(ctx, false, before, page)
+		if err != nil {
+			return err
+		}
+		for _, hold := range holds {
+			now[hold.On] = true
+		}
+		if len(holds) < page {
+			break
+		}
+		before = holds[len(holds)-1].ID
+	}
+	earlier := d.held.Load()
+	for on := range now {
+		if earlier == nil || !(*earlier)[on] {
+			d.Stop(true, on)
+		}
+	}
+	d.held.Store(&now)
+	if earlier != nil {
+		for on := range *earlier {
+			if !now[on] {
+				d.Forget(true, on)
+			}
+		}
+	}
+	return nil
+}
+
+// heldNow reports whether a hold is in force on the id.
+func (d *Desk) heldNow(on string) bool {
+	holds := d.held.Load()
+	return holds != nil && (*holds)[on]
+}
+
+// refuseHeld says which hold keeps something from being asked for or approved.
+func (d *Desk) refuseHeld(m matter) []policy.Refusal {
+	var refusals []policy.Refusal
+	refuse := func(on, name string) {
+		if d.heldNow(on) {
+			refusals = append(refusals, policy.Refusal{Reason: "held", Because: fmt.Sprintf("A hold is in force on %s.", name)})
+		}
+	}
+	refuse(string(m.requester.ID), m.requester.Name)
+	if m.beneficiary.ID != m.requester.ID {
+		refuse(string(m.beneficiary.ID), m.beneficiary.Name)
+	}
+	for _, item := range m.items {
+		refuse(string(item.system.ID), "the system "+item.system.Name)
+	}
+	return refusals
+}
+
+// sweptAtOnce is how many grants one step of a sweep revokes.
+const sweptAtOnce = 100
+
+// SweepHolds revokes the next grants under holds that ask for it.
+func (d *Desk) SweepHolds(ctx context.Context, works []store.Work) error {
+	return d.together(ctx, len(works), func(tx *transaction, i int) error {
+		hold, found, err := tx.loadHold(ctx, countersign.HoldID(works[i].Ref))
+		if err != nil {
+			return err
+		}
+		query := found.query
+		query.States, query.Limit = []countersign.GrantState{countersign.GrantProvisioning, countersign.GrantLive}, sweptAtOnce
+		grants, err := d.Store.Grants(ctx, query)
+		if err != nil {
+			return err
+		}
+		for _, grant := range grants {
+			if tx.written(string(grant.ID)) {
+				continue
+			}
+			if err := tx.wake(ctx, grant, workflow.CauseRevoked, "Everything under the hold "+string(hold.ID)+" is revoked: "+hold.Reason); err != nil {
+				return err
+			}
+		}
+		var due countersign.Instant
+		if len(grants) == sweptAtOnce && hold.State() == countersign.HoldActive {
+			due = tx.now()
+		}
+		tx.looked(works[i], due)
+		return nil
+	})
+}
+
+// HoldView shows one hold to whoever may put or lift one there, and to auditors.
+func (d *Desk) HoldView(ctx context.Context, caller Caller, id countersign.HoldID) (*HoldView, error) {
+	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
+	if err != nil {
+		return nil, err
+	}
+	hold, found, err := tx.loadHold(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	standing := tx.standOnHold(found)
+	if standing.HasAny(workflow.Stranger) && hold.By != caller.Identity {
+		return nil, notFound("hold", string(id))
+	}
+	view := tx.holdView(hold, found, standing)
+	if countersign.PrefixOf(found.id) == "grt" {
+		return view, nil
+	}
+	query := found.query
+	query.States, query.Limit = heldStates, MaxCounted
+	grants, err := d.Store.Grants(ctx, query)
+	view.Left = len(grants)
+	return view, err
+}
+
+func (tx *transaction) holdView(hold *countersign.Hold, found *held, standing workflow.Standing) *HoldView {
+	view := &HoldView{
+		ID: hold.ID, Version: hold.Version, State: hold.State(), On: hold.On, Name: found.name, By: tx.directory.ref(hold.By), At: hold.At,
+		Reason: hold.Reason, Revoke: hold.Revoke, LiftedAt: hold.LiftedAt, Outcome: hold.Outcome, Offered: []workflow.Command{},
+	}
+	if hold.LiftedBy != "" {
+		lifter := tx.directory.ref(hold.LiftedBy)
+		view.LiftedBy = &lifter
+	}
+	view.Offered = append(view.Offered, workflow.Offered(workflow.HoldTransitions, hold.State(), standing)...)
+	return view
+}
+
+// Holds lists the holds that the caller may see, newest first; with all set also
+// those that were lifted.
+func (d *Desk) Holds(ctx context.Context, caller Caller, all bool, before countersign.HoldID, limit int) ([]HoldView, error) {
+	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
+	if err != nil {
+		return nil, err
+	}
+	holds, err := d.Store.Holds(ctx, all, before, limitOf(limit))
+	if err != nil {
+		return nil, err
+	}
+	views := []HoldView{}
+	for _, hold := range holds {
+		found, err := tx.findHeld(ctx, hold.On)
+		if err != nil {
+			return nil, err
+		}
+		standing := tx.standOnHold(found)
+		if !standing.HasAny(workflow.Stranger) || hold.By == caller.Identity {
+			views = append(views, *tx.holdView(hold, found, standing))
+		}
+	}
+	return views, nil
+}
