@@ -221,6 +221,24 @@ func (e GrantState) Valid() bool {
 	}
 }
 
+// Defines values for HoldState.
+const (
+	HoldStateActive HoldState = "active"
+	HoldStateLifted HoldState = "lifted"
+)
+
+// Valid indicates whether the value is a known member of the HoldState enum.
+func (e HoldState) Valid() bool {
+	switch e {
+	case HoldStateActive:
+		return true
+	case HoldStateLifted:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for IdentityAffiliation.
 const (
 	Contractor IdentityAffiliation = "contractor"
@@ -844,6 +862,56 @@ type GrantPage struct {
 // GrantState defines model for GrantState.
 type GrantState string
 
+// Hold A stop put at once on everything of an identity, on a system, or on one grant.
+type Hold struct {
+	// At A moment in UTC, to the millisecond.
+	At Instant `json:"at"`
+
+	// By Names an identity.
+	By Ref    `json:"by"`
+	Id string `json:"id"`
+
+	// Left Grants under it that are not yet read back as gone, up to 1000.
+	Left int `json:"left"`
+
+	// LiftedAt A moment in UTC, to the millisecond.
+	LiftedAt Instant `json:"lifted_at,omitempty,omitzero"`
+
+	// LiftedBy Names an identity.
+	LiftedBy Ref    `json:"lifted_by,omitempty,omitzero"`
+	Name     string `json:"name"`
+
+	// Offered The commands that the caller may give now.
+	Offered []string  `json:"offered"`
+	On      string    `json:"on"`
+	Outcome string    `json:"outcome,omitempty,omitzero"`
+	Reason  string    `json:"reason"`
+	Revoke  bool      `json:"revoke,omitempty,omitzero"`
+	State   HoldState `json:"state"`
+	Version int64     `json:"version"`
+}
+
+// HoldState defines model for Hold.State.
+type HoldState string
+
+// HoldDraft defines model for HoldDraft.
+type HoldDraft struct {
+	// On The id or a name of an identity, the id or name of a system, or the id of a grant.
+	On     string `json:"on"`
+	Reason string `json:"reason"`
+
+	// Revoke Revoke everything under it as well.
+	Revoke bool `json:"revoke,omitempty,omitzero"`
+}
+
+// HoldPage defines model for HoldPage.
+type HoldPage struct {
+	Holds []Hold `json:"holds"`
+
+	// Next The cursor of the next page; absent on the last one.
+	Next string `json:"next,omitempty,omitzero"`
+}
+
 // House defines model for House.
 type House struct {
 	// Founded A moment in UTC, to the millisecond.
@@ -1323,6 +1391,9 @@ type Cursor = string
 // GrantID defines model for GrantID.
 type GrantID = string
 
+// HoldID defines model for HoldID.
+type HoldID = string
+
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
 
@@ -1387,6 +1458,34 @@ type RotateGrantParams struct {
 
 	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// ListHoldsParams defines parameters for ListHolds.
+type ListHoldsParams struct {
+	// All Lifted holds, too.
+	All bool `form:"all,omitempty" json:"all,omitempty,omitzero"`
+
+	// Cursor The `next` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Limit How many at most on one page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// HoldParams defines parameters for Hold.
+type HoldParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// LiftHoldParams defines parameters for LiftHold.
+type LiftHoldParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // ListProposalsParams defines parameters for ListProposals.
@@ -1525,6 +1624,12 @@ type RevokeGrantJSONRequestBody = Revocation
 
 // RotateGrantJSONRequestBody defines body for RotateGrant for application/json ContentType.
 type RotateGrantJSONRequestBody = Rotation
+
+// HoldJSONRequestBody defines body for Hold for application/json ContentType.
+type HoldJSONRequestBody = HoldDraft
+
+// LiftHoldJSONRequestBody defines body for LiftHold for application/json ContentType.
+type LiftHoldJSONRequestBody = Revocation
 
 // ProposeJSONRequestBody defines body for Propose for application/json ContentType.
 type ProposeJSONRequestBody = ProposalDraft
@@ -1733,6 +1838,58 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /grants/{id}/rotate (the `RotateGrant` operationId).
 	RotateGrant(ctx context.Context, id GrantID, params *RotateGrantParams, body RotateGrantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListHolds Holds that the caller may see, newest first
+	//
+	// Scope `grant`. Who is held, who answers for what is held, administrators and auditors see a hold.
+	//
+	// Corresponds with GET /holds (the `ListHolds` operationId).
+	ListHolds(ctx context.Context, params *ListHoldsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HoldWithBody Make every check refuse an identity, a system or a grant at once
+	//
+	// Scope `grant`. Checks refuse when this is answered. With `revoke`, everything
+	// under the hold is revoked afterwards, in batches.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /holds (the `Hold` operationId).
+	HoldWithBody(ctx context.Context, params *HoldParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Hold Make every check refuse an identity, a system or a grant at once
+	//
+	// Scope `grant`. Checks refuse when this is answered. With `revoke`, everything
+	// under the hold is revoked afterwards, in batches.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /holds (the `Hold` operationId).
+	Hold(ctx context.Context, params *HoldParams, body HoldJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetHold One hold, with what is left under it
+	//
+	// Scope `grant`.
+	//
+	// Corresponds with GET /holds/{id} (the `GetHold` operationId).
+	GetHold(ctx context.Context, id HoldID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LiftHoldWithBody End a hold
+	//
+	// Scope `grant`. Never by who is held. What was revoked under it stays revoked.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /holds/{id}/lift (the `LiftHold` operationId).
+	LiftHoldWithBody(ctx context.Context, id HoldID, params *LiftHoldParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LiftHold End a hold
+	//
+	// Scope `grant`. Never by who is held. What was revoked under it stays revoked.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /holds/{id}/lift (the `LiftHold` operationId).
+	LiftHold(ctx context.Context, id HoldID, params *LiftHoldParams, body LiftHoldJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetHouse The house
 	//
@@ -2222,6 +2379,118 @@ func (c *Operations) RotateGrantWithBody(ctx context.Context, id GrantID, params
 // Corresponds with POST /grants/{id}/rotate (the `RotateGrant` operationId).
 func (c *Operations) RotateGrant(ctx context.Context, id GrantID, params *RotateGrantParams, body RotateGrantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRotateGrantRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListHolds Holds that the caller may see, newest first
+//
+// Scope `grant`. Who is held, who answers for what is held, administrators and auditors see a hold.
+//
+// Corresponds with GET /holds (the `ListHolds` operationId).
+func (c *Operations) ListHolds(ctx context.Context, params *ListHoldsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListHoldsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HoldWithBody Make every check refuse an identity, a system or a grant at once
+//
+// Scope `grant`. Checks refuse when this is answered. With `revoke`, everything
+// under the hold is revoked afterwards, in batches.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /holds (the `Hold` operationId).
+func (c *Operations) HoldWithBody(ctx context.Context, params *HoldParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHoldRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Hold Make every check refuse an identity, a system or a grant at once
+//
+// Scope `grant`. Checks refuse when this is answered. With `revoke`, everything
+// under the hold is revoked afterwards, in batches.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /holds (the `Hold` operationId).
+func (c *Operations) Hold(ctx context.Context, params *HoldParams, body HoldJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHoldRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetHold One hold, with what is left under it
+//
+// Scope `grant`.
+//
+// Corresponds with GET /holds/{id} (the `GetHold` operationId).
+func (c *Operations) GetHold(ctx context.Context, id HoldID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetHoldRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LiftHoldWithBody End a hold
+//
+// Scope `grant`. Never by who is held. What was revoked under it stays revoked.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /holds/{id}/lift (the `LiftHold` operationId).
+func (c *Operations) LiftHoldWithBody(ctx context.Context, id HoldID, params *LiftHoldParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLiftHoldRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LiftHold End a hold
+//
+// Scope `grant`. Never by who is held. What was revoked under it stays revoked.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /holds/{id}/lift (the `LiftHold` operationId).
+func (c *Operations) LiftHold(ctx context.Context, id HoldID, params *LiftHoldParams, body LiftHoldJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLiftHoldRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3240,6 +3509,223 @@ func NewRotateGrantRequestWithBody(server string, id GrantID, params *RotateGran
 		}
 
 		req.Header.Set("If-Match", headerParam1)
+
+	}
+
+	return req, nil
+}
+
+// NewListHoldsRequest constructs an http.Request for the ListHolds method
+func NewListHoldsRequest(server string, params *ListHoldsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/holds")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "all", params.All, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewHoldRequest calls the generic Hold builder with application/json body
+func NewHoldRequest(server string, params *HoldParams, body HoldJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewHoldRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewHoldRequestWithBody constructs an http.Request for the Hold method, with any body, and a specified content type
+func NewHoldRequestWithBody(server string, params *HoldParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/holds")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewGetHoldRequest constructs an http.Request for the GetHold method
+func NewGetHoldRequest(server string, id HoldID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/holds/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewLiftHoldRequest calls the generic LiftHold builder with application/json body
+func NewLiftHoldRequest(server string, id HoldID, params *LiftHoldParams, body LiftHoldJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewLiftHoldRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewLiftHoldRequestWithBody constructs an http.Request for the LiftHold method, with any body, and a specified content type
+func NewLiftHoldRequestWithBody(server string, id HoldID, params *LiftHoldParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/holds/%s/lift", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
 
 	}
 
@@ -4509,6 +4995,62 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /grants/{id}/rotate (the `RotateGrant` operationId).
 	RotateGrantWithResponse(ctx context.Context, id GrantID, params *RotateGrantParams, body RotateGrantJSONRequestBody, reqEditors ...RequestEditorFn) (*RotateGrantResponse, error)
 
+	// ListHoldsWithResponse Holds that the caller may see, newest first
+	//
+	// Scope `grant`. Who is held, who answers for what is held, administrators and auditors see a hold.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /holds (the `ListHolds` operationId).
+	ListHoldsWithResponse(ctx context.Context, params *ListHoldsParams, reqEditors ...RequestEditorFn) (*ListHoldsResponse, error)
+
+	// HoldWithBodyWithResponse Make every check refuse an identity, a system or a grant at once
+	//
+	// Scope `grant`. Checks refuse when this is answered. With `revoke`, everything
+	// under the hold is revoked afterwards, in batches.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /holds (the `Hold` operationId).
+	HoldWithBodyWithResponse(ctx context.Context, params *HoldParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HoldResponse, error)
+
+	// HoldWithResponse Make every check refuse an identity, a system or a grant at once
+	//
+	// Scope `grant`. Checks refuse when this is answered. With `revoke`, everything
+	// under the hold is revoked afterwards, in batches.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /holds (the `Hold` operationId).
+	HoldWithResponse(ctx context.Context, params *HoldParams, body HoldJSONRequestBody, reqEditors ...RequestEditorFn) (*HoldResponse, error)
+
+	// GetHoldWithResponse One hold, with what is left under it
+	//
+	// Scope `grant`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /holds/{id} (the `GetHold` operationId).
+	GetHoldWithResponse(ctx context.Context, id HoldID, reqEditors ...RequestEditorFn) (*GetHoldResponse, error)
+
+	// LiftHoldWithBodyWithResponse End a hold
+	//
+	// Scope `grant`. Never by who is held. What was revoked under it stays revoked.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /holds/{id}/lift (the `LiftHold` operationId).
+	LiftHoldWithBodyWithResponse(ctx context.Context, id HoldID, params *LiftHoldParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LiftHoldResponse, error)
+
+	// LiftHoldWithResponse End a hold
+	//
+	// Scope `grant`. Never by who is held. What was revoked under it stays revoked.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /holds/{id}/lift (the `LiftHold` operationId).
+	LiftHoldWithResponse(ctx context.Context, id HoldID, params *LiftHoldParams, body LiftHoldJSONRequestBody, reqEditors ...RequestEditorFn) (*LiftHoldResponse, error)
+
 	// GetHouseWithResponse The house
 	//
 	// Scope `read`.
@@ -5157,6 +5699,170 @@ func (r RotateGrantResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RotateGrantResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListHoldsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *HoldPage
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListHoldsResponse) GetJSON200() *HoldPage {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListHoldsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListHoldsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListHoldsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListHoldsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type HoldResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Hold
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r HoldResponse) GetJSON201() *Hold {
+	return r.JSON201
+}
+
+// GetBody returns the raw response body bytes
+func (r HoldResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r HoldResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r HoldResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r HoldResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetHoldResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Hold
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetHoldResponse) GetJSON200() *Hold {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r GetHoldResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetHoldResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetHoldResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetHoldResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type LiftHoldResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Hold
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r LiftHoldResponse) GetJSON200() *Hold {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r LiftHoldResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r LiftHoldResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LiftHoldResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r LiftHoldResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -6300,6 +7006,98 @@ func (c *ClientWithResponses) RotateGrantWithResponse(ctx context.Context, id Gr
 	return ParseRotateGrantResponse(rsp)
 }
 
+// ListHoldsWithResponse Holds that the caller may see, newest first
+//
+// Scope `grant`. Who is held, who answers for what is held, administrators and auditors see a hold.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /holds (the `ListHolds` operationId).
+func (c *ClientWithResponses) ListHoldsWithResponse(ctx context.Context, params *ListHoldsParams, reqEditors ...RequestEditorFn) (*ListHoldsResponse, error) {
+	rsp, err := c.ListHolds(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListHoldsResponse(rsp)
+}
+
+// HoldWithBodyWithResponse Make every check refuse an identity, a system or a grant at once
+//
+// Scope `grant`. Checks refuse when this is answered. With `revoke`, everything
+// under the hold is revoked afterwards, in batches.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /holds (the `Hold` operationId).
+func (c *ClientWithResponses) HoldWithBodyWithResponse(ctx context.Context, params *HoldParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HoldResponse, error) {
+	rsp, err := c.HoldWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHoldResponse(rsp)
+}
+
+// HoldWithResponse Make every check refuse an identity, a system or a grant at once
+//
+// Scope `grant`. Checks refuse when this is answered. With `revoke`, everything
+// under the hold is revoked afterwards, in batches.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /holds (the `Hold` operationId).
+func (c *ClientWithResponses) HoldWithResponse(ctx context.Context, params *HoldParams, body HoldJSONRequestBody, reqEditors ...RequestEditorFn) (*HoldResponse, error) {
+	rsp, err := c.Hold(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHoldResponse(rsp)
+}
+
+// GetHoldWithResponse One hold, with what is left under it
+//
+// Scope `grant`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /holds/{id} (the `GetHold` operationId).
+func (c *ClientWithResponses) GetHoldWithResponse(ctx context.Context, id HoldID, reqEditors ...RequestEditorFn) (*GetHoldResponse, error) {
+	rsp, err := c.GetHold(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetHoldResponse(rsp)
+}
+
+// LiftHoldWithBodyWithResponse End a hold
+//
+// Scope `grant`. Never by who is held. What was revoked under it stays revoked.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /holds/{id}/lift (the `LiftHold` operationId).
+func (c *ClientWithResponses) LiftHoldWithBodyWithResponse(ctx context.Context, id HoldID, params *LiftHoldParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LiftHoldResponse, error) {
+	rsp, err := c.LiftHoldWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLiftHoldResponse(rsp)
+}
+
+// LiftHoldWithResponse End a hold
+//
+// Scope `grant`. Never by who is held. What was revoked under it stays revoked.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /holds/{id}/lift (the `LiftHold` operationId).
+func (c *ClientWithResponses) LiftHoldWithResponse(ctx context.Context, id HoldID, params *LiftHoldParams, body LiftHoldJSONRequestBody, reqEditors ...RequestEditorFn) (*LiftHoldResponse, error) {
+	rsp, err := c.LiftHold(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLiftHoldResponse(rsp)
+}
+
 // GetHouseWithResponse The house
 //
 // Scope `read`.
@@ -7044,6 +7842,110 @@ func ParseRotateGrantResponse(rsp *http.Response) (*RotateGrantResponse, error) 
 			headers.ETag = value
 		}
 		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListHoldsResponse parses an HTTP response from a ListHoldsWithResponse call
+func ParseListHoldsResponse(rsp *http.Response) (*ListHoldsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListHoldsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest HoldPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseHoldResponse parses an HTTP response from a HoldWithResponse call
+func ParseHoldResponse(rsp *http.Response) (*HoldResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &HoldResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Hold
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetHoldResponse parses an HTTP response from a GetHoldWithResponse call
+func ParseGetHoldResponse(rsp *http.Response) (*GetHoldResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetHoldResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Hold
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseLiftHoldResponse parses an HTTP response from a LiftHoldWithResponse call
+func ParseLiftHoldResponse(rsp *http.Response) (*LiftHoldResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LiftHoldResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Hold
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	}
 
 	return response, nil

@@ -88,10 +88,8 @@ func TestTheVerifierNamesWhatWasChangedByHand(t *testing.T) {
 			for _, query := range undo(test.table) {
 				w.harm(query)
 			}
-			if found := w.findings(); len(found) != 0 {
-				t.Fatalf("after the repair of %s: %v", test.harm, found)
-			}
 		}
+		w.verified()
 	})
 }
 

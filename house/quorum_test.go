@@ -38,7 +38,7 @@ func TestAfterOneOfTwoTheRequestIsPendingAndSaysWhoCanStillDecide(t *testing.T) 
 func TestTheSamePersonTwiceCountsOnceAlsoAtTheSameInstant(t *testing.T) {
 	everyDatabase(t, func(t *testing.T, open database) {
 		w := found(t, open, policyFor(twoOfSecurity, ""))
-		for range 20 {
+		for range 12 {
 			id := w.submit("ana", asking())
 			for _, err := range race(w.approval("syd", id), w.approval("syd", id), w.approval("syd", id)) {
 				w.must(err)
@@ -79,7 +79,7 @@ func TestMoreApprovalsThanAQuorumNeedsStillSettleTheStage(t *testing.T) {
 func TestMoreApprovalsAtTheSameInstantThanNeededSettleItOnce(t *testing.T) {
 	everyDatabase(t, func(t *testing.T, open database) {
 		w := found(t, open, policyFor(twoOfSecurity, ""))
-		for range 20 {
+		for range 12 {
 			id := w.submit("ana", asking())
 			counted := 0
 			for _, err := range race(w.approval("syd", id), w.approval("sam", id), w.approval("sue", id)) {

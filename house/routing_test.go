@@ -207,7 +207,7 @@ func TestStagesSideBySideMustAllPassAndADenialInOneClosesTheOthers(t *testing.T)
 func TestSiblingStagesDecidedAtTheSameInstantLoseNoDecision(t *testing.T) {
 	everyDatabase(t, func(t *testing.T, open database) {
 		w := found(t, open, policyFor(sideBySide, ""))
-		for round := range 25 {
+		for round := range 16 {
 			id := w.submit("ana", asking())
 			if round%2 == 0 {
 				for _, err := range race(w.approval("otto", id), w.approval("syd", id)) {

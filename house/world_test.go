@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,8 @@ type world struct {
 	// database can be opened again, as after a restart.
 	database database
 	master   keys.Master
+	// between happens before the next commit.
+	between atomic.Pointer[func()]
 	// directory is the organisation's file as it was applied last.
 	directory string
 }
@@ -57,6 +60,20 @@ func (c *movedClock) move(by time.Duration) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	c.now = c.now.Add(by)
+}
+
+// interruptedStore lets something happen between a judgement and its commit.
+type interruptedStore struct {
+	store.Store
+	between *atomic.Pointer[func()]
+}
+
+// Commit lets happen first what the test wants to happen before it, once.
+func (s interruptedStore) Commit(ctx context.Context, change store.Change) error {
+	if happen := s.between.Swap(nil); happen != nil {
+		(*happen)()
+	}
+	return s.Store.Commit(ctx, change)
 }
 
 // movedStore hides the database's own clock, which the test does not move.
@@ -278,6 +295,10 @@ func (w *world) files() []directory.File {
 	return []directory.File{{Path: "directory/all.yaml", Bytes: []byte(w.directory)}}
 }
 
+// before lets something happen between the next command's judgement and its
+// commit.
+func (w *world) before(happen func()) { w.between.Store(&happen) }
+
 // edit changes the organisation's file: each old text is replaced by the new one
 // that follows it.
 func (w *world) edit(oldNew ...string) {
@@ -327,7 +348,7 @@ func race(runs ...func() error) []error {
 func (w *world) start() {
 	w.t.Helper()
 	opened, err := house.Open(w.ctx, house.Options{
-		Store: movedStore{w.database.open()}, Master: w.master, Clock: w.clock, Entropy: rand.Reader, Replica: "test",
+		Store: movedStore{interruptedStore{w.database.open(), &w.between}}, Master: w.master, Clock: w.clock, Entropy: rand.Reader, Replica: "test",
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Issuer: "http://countersign.test",
 		Connectors: connector.Set{"noop": w.target}, DeliverByClaim: true,
 	})

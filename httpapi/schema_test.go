@@ -123,7 +123,7 @@ var views = map[string]any{
 	"Ref": desk.Ref{}, "EntitlementRef": desk.EntitlementRef{}, "Identity": desk.IdentityView{}, "Catalogue": desk.Catalogue{},
 	"RequestType": policy.TypeInfo{}, "Request": desk.RequestView{}, "RequestLine": desk.RequestLine{}, "Consent": desk.ConsentView{},
 	"EvidenceSlot": desk.SlotView{}, "Evidence": desk.EvidenceView{}, "Stage": desk.StageView{}, "Asked": desk.AskedView{},
-	"Decision": desk.DecisionView{}, "Grant": desk.GrantView{}, "Proposal": desk.ProposalView{}, "Credential": desk.CredentialView{}, "Parked": desk.ParkedView{},
+	"Decision": desk.DecisionView{}, "Grant": desk.GrantView{}, "Proposal": desk.ProposalView{}, "Hold": desk.HoldView{}, "Credential": desk.CredentialView{}, "Parked": desk.ParkedView{},
 	"TimelineEntry": desk.TimelineEntry{}, "Token": auth.Token{}, "Refusal": policy.Refusal{}, "DurationLimit": policy.Limit{},
 	"Preview": httpapi.Preview{}, "AppliedDirectory": httpapi.AppliedDirectory{}, "Me": httpapi.Me{}, "House": httpapi.House{},
 	"RequestPage": httpapi.RequestPage{}, "GrantPage": httpapi.GrantPage{}, "Timeline": httpapi.Timeline{}, "TokenList": httpapi.TokenList{},
@@ -164,7 +164,7 @@ func TestEveryViewIsWhatItsSchemaDescribes(t *testing.T) {
 var words = map[reflect.Type]string{
 	reflect.TypeFor[countersign.IdentityKind](): "agent", reflect.TypeFor[countersign.IdentityStatus](): "departed",
 	reflect.TypeFor[countersign.Affiliation](): "vendor", reflect.TypeFor[countersign.RequestState](): "deciding",
-	reflect.TypeFor[countersign.ProposalState](): "open", reflect.TypeFor[countersign.ProposalKind](): "policy",
+	reflect.TypeFor[countersign.ProposalState](): "open", reflect.TypeFor[countersign.HoldState](): "active", reflect.TypeFor[countersign.ProposalKind](): "policy",
 	reflect.TypeFor[countersign.Phase](): "approval", reflect.TypeFor[countersign.Risk](): "high",
 	reflect.TypeFor[countersign.EntitlementKind](): "role", reflect.TypeFor[countersign.GrantState](): "live",
 	reflect.TypeFor[countersign.Origin](): "genesis", reflect.TypeFor[countersign.CredentialState](): "retiring",
