@@ -3,6 +3,7 @@ package countersign
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Kind is the closed list of what can go wrong, as far as a caller must know
@@ -49,7 +50,7 @@ type Error struct {
 
 func (e *Error) Error() string {
 	if e.Field != "" {
-		return e.Field + ": " + e.Message
+		return strings.TrimPrefix(e.Field, "/") + ": " + e.Message
 	}
 	return e.Message
 }

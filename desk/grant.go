@@ -27,6 +27,9 @@ func (d *Desk) Retry(ctx context.Context, caller Caller, key Key, id countersign
 
 // onGrant runs one command of a person on a grant.
 func (d *Desk) onGrant(ctx context.Context, caller Caller, key Key, id countersign.GrantID, command workflow.GrantCommand) error {
+	if err := checkReason(command.Reason); err != nil {
+		return err
+	}
 	_, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
 		grant, err := d.Store.Grant(ctx, id)
 		if countersign.KindOf(err) == countersign.NotFound {

@@ -69,7 +69,7 @@ func (tx *transaction) findHeld(ctx context.Context, on string) (*held, error) {
 	}
 	identity := dir.findIdentity(on)
 	if identity == nil {
-		return nil, countersign.Errorf(countersign.Invalid, "nothing-to-hold", "There is no identity, system or grant %q.", countersign.Clip(on)).At("on")
+		return nil, countersign.Errorf(countersign.Invalid, "nothing-to-hold", "There is no identity, system or grant %q.", countersign.Clip(on)).At("/on")
 	}
 	return &held{
 		id: string(identity.ID), name: identity.Name, subject: identity.ID,
@@ -117,6 +117,9 @@ func (tx *transaction) standOnHold(on *held) workflow.Standing {
 // Hold makes every check refuse an identity, a system or a grant, before this
 // returns. With revoke, everything under it is revoked afterwards, in batches.
 func (d *Desk) Hold(ctx context.Context, caller Caller, key Key, on, reason string, revoke bool) (countersign.HoldID, error) {
+	if err := checkReason(reason); err != nil {
+		return "", err
+	}
 	id, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
 		found, err := tx.findHeld(ctx, on)
 		if err != nil {
@@ -126,7 +129,7 @@ func (d *Desk) Hold(ctx context.Context, caller Caller, key Key, on, reason stri
 			return "", countersign.Errorf(countersign.Refused, "not-entitled-to-hold", "Only who is held, an owner of what is held, a manager of the person, or an administrator can put a hold.")
 		}
 		if revoke && countersign.PrefixOf(found.id) == "grt" {
-			return "", countersign.Errorf(countersign.Invalid, "revoke-the-grant", "A single grant is revoked by itself; a hold revokes all of an identity or of a system.").At("revoke")
+			return "", countersign.Errorf(countersign.Invalid, "revoke-the-grant", "A single grant is revoked by itself; a hold revokes all of an identity or of a system.").At("/revoke")
 		}
 		hold, event, err := workflow.PutHold(tx.occasion, found.id, reason, revoke)
 		if err != nil {
@@ -147,6 +150,9 @@ func (d *Desk) Hold(ctx context.Context, caller Caller, key Key, on, reason stri
 
 // Lift ends a hold. What was revoked under it stays revoked.
 func (d *Desk) Lift(ctx context.Context, caller Caller, key Key, id countersign.HoldID, reason string) error {
+	if err := checkReason(reason); err != nil {
+		return err
+	}
 	_, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
 		hold, found, err := tx.loadHold(ctx, id)
 		if err != nil {

@@ -75,13 +75,16 @@ func (tx *transaction) mayChange(who countersign.IdentityID, kind countersign.Pr
 // the whole of what should be; they are checked now, and again when a second
 // person publishes them.
 func (d *Desk) Propose(ctx context.Context, caller Caller, key Key, kind countersign.ProposalKind, files []directory.File, reason string) (countersign.ProposalID, error) {
+	if err := checkReason(reason); err != nil {
+		return "", err
+	}
 	id, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
 		if !tx.mayChange(caller.Identity, kind) {
 			return "", countersign.Errorf(countersign.Refused, "needs-power", "Proposing a change of the %s takes a person with one of the powers %v of the system %q.", kind, powersFor(kind), SystemName)
 		}
 		content, err := countersign.Canonical(keptFiles(files))
 		if err != nil {
-			return "", countersign.Errorf(countersign.Invalid, "malformed-files", "The files cannot be kept: %v", err).At("files")
+			return "", countersign.Errorf(countersign.Invalid, "malformed-files", "The files cannot be kept: %v", err).At("/files")
 		}
 		would, err := tx.propose(ctx, kind, files)
 		if err != nil {
@@ -126,7 +129,7 @@ func (tx *transaction) propose(ctx context.Context, kind countersign.ProposalKin
 		return tx.proposePolicy(files)
 	}
 	if kind != countersign.DirectoryProposal {
-		return nil, countersign.Errorf(countersign.Invalid, "unknown-kind", "A proposal is of the kind %q or %q, not %q.", countersign.PolicyProposal, countersign.DirectoryProposal, countersign.Clip(string(kind))).At("kind")
+		return nil, countersign.Errorf(countersign.Invalid, "unknown-kind", "A proposal is of the kind %q or %q, not %q.", countersign.PolicyProposal, countersign.DirectoryProposal, countersign.Clip(string(kind))).At("/kind")
 	}
 	would := &proposed{}
 	wanted, problems := directory.Parse(files)
@@ -335,6 +338,9 @@ func (d *Desk) Withdraw(ctx context.Context, caller Caller, key Key, id counters
 }
 
 func (d *Desk) onProposal(ctx context.Context, caller Caller, key Key, id countersign.ProposalID, name workflow.Command, decision ProposalDecision) error {
+	if err := checkReason(decision.Reason); err != nil {
+		return err
+	}
 	_, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
 		proposal, standing, would, err := tx.loadProposal(ctx, id)
 		if err != nil {

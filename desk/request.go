@@ -99,11 +99,8 @@ func (d *Desk) decide(ctx context.Context, caller Caller, key Key, id countersig
 		if err != nil {
 			return command, verdict, err
 		}
-		if len(decision.Reason) > MaxReason {
-			return command, verdict, countersign.Errorf(countersign.TooLarge, "reason-too-long", "A reason has at most %d bytes.", MaxReason).At("reason")
-		}
-		if shape := secretShape(decision.Reason); shape != "" {
-			return command, verdict, countersign.Errorf(countersign.Invalid, "secret-pasted", "This reason looks like %s. Secrets never pass the desk.", shape).At("reason")
+		if err := checkReason(decision.Reason); err != nil {
+			return command, verdict, err
 		}
 		// Standing is what it is at this commit: the person and the path by which a
 		// rule finds them are guarded.
@@ -153,7 +150,7 @@ func (d *Desk) Attach(ctx context.Context, caller Caller, key Key, id countersig
 // Cancel takes a request back that is not decided yet.
 func (d *Desk) Cancel(ctx context.Context, caller Caller, key Key, id countersign.RequestID, reason string) error {
 	return d.onRequest(ctx, caller, key, id, func(*transaction, *countersign.Request, *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
-		return workflow.RequestCommand{Name: workflow.Cancel, Reason: reason}, workflow.RequestVerdict{}, nil
+		return workflow.RequestCommand{Name: workflow.Cancel, Reason: reason}, workflow.RequestVerdict{}, checkReason(reason)
 	})
 }
 

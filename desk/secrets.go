@@ -3,6 +3,8 @@ package desk
 import (
 	"fmt"
 	"regexp"
+
+	"github.com/countersign/countersign"
 )
 
 // secretShapes are the published forms of credentials that people paste by
@@ -32,17 +34,28 @@ func secretShape(text string) string {
 	return ""
 }
 
+// checkReason refuses what must not stay on the record as a reason.
+func checkReason(text string) error {
+	if len(text) > MaxReason {
+		return countersign.Errorf(countersign.TooLarge, "reason-too-long", "A reason has at most %d bytes.", MaxReason).At("/reason")
+	}
+	if shape := secretShape(text); shape != "" {
+		return countersign.Errorf(countersign.Invalid, "secret-pasted", "This reason looks like %s. Secrets never pass the desk: take it out, and treat it as leaked if it is real.", shape).At("/reason")
+	}
+	return nil
+}
+
 // findSecret looks through everything that an asking brings.
 func findSecret(asking Asking) (field, shape string) {
 	if shape := secretShape(asking.Reason); shape != "" {
-		return "reason", shape
+		return "/reason", shape
 	}
 	if shape := secretShape(string(asking.Answers)); shape != "" {
-		return "answers", shape
+		return "/answers", shape
 	}
 	for i, evidence := range asking.Evidence {
 		if shape := secretShape(string(evidence.Content)); shape != "" {
-			return fmt.Sprintf("evidence/%d", i), shape
+			return fmt.Sprintf("/evidence/%d", i), shape
 		}
 	}
 	return "", ""

@@ -162,10 +162,10 @@ func (tx *transaction) resolve(caller Caller, asking Asking) (matter, error) {
 		return matter{}, err
 	}
 	if len(asking.Reason) > MaxReason {
-		return matter{}, countersign.Errorf(countersign.TooLarge, "reason-too-long", "A reason has at most %d bytes.", MaxReason).At("reason")
+		return matter{}, countersign.Errorf(countersign.TooLarge, "reason-too-long", "A reason has at most %d bytes.", MaxReason).At("/reason")
 	}
 	if len(asking.Entitlements) == 0 || len(asking.Entitlements) > MaxEntitlements {
-		return matter{}, countersign.Errorf(countersign.Invalid, "entitlements-missing", "Name between 1 and %d entitlements, each as system/resource/entitlement.", MaxEntitlements).At("entitlements")
+		return matter{}, countersign.Errorf(countersign.Invalid, "entitlements-missing", "Name between 1 and %d entitlements, each as system/resource/entitlement.", MaxEntitlements).At("/entitlements")
 	}
 	beneficiary := string(caller.Identity)
 	if asking.Beneficiary != "" {
@@ -173,12 +173,12 @@ func (tx *transaction) resolve(caller Caller, asking Asking) (matter, error) {
 	}
 	identity := dir.findIdentity(beneficiary)
 	if identity == nil {
-		return matter{}, countersign.Errorf(countersign.Invalid, "no-such-identity", "There is no identity %q: give an id, a login, an e-mail address or a SPIFFE id.", beneficiary).At("beneficiary")
+		return matter{}, countersign.Errorf(countersign.Invalid, "no-such-identity", "There is no identity %q: give an id, a login, an e-mail address or a SPIFFE id.", beneficiary).At("/beneficiary")
 	}
 	ids := make([]countersign.EntitlementID, 0, len(asking.Entitlements))
 	seen := map[countersign.EntitlementID]bool{}
 	for i, name := range asking.Entitlements {
-		field := fmt.Sprintf("entitlements/%d", i)
+		field := fmt.Sprintf("/entitlements/%d", i)
 		entitlement := dir.findEntitlement(name)
 		if entitlement == nil || entitlement.Retired || dir.systems[entitlement.System].Retired {
 			return matter{}, countersign.Errorf(countersign.Invalid, "no-such-entitlement", "There is no entitlement %q to ask for: name it as system/resource/entitlement, as the catalogue lists it.", name).At(field)
@@ -333,7 +333,7 @@ func (d *Desk) open(ctx context.Context, tx *transaction, j *judgement, asking A
 	plan := j.preview.Plan
 	facts, err := countersign.Canonical(j.facts)
 	if err != nil {
-		return "", countersign.Errorf(countersign.Invalid, "not-representable", "The answers cannot be kept: %v.", err).At("answers")
+		return "", countersign.Errorf(countersign.Invalid, "not-representable", "The answers cannot be kept: %v.", err).At("/answers")
 	}
 	collectBy, err := tx.policy.set.Deadline(plan.CollectWithin, "", tx.now())
 	if err != nil {
@@ -404,7 +404,7 @@ func (tx *transaction) fillSlots(j *judgement, asking Asking) ([]countersign.Slo
 			}
 			slot.Held = held
 		case has && slot.Due == countersign.DueAtClosure:
-			return nil, countersign.Errorf(countersign.Invalid, "not-due-yet", "The evidence %q falls due when the access is gone.", slot.Name).At("evidence")
+			return nil, countersign.Errorf(countersign.Invalid, "not-due-yet", "The evidence %q falls due when the access is gone.", slot.Name).At("/evidence")
 		case has:
 			held, err := tx.keep(content, "upload", "")
 			if err != nil {
@@ -414,7 +414,7 @@ func (tx *transaction) fillSlots(j *judgement, asking Asking) ([]countersign.Slo
 		}
 	}
 	for name := range given {
-		return nil, countersign.Errorf(countersign.Invalid, "no-such-slot", "This request type has no evidence slot %q.", name).At("evidence")
+		return nil, countersign.Errorf(countersign.Invalid, "no-such-slot", "This request type has no evidence slot %q.", name).At("/evidence")
 	}
 	return slots, nil
 }
@@ -436,10 +436,10 @@ func (tx *transaction) recordEvidence(fact policy.RecordFact) (*countersign.Evid
 // keep stores evidence under its digest.
 func (tx *transaction) keep(content []byte, source, verified string) (*countersign.Evidence, error) {
 	if len(content) == 0 || len(content) > MaxEvidence {
-		return nil, countersign.Errorf(countersign.TooLarge, "evidence-size", "Evidence has between 1 and %d bytes.", MaxEvidence).At("evidence")
+		return nil, countersign.Errorf(countersign.TooLarge, "evidence-size", "Evidence has between 1 and %d bytes.", MaxEvidence).At("/evidence")
 	}
 	if shape := secretShape(string(content)); shape != "" {
-		return nil, countersign.Errorf(countersign.Invalid, "secret-pasted", "This evidence looks like %s. Secrets never pass the desk.", shape).At("evidence")
+		return nil, countersign.Errorf(countersign.Invalid, "secret-pasted", "This evidence looks like %s. Secrets never pass the desk.", shape).At("/evidence")
 	}
 	digest := countersign.DigestBytes("evidence", content)
 	tx.change.Contents = append(tx.change.Contents, store.Content{Digest: digest, Bytes: content})

@@ -172,3 +172,28 @@ func TestAnUnusedAccessWhoseTargetCannotTellNeitherEndsNorKeepsTheEngineBusy(t *
 	w.state(id, countersign.RequestClosed)
 	w.verified()
 }
+
+func TestATimerThatFoundNothingDoesNotPutOffWhatBecameDueMeanwhile(t *testing.T) {
+	everyDatabase(t, func(t *testing.T, open database) {
+		w := found(t, open, strings.Replace(policyFor(managerStage, ""), "grant: {ends: revoke", "grant: {ends: revoke, ends_when: [unused(1h)]", 1))
+		_, grant := w.approved(asking())
+		w.settle()
+		w.move(time.Hour)
+		works, err := w.house.Store.Claim(w.ctx, store.Claim{Now: countersign.InstantOf(w.clock.Now()), Owner: "test", Kinds: []store.WorkKind{store.GrantWork}, Limit: 10, Lease: desk.Lease})
+		w.must(err)
+		if len(works) != 1 || works[0].Ref != string(grant.ID) {
+			t.Fatalf("%v are due", works)
+		}
+		w.before(func() {
+			w.must(w.house.Desk.Rotate(w.ctx, w.as("ana"), desk.Key{}, grant.ID, 10*countersign.Minute, ""))
+			w.settle()
+		})
+		w.must(w.house.Desk.WakeGrants(w.ctx, works, nil))
+		w.pass(10 * time.Minute)
+		rotated := w.stored(grant.ID)
+		if len(rotated.Credentials) != 2 || w.target.Holds(rotated.Credentials[0].ID) || !w.target.Holds(rotated.Credentials[1].ID) {
+			t.Errorf("after the overlap: %+v", rotated.Credentials)
+		}
+		w.verified()
+	})
+}

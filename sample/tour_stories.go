@@ -243,7 +243,7 @@ func (t *tour) rotate(grantID string) (countersign.Secret, error) {
 // role plays a role that the decision point answers for: denied, then given, then
 // taken away.
 func (t *tour) role() error {
-	t.title("A role: denied, given, revoked; the decision point answers")
+	t.title("A role: denied, given, held, revoked; the decision point answers")
 	mina, err := t.as("mina.park")
 	if err != nil {
 		return err
@@ -279,7 +279,7 @@ func (t *tour) role() error {
 	if err != nil {
 		return err
 	}
-	t.did("Mina", "asks again, weeks later")
+	t.did("Mina", "asks again, now that the move is finished")
 	for _, approver := range []struct{ who, login, what string }{
 		{"Keiko", "keiko.mori", "approves as Mina's manager"},
 		{"Bianca", "bianca.rossi", "approves as the owner of the wiki"},
@@ -302,6 +302,9 @@ func (t *tour) role() error {
 	if err != nil {
 		return err
 	}
+	if err := t.stop(bianca); err != nil {
+		return err
+	}
 	_, err = client.Content(bianca.RevokeGrantWithResponse(t.ctx, request.Grants[0].Id, &client.RevokeGrantParams{}, client.Revocation{Reason: "The handbook moves elsewhere."}))
 	if err != nil {
 		return err
@@ -318,6 +321,23 @@ func (t *tour) role() error {
 	}
 	t.did("the house", "took the role away, and read back that it is gone\n✓ %s", request.State)
 	return nil
+}
+
+// stop plays the kill switch: a hold on the whole wiki, and its end.
+func (t *tour) stop(bianca *client.Client) error {
+	answer, err := bianca.HoldWithResponse(t.ctx, &client.HoldParams{}, client.HoldDraft{On: "wiki", Reason: "Somebody is defacing pages."})
+	if err != nil {
+		return err
+	}
+	t.did("Bianca", "puts a hold on the whole wiki, because somebody is defacing pages")
+	if err := t.may(false); err != nil {
+		return err
+	}
+	if _, err := client.Content(bianca.LiftHoldWithResponse(t.ctx, answer.JSON201.Id, &client.LiftHoldParams{}, client.Revocation{Reason: "It was a script of our own."})); err != nil {
+		return err
+	}
+	t.did("Bianca", "lifts it: it was a script of their own")
+	return t.may(true)
 }
 
 // may asks the decision point whether Mina may write in the wiki now.

@@ -10,16 +10,16 @@ func (f *folding) decide(command RequestCommand, verdict RequestVerdict) error {
 		return err
 	}
 	if command.Shown == "" || command.Shown != verdict.ShownNow {
-		return countersign.Errorf(countersign.Conflict, "shown-has-changed", "What you decided on is not what the request says now: look at it again, then decide.").At("shown")
+		return countersign.Errorf(countersign.Conflict, "shown-has-changed", "What you decided on is not what the request says now: look at it again, then decide.").At("/shown")
 	}
 	if command.Name == Approve && verdict.Refusal != nil {
 		return verdict.Refusal
 	}
 	if command.Name == Deny && command.Reason == "" {
-		return countersign.Errorf(countersign.Invalid, "reason-missing", "A denial needs a reason: the person who asked will read it.").At("reason")
+		return countersign.Errorf(countersign.Invalid, "reason-missing", "A denial needs a reason: the person who asked will read it.").At("/reason")
 	}
 	if command.Duration != 0 && (command.Name != Approve || command.Duration < 0 || command.Duration > r.Duration) {
-		return countersign.Errorf(countersign.Refused, "duration-longer", "An approver may shorten what was asked for (%s), never lengthen it.", r.Duration).At("duration")
+		return countersign.Errorf(countersign.Refused, "duration-longer", "An approver may shorten what was asked for (%s), never lengthen it.", r.Duration).At("/duration")
 	}
 	shortened := command.Duration
 	if shortened == r.Duration {
@@ -77,7 +77,7 @@ func stageFor(r *countersign.Request, command RequestCommand, who countersign.Id
 			continue
 		}
 		if found >= 0 {
-			return 0, nil, countersign.Errorf(countersign.Invalid, "which-stage", "Two open stages ask you (%q and %q): name the one that you decide.", r.Stages[found].Name, stage.Name).At("stage")
+			return 0, nil, countersign.Errorf(countersign.Invalid, "which-stage", "Two open stages ask you (%q and %q): name the one that you decide.", r.Stages[found].Name, stage.Name).At("/stage")
 		}
 		found, standing = index, mine
 	}

@@ -102,7 +102,7 @@ func (f *folding) onGrant(command GrantCommand, verdict GrantVerdict) error {
 	switch command.Name {
 	case Revoke:
 		if command.Reason == "" {
-			return countersign.Errorf(countersign.Invalid, "reason-missing", "A revocation needs a reason: it stays on the record.").At("reason")
+			return countersign.Errorf(countersign.Invalid, "reason-missing", "A revocation needs a reason: it stays on the record.").At("/reason")
 		}
 		return f.endGrant(CauseRevoked, command.Reason, verdict)
 	case Rotate:
@@ -158,9 +158,9 @@ func (f *folding) rotate(command GrantCommand, verdict GrantVerdict) error {
 	case g.Intent != nil:
 		return countersign.Errorf(countersign.Conflict, "operation-under-way", "Another operation on this grant is under way; rotate when it is done.")
 	case command.Overlap < 0:
-		return countersign.Errorf(countersign.Invalid, "overlap-negative", "The overlap must be zero or more.").At("overlap")
+		return countersign.Errorf(countersign.Invalid, "overlap-negative", "The overlap must be zero or more.").At("/overlap")
 	case g.Until != 0 && f.Now.Add(command.Overlap) >= g.Until:
-		return countersign.Errorf(countersign.Invalid, "overlap-too-long", "The overlap must end before the grant does, at %s.", g.Until).At("overlap")
+		return countersign.Errorf(countersign.Invalid, "overlap-too-long", "The overlap must end before the grant does, at %s.", g.Until).At("/overlap")
 	}
 	started := &RotationStarted{}
 	started.Change.Intent = countersign.Intent{

@@ -59,7 +59,7 @@ func ApplyHold(h *countersign.Hold, stamp Stamp, payload countersign.Payload) (*
 // PutHold opens a hold on the id of an identity, a system or a grant.
 func PutHold(occasion Occasion, on, reason string, revoke bool) (*countersign.Hold, countersign.Event, error) {
 	if reason == "" {
-		return nil, countersign.Event{}, countersign.Errorf(countersign.Invalid, "reason-missing", "A hold needs a reason: it stays on the record.").At("reason")
+		return nil, countersign.Event{}, countersign.Errorf(countersign.Invalid, "reason-missing", "A hold needs a reason: it stays on the record.").At("/reason")
 	}
 	id := occasion.Mint.Hold()
 	put := &HoldPut{Change: HoldPutChange{On: on, By: occasion.Actor.Identity(), Revoke: revoke}, Reason: &Reason{Text: reason}}
@@ -74,7 +74,7 @@ func LiftHold(occasion Occasion, state *countersign.Hold, reason string, standin
 		return nil, countersign.Event{}, err
 	}
 	if reason == "" {
-		return nil, countersign.Event{}, countersign.Errorf(countersign.Invalid, "reason-missing", "Lifting a hold needs a reason: it stays on the record.").At("reason")
+		return nil, countersign.Event{}, countersign.Errorf(countersign.Invalid, "reason-missing", "Lifting a hold needs a reason: it stays on the record.").At("/reason")
 	}
 	lifted := &HoldLifted{Change: HoldLiftedChange{By: occasion.Actor.Identity()}, Reason: &Reason{Text: reason}}
 	stamp := Stamp{Stream: countersign.Stream(state.ID), Seq: state.Version + 1, Time: occasion.Now, Actor: occasion.Actor}

@@ -168,7 +168,7 @@ func (f *folding) attach(command RequestCommand, verdict RequestVerdict) error {
 		for _, known := range r.Evidence {
 			names = append(names, known.Name)
 		}
-		return countersign.Errorf(countersign.Invalid, "no-such-slot", "This request has no evidence slot %q; it has %v.", command.Slot, names).At("slot")
+		return countersign.Errorf(countersign.Invalid, "no-such-slot", "This request has no evidence slot %q; it has %v.", command.Slot, names).At("/slot")
 	}
 	early := slot.Due == countersign.DueAtClosure && r.State != countersign.RequestClosing
 	switch {
