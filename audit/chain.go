@@ -43,8 +43,10 @@ func (c *Chain) Add(event countersign.SealedEvent) error {
 			return broken("the values of its group %q are not those that it committed to", value.Group)
 		}
 	}
-	if _, committed := header.Commitments[countersign.ValueChange]; committed && !holds(event.Values, countersign.ValueChange) {
-		return broken("the values of its group %q are missing, and those are never erased", countersign.ValueChange)
+	for group := range header.Commitments {
+		if !holds(event.Values, group) {
+			return broken("the values of its group %q are missing, and no event says that they were erased", group)
+		}
 	}
 	c.seq, c.last = header.Seq, hash
 	return nil

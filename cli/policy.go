@@ -129,7 +129,7 @@ func policyExplainCommand() *cobra.Command {
 		Long: `Judges one asking against the files of an organisation folder (the sample's, if
 none is given) and tells the request type, every condition with its value, the
 limits, and who could decide. Nothing is sent anywhere.`,
-		Example: "  countersign policy explain --as mara.lindqvist --for svc-billing --entitlement payments-api/ledger/read",
+		Example: "  countersign policy explain --as mara.lindqvist --for svc-billing --entitlement payments-api/payments/payments:read",
 		Args:    cobra.MaximumNArgs(1),
 	}
 	var entitlements []string

@@ -134,7 +134,7 @@ func requestNewCommand(c *connection) *cobra.Command {
 	var route, key string
 	cmd := &cobra.Command{
 		Use: "new", Short: "Ask for access", Args: cobra.NoArgs,
-		Example: "  countersign request new --for svc-billing -e payments-api/ledger/payments:read --reason \"monthly close\" \\\n    --answer purpose=\"reads payments for the monthly close\" --answer consumer=SR-1042 --duration 30d",
+		Example: "  countersign request new --for svc-billing -e payments-api/payments/payments:read --reason \"monthly close\" \\\n    --answer purpose=\"reads payments for the monthly close\" --answer consumer=SR-1042 --duration 30d",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			api, asking, err := c.openFor(&flags)
 			if err != nil {

@@ -33,6 +33,10 @@ import (
 // firstTokenName is the file in the data folder with a token to begin with.
 const firstTokenName = "first-token"
 
+// drainNotice is how long a replica that others share the work with says that it
+// is not ready before it takes no more connections.
+const drainNotice = 3 * time.Second
+
 // drainTime is how long requests may take that were under way at SIGTERM.
 const drainTime = 20 * time.Second
 
@@ -125,6 +129,14 @@ func serve(ctx context.Context, settings configuration, stdout, stderr io.Writer
 	if err != nil {
 		return err
 	}
+	if err := settings.place().Prepare(); err != nil {
+		return err
+	}
+	lock, err := settings.place().Lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	h, founded, err := house.Start(ctx, settings.place(), organisation, house.Options{
 		Clock: clock{}, Entropy: rand.Reader, Log: log, Replica: replica, Issuer: url,
 	})
@@ -164,6 +176,10 @@ func run(ctx context.Context, h *house.House, listener net.Listener, settings co
 	case <-ctx.Done():
 		log.Info("draining", "for_at_most", drainTime)
 		draining.Store(true)
+		if settings.Database != "" {
+			// A load balancer hears of it through /readyz before the door closes.
+			<-time.After(drainNotice)
+		}
 		patience, cancel := context.WithTimeout(context.Background(), drainTime)
 		defer cancel()
 		err = server.Shutdown(patience)

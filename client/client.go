@@ -40,6 +40,10 @@ const maxProblem = 1 << 20
 type Client struct {
 	*ClientWithResponses
 	watching *Operations
+	// plain calls what the interface does not describe: the endpoints of targets.
+	plain  doer
+	server string
+	token  countersign.Secret
 }
 
 // New returns a client of the house at an address such as
@@ -65,7 +69,8 @@ func New(server string, token countersign.Secret) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{answering, watching}, nil
+	plain := doer{&http.Client{Timeout: answerTime, CheckRedirect: stay}}
+	return &Client{answering, watching, plain, strings.TrimSuffix(address.String(), "/"), token}, nil
 }
 
 // leaveOutEmpty drops parameters that nobody set.
@@ -93,6 +98,26 @@ func (c *Client) Watch(ctx context.Context, id string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	return response.Body, nil
+}
+
+// ReadSecret reads a secret of the vault, as whoever may read it. Most can be read
+// once only.
+func (c *Client) ReadSecret(ctx context.Context, reference string) (countersign.Secret, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.server+"/targets/vault/secrets/"+url.PathEscape(reference)+"/read", nil)
+	if err != nil {
+		return countersign.Secret{}, err
+	}
+	request.Header.Set("Authorization", "Bearer "+c.token.Reveal())
+	response, err := c.plain.Do(request)
+	if err != nil {
+		return countersign.Secret{}, err
+	}
+	defer response.Body.Close()
+	var answer struct{ Secret string }
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxProblem)).Decode(&answer); err != nil || answer.Secret == "" {
+		return countersign.Secret{}, countersign.Errorf(countersign.Unavailable, "unexpected-answer", "The vault's answer holds no secret.")
+	}
+	return countersign.NewSecret(answer.Secret), nil
 }
 
 // NewEvidence is evidence with any content, as text where it is text.

@@ -149,12 +149,23 @@ func (tx *transaction) release(grant *countersign.Grant, delivery *Delivery) {
 	})
 }
 
+// Release makes a claimed operation due at once, that its holder has not begun.
+func (d *Desk) Release(ctx context.Context, work store.Work) error {
+	tx, err := d.begin(ctx, countersign.SystemDelivery)
+	if err != nil {
+		return err
+	}
+	work.DueAt, work.Reported = tx.now(), true
+	tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: work, Attempt: work.Attempt})
+	return late(tx.commit(ctx))
+}
+
 // Bounds of retrying, in seconds and attempts.
 const (
 	firstBackoff = 2 * countersign.Seconds(1)
 	maxBackoff   = 5 * countersign.Minute
 	// parkAfter is how many failed attempts an apply may take before a person is
-	// named; about a quarter of an hour.
+	// named: some nine minutes of waiting, and the time that the attempts took.
 	parkAfter = 9
 )
 

@@ -145,6 +145,13 @@ func (d *Desk) attempt(ctx context.Context, actor countersign.Actor, body func(*
 			return err
 		}
 		err = tx.commit(ctx)
+		// Of a row that changed before its guard was read, the unique place that it
+		// took may tell first; what it is has a name only when it is looked at again.
+		var taken *store.Duplicate
+		if errors.As(err, &taken) && taken.Constraint != store.OneIdempotencyKey {
+			changed = &store.Changed{Key: taken.Constraint}
+			continue
+		}
 		if errors.As(err, &changed) {
 			continue
 		}

@@ -55,5 +55,5 @@ func Explain(set *policy.Set, files []directory.File, requester string, asking A
 	if err != nil {
 		return "", err
 	}
-	return set.Explain(typeName, facts)
+	return set.Explain(asking.Type, facts)
 }

@@ -69,12 +69,8 @@ func (tx *transaction) checkHolder(grant *countersign.Grant) error {
 func (tx *transaction) standOnGrant(ctx context.Context, grant *countersign.Grant) (workflow.Standing, error) {
 	standing := workflow.Standing{Actor: tx.occasion.Actor}
 	requester := grant.Holder
-	if grant.Request != "" && !tx.occasion.Actor.IsSystem() {
-		request, err := tx.desk.Store.Request(ctx, grant.Request)
-		if err != nil {
-			return standing, err
-		}
-		requester = request.Requester
+	if grant.Requester != "" {
+		requester = grant.Requester
 	}
 	m, err := tx.directory.matterOf(requester, grant.Holder, []countersign.EntitlementID{grant.Entitlement})
 	if err != nil {

@@ -125,7 +125,7 @@ func (d *Desk) Hold(ctx context.Context, caller Caller, key Key, on, reason stri
 		if err != nil {
 			return "", err
 		}
-		if tx.standOnHold(found).HasAny(workflow.Stranger) {
+		if !tx.standOnHold(found).HasAny(workflow.SystemOwner, workflow.Accountable, workflow.Administrator, workflow.Beneficiary) {
 			return "", countersign.Errorf(countersign.Refused, "not-entitled-to-hold", "Only who is held, an owner of what is held, a manager of the person, or an administrator can put a hold.")
 		}
 		if revoke && countersign.PrefixOf(found.id) == "grt" {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rogpeppe/go-internal/diff"
+
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/directory"
 	"github.com/countersign/countersign/policy"
@@ -96,7 +98,7 @@ func (d *Desk) Propose(ctx context.Context, caller Caller, key Key, kind counter
 		case len(would.changes) == 0:
 			return "", countersign.Errorf(countersign.Conflict, "nothing-to-change", "The %s is what these files say already.", kind)
 		}
-		digest := countersign.DigestBytes("proposal", content)
+		digest := countersign.DigestBytes(proposalDomain, content)
 		tx.change.Contents = append(tx.change.Contents, store.Content{Digest: digest, Bytes: content})
 		proposal, event, err := workflow.DraftProposal(tx.occasion, kind, digest, reason)
 		if err != nil {
@@ -178,30 +180,32 @@ func (tx *transaction) proposePolicy(files []directory.File) (*proposed, error) 
 	if set.Digest() == tx.policy.digest {
 		return would, nil
 	}
+	if tx.policy.set == nil {
+		// The active set cannot be read; a good one is what mends that.
+		would.changes = []string{"the whole set, because the active one cannot be read"}
+		return would, nil
+	}
 	would.changes, would.standing = tx.directory.comparePolicies(tx.policy.set, set)
 	return would, nil
 }
 
-// comparePolicies says which request types differ, and who gains or loses
-// standing to approve by name or by group.
+// comparePolicies shows how the files of two sets differ, line by line, and who
+// gains or loses standing to approve by name or by group.
 func (d *snapshot) comparePolicies(before, after *policy.Set) (changes, standing []string) {
-	old, next := typesByName(before), typesByName(after)
-	for _, name := range sortedKeys(old) {
-		if _, stays := next[name]; !stays {
-			changes = append(changes, "- request type "+name)
+	old, next := filesByPath(before), filesByPath(after)
+	for _, path := range sortedKeys(old) {
+		if _, stays := next[path]; !stays {
+			changes = append(changes, "- "+path)
 		}
 	}
-	for _, name := range sortedKeys(next) {
-		was, existed := old[name]
+	for _, path := range sortedKeys(next) {
+		was, existed := old[path]
 		switch {
 		case !existed:
-			changes = append(changes, "+ request type "+name)
-		case was.Rule != next[name].Rule:
-			changes = append(changes, "~ request type "+name)
+			changes = append(changes, "+ "+path)
+		case was != next[path]:
+			changes = append(changes, strings.TrimSuffix(string(diff.Diff(path+" (now)", []byte(was), path+" (proposed)", []byte(next[path]))), "\n"))
 		}
-	}
-	if len(changes) == 0 {
-		changes = append(changes, "~ calendars or the order of files")
 	}
 	gained, lost := d.approvers(after), d.approvers(before)
 	for _, line := range sortedKeys(gained) {
@@ -217,12 +221,12 @@ func (d *snapshot) comparePolicies(before, after *policy.Set) (changes, standing
 	return changes, standing
 }
 
-func typesByName(set *policy.Set) map[string]policy.TypeInfo {
-	types := map[string]policy.TypeInfo{}
-	for _, info := range set.Types() {
-		types[info.Name] = info
+func filesByPath(set *policy.Set) map[string]string {
+	files := map[string]string{}
+	for _, file := range set.Files() {
+		files[file.Path] = string(file.Bytes)
 	}
-	return types
+	return files
 }
 
 // approvers lists "person, in stage s of type t, by rule" for every rule that
@@ -302,6 +306,9 @@ func (tx *transaction) loadProposal(ctx context.Context, id countersign.Proposal
 	content, err := tx.desk.Store.Content(ctx, proposal.Files)
 	if err != nil {
 		return nil, standing, nil, err
+	}
+	if countersign.DigestBytes(proposalDomain, content) != proposal.Files {
+		return nil, standing, nil, countersign.Errorf(countersign.Internal, "damaged-proposal", "the files that are kept for %s have another digest: they were changed behind the house's back", id)
 	}
 	var kept []keptFile
 	if err := json.Unmarshal(content, &kept); err != nil {

@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign"
@@ -104,8 +105,8 @@ func (d *Desk) Grant(ctx context.Context, caller Caller, id countersign.GrantID)
 	return tx.grantView(grant, standing), nil
 }
 
-// Grants lists what the caller and the NHIs that the caller answers for hold;
-// an auditor, an administrator, or an owner of the named system sees all of it.
+// Grants lists what the caller and the NHIs that the caller answers for hold, and
+// what the caller asked for; an auditor, an administrator, or an owner of the named system sees all of it.
 func (d *Desk) Grants(ctx context.Context, caller Caller, filter GrantFilter) ([]GrantView, error) {
 	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
 	if err != nil {
@@ -147,6 +148,9 @@ func (d *Desk) Grants(ctx context.Context, caller Caller, filter GrantFilter) ([
 	}
 	if !seesAll {
 		query.Holders = mine
+		if filter.Holder == "" {
+			query.Requester = caller.Identity
+		}
 	}
 	grants, err := d.Store.Grants(ctx, query)
 	if err != nil {
@@ -297,6 +301,7 @@ func (d *Desk) FirstHolders(ctx context.Context) ([]Ref, error) {
 			holders = append(holders, known.ref(grant.Holder))
 		}
 	}
+	slices.SortFunc(holders, func(a, b Ref) int { return strings.Compare(a.Login, b.Login) })
 	if len(holders) == 0 {
 		return nil, countersign.Errorf(countersign.NotFound, "no-holders", "Nobody was given a power at genesis.")
 	}

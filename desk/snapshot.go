@@ -105,6 +105,13 @@ func (d *Desk) stopInactive(identities []*countersign.Identity) {
 	}
 }
 
+// The domains of the digests of what is kept as bytes.
+const (
+	policySetDomain = "policy-set"
+	evidenceDomain  = "evidence"
+	proposalDomain  = "proposal"
+)
+
 // policySet returns a set that was ever active, compiled once.
 func (d *Desk) policySet(ctx context.Context, digest countersign.Digest) (*policy.Set, error) {
 	d.setsLock.Lock()
@@ -115,6 +122,9 @@ func (d *Desk) policySet(ctx context.Context, digest countersign.Digest) (*polic
 	kept, err := d.Store.PolicySet(ctx, digest)
 	if err != nil {
 		return nil, err
+	}
+	if countersign.DigestBytes(policySetDomain, kept) != digest {
+		return nil, countersign.Errorf(countersign.Internal, "malformed-policy-set", "the policy set that is kept under %s has another digest: it was changed behind the house's back", digest)
 	}
 	set, err := policy.Parse(kept, d.Zones)
 	if err != nil {

@@ -83,8 +83,9 @@ func (tx *transaction) stand(ctx context.Context, request *countersign.Request) 
 	}
 	s.standing = workflow.Standing{Actor: tx.occasion.Actor, Roles: tx.desk.roles(dir, m, tx.occasion.Actor)}
 	who := tx.occasion.Actor.Identity()
+	held := who != "" && tx.desk.heldNow(string(who))
 	for index, stage := range request.Stages {
-		if who == "" || len(s.rungs[index]) == 0 {
+		if who == "" || held || len(s.rungs[index]) == 0 {
 			continue
 		}
 		for _, asked := range s.rungs[index][0].Asked {
@@ -101,6 +102,8 @@ func (tx *transaction) stand(ctx context.Context, request *countersign.Request) 
 	}
 	if why, kept := s.same[who]; kept {
 		s.standing.KeptOut = why
+	} else if held {
+		s.standing.KeptOut = "is under a hold"
 	}
 	s.mayRead = s.standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable, workflow.Approver, workflow.SystemOwner, workflow.Auditor) ||
 		s.standing.LaterStage != "" || tookPart(request, who)

@@ -326,7 +326,7 @@ func (d *Desk) heldElsewhere(ctx context.Context, holder countersign.IdentityID,
 }
 
 func (d *snapshot) alreadyHeld(grant *countersign.Grant) string {
-	return fmt.Sprintf("%s holds %s already (grant %s, %s): rotate its credential, or ask again when it has ended.", d.nameOf(grant.Holder), d.entitlementRef(grant.Entitlement).Name, grant.ID, grant.State)
+	return fmt.Sprintf("%s holds %s already (grant %s, %s): ask again when that has ended.", d.nameOf(grant.Holder), d.entitlementRef(grant.Entitlement).Name, grant.ID, grant.State)
 }
 
 func (d *Desk) open(ctx context.Context, tx *transaction, j *judgement, asking Asking) (string, error) {
@@ -441,7 +441,7 @@ func (tx *transaction) keep(content []byte, source, verified string) (*countersi
 	if shape := secretShape(string(content)); shape != "" {
 		return nil, countersign.Errorf(countersign.Invalid, "secret-pasted", "This evidence looks like %s. Secrets never pass the desk.", shape).At("/evidence")
 	}
-	digest := countersign.DigestBytes("evidence", content)
+	digest := countersign.DigestBytes(evidenceDomain, content)
 	tx.change.Contents = append(tx.change.Contents, store.Content{Digest: digest, Bytes: content})
 	return &countersign.Evidence{
 		ID: tx.occasion.Mint.Evidence(), Digest: digest, Source: source, Verified: verified,

@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -62,8 +63,19 @@ func (d *Desk) Timeline(ctx context.Context, caller Caller, id countersign.Reque
 			})
 		}
 	}
-	slices.SortStableFunc(entries, func(a, b TimelineEntry) int { return int(a.Time - b.Time) })
+	// In one instant, what became of a grant comes before what the request makes
+	// of it.
+	slices.SortStableFunc(entries, func(a, b TimelineEntry) int {
+		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(consequence(a), consequence(b)))
+	})
 	return entries, nil
+}
+
+func consequence(entry TimelineEntry) int {
+	if entry.Kind == (workflow.RequestProgressed{}).EventKind() {
+		return 1
+	}
+	return 0
 }
 
 // allEvents reads a whole stream.

@@ -30,11 +30,13 @@ func (v *Verification) found(finding string) {
 	}
 }
 
-// Verify checks every chain, and that replaying the events gives every stored
-// row. It reads only; progress is told the number of streams done so far.
+// Verify checks every chain, that replaying the events gives every stored row,
+// and that the policy sets, evidence and proposed files that rows name by digest
+// are what the digests say. It reads only; progress is told the number of streams done so far.
 func Verify(ctx context.Context, reader store.Reader, progress func(streams int64)) (*Verification, error) {
 	v := &Verification{Findings: []string{}}
 	replayed := map[string][]byte{}
+	named := map[countersign.Digest]string{}
 	var after countersign.Stream
 	for {
 		streams, err := reader.Streams(ctx, after, 200)
@@ -56,6 +58,7 @@ func Verify(ctx context.Context, reader store.Reader, progress func(streams int6
 	err := reader.Rows(ctx, func(stream countersign.Stream, row countersign.Row, wrong string) error {
 		v.Rows++
 		key := row.RowKey()
+		name(row, named)
 		body, err := countersign.Canonical(row)
 		if err != nil {
 			return err
@@ -79,7 +82,44 @@ func Verify(ctx context.Context, reader store.Reader, progress func(streams int6
 	for _, key := range sortedKeys(replayed) {
 		v.found("row " + key + ": its events are there, and the row is missing")
 	}
-	return v, nil
+	return v, v.kept(ctx, reader, named)
+}
+
+// name collects the digests that a row names, with the domain of each.
+func name(row countersign.Row, named map[countersign.Digest]string) {
+	switch row := row.(type) {
+	case *countersign.PolicyRow:
+		named[row.Active] = policySetDomain
+	case *countersign.Proposal:
+		named[row.Files] = proposalDomain
+	case *countersign.Request:
+		named[row.PolicySet] = policySetDomain
+		for _, slot := range row.Evidence {
+			if slot.Held != nil {
+				named[slot.Held.Digest] = evidenceDomain
+			}
+		}
+	}
+}
+
+// kept checks what is kept as bytes.
+func (v *Verification) kept(ctx context.Context, reader store.Reader, named map[countersign.Digest]string) error {
+	for digest, domain := range named {
+		read := reader.Content
+		if domain == policySetDomain {
+			read = reader.PolicySet
+		}
+		content, err := read(ctx, digest)
+		switch {
+		case countersign.KindOf(err) == countersign.NotFound:
+			v.found(domain + " " + string(digest) + ": a row names it, and it is missing")
+		case err != nil:
+			return err
+		case countersign.DigestBytes(domain, content) != digest:
+			v.found(domain + " " + string(digest) + ": what is kept has another digest")
+		}
+	}
+	return nil
 }
 
 // stream checks one chain and keeps the digests of the rows that it gives.

@@ -79,10 +79,11 @@ func (e *Engine) Run(ctx context.Context) {
 	}
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
-	defer workers.Wait()
 	for {
 		select {
 		case <-ctx.Done():
+			workers.Wait()
+			e.release(context.WithoutCancel(ctx))
 			return
 		case work := <-e.Desk.Newborn():
 			deliver(work)
@@ -103,6 +104,19 @@ func (e *Engine) Run(ctx context.Context) {
 			for _, work := range works {
 				deliver(work)
 			}
+		}
+	}
+}
+
+// release gives back what was leased to this replica and not begun, so that
+// another one, or the next start, need not wait for the leases to end.
+func (e *Engine) release(ctx context.Context) {
+	for {
+		select {
+		case work := <-e.Desk.Newborn():
+			e.logged(ctx, "release", e.Desk.Release(ctx, work))
+		default:
+			return
 		}
 	}
 }

@@ -28,7 +28,7 @@ func TestWhatAVerdictReliedOnChangesBeforeItsCommitAndTheVerdictIsTakenAgain(t *
 		{"another membership", "{name: reviewers, members: [both, pia]}", "{name: reviewers, members: [both]}", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			everyDatabase(t, func(t *testing.T, open database) {
+			run := func(t *testing.T, open database) {
 				w := found(t, open, policyFor(`- {name: security, approvers: [group(security)]}`, "refuse: [{when: 'beneficiary.environment == \"staging\"', because: '\"not for staging\"'}]"))
 				id := w.submit("olga", desk.Asking{Beneficiary: "svc", Entitlements: []string{"ledger/books/read"}, Reason: "the books of the month are due"})
 				approval := w.approval("sue", id)
@@ -44,7 +44,13 @@ func TestWhatAVerdictReliedOnChangesBeforeItsCommitAndTheVerdictIsTakenAgain(t *
 				}
 				w.settle()
 				w.verified()
-			})
+			}
+			// Both databases compare guards alike; their own tests prove it for each.
+			if test.reason == "no-such-request" {
+				everyDatabase(t, run)
+			} else {
+				run(t, onSQLite(t))
+			}
 		})
 	}
 }

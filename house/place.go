@@ -5,11 +5,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"os/user"
 	"path/filepath"
+	"syscall"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/desk"
@@ -48,7 +50,7 @@ func (p Place) keyFile() string {
 
 // Prepare makes the data folder, readable by its owner alone.
 func (p Place) Prepare() error {
-	if p.Data == "" {
+	if p.Data == "" || p.Database != "" {
 		return nil
 	}
 	if err := os.MkdirAll(p.Data, 0o700); err != nil {
@@ -85,9 +87,8 @@ func (p Place) open(ctx context.Context, create bool, log *slog.Logger) (store.S
 	return opened, nil
 }
 
-// master opens the key file. The embedded default makes one beside a new
-// database; with PostgreSQL it must be there, because every replica needs the
-// same.
+// master opens the key file. It is made with a new house: beside the embedded
+// database, or where --key-file says. Every later replica needs the same one.
 func (p Place) master(create bool) (keys.Master, error) {
 	path := p.keyFile()
 	if p.Database != "" && p.KeyFile == "" {
@@ -101,6 +102,23 @@ func (p Place) master(create bool) (keys.Master, error) {
 		return keys.Create(path, rand.Reader)
 	}
 	return nil, err
+}
+
+// Lock keeps a second process from serving the same embedded database: what one
+// refuses at once, the other would not know of. It lasts until the file is
+// closed or the process ends, however it ends.
+func (p Place) Lock() (io.Closer, error) {
+	if p.Database != "" {
+		return io.NopCloser(nil), nil
+	}
+	file, err := os.OpenFile(filepath.Join(p.Data, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, countersign.Errorf(countersign.Invalid, "no-data-folder", "The data folder cannot be used: %v", err).Because(err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(countersign.Errorf(countersign.Conflict, "served-already", "Another process serves the house in %s. Several can share a house on PostgreSQL only.", p.Data), file.Close())
+	}
+	return file, nil
 }
 
 // Start opens the house that is kept at a place, and founds it first if the

@@ -76,7 +76,7 @@ func TestAPolicyChangeTakesTwoPeopleAndPinsWhatWasRoutedBefore(t *testing.T) {
 		id, err := w.propose("adam", countersign.PolicyProposal, stricter)
 		w.must(err)
 		view := w.proposal("alma", id)
-		if len(view.Changes) != 1 || !strings.Contains(view.Changes[0], "access") || !strings.Contains(strings.Join(view.Standing, "\n"), "Sue Security") {
+		if len(view.Changes) != 1 || !strings.Contains(view.Changes[0], "+  - {name: security") || !strings.Contains(view.Changes[0], "-  - {name: manager") || !strings.Contains(strings.Join(view.Standing, "\n"), "Sue Security") {
 			t.Errorf("the second person is shown %v and %v", view.Changes, view.Standing)
 		}
 		w.refused(w.publish("adam", id), "separation-of-duties")

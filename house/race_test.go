@@ -12,7 +12,7 @@ import (
 )
 
 // rounds is how often each race is run; every round begins with a new request.
-const rounds = 24
+const rounds = 16
 
 // verifiedNowAndThen checks the whole record, which grows, after every few rounds
 // and after the last.
@@ -262,7 +262,7 @@ func TestExpiryAndAManualRevokeAtTheSameInstantAreOneRevoke(t *testing.T) {
 // active, is committed after that was taken away.
 func TestAnApprovalAndTheEndOfItsStandingAtTheSameInstant(t *testing.T) {
 	everyDatabase(t, func(t *testing.T, open database) {
-		const people = 24
+		const people = 18
 		var names, lines []string
 		for i := range people {
 			names = append(names, fmt.Sprintf("r%02d", i))

@@ -162,6 +162,19 @@ func (s *Set) Digest() countersign.Digest { return s.digest }
 // the order of their paths. Parse reads it back into a set of the same digest.
 func (s *Set) Bytes() []byte { return bytes.Clone(s.bytes) }
 
+// Files returns the files of the set, in the order of their paths.
+func (s *Set) Files() []File {
+	var kept content
+	if err := json.Unmarshal(s.bytes, &kept); err != nil {
+		panic("policy: a loaded set that cannot be read: " + err.Error())
+	}
+	files := make([]File, len(kept.Files))
+	for i, file := range kept.Files {
+		files[i] = File{file.Path, []byte(file.Content)}
+	}
+	return files
+}
+
 // Parse reads the kept form of a set. Bytes that are not canonical, or that hold
 // a set that does not load, are an error.
 func Parse(data []byte, zones Zones) (*Set, error) {

@@ -185,15 +185,9 @@ func (t *tour) works(key countersign.Secret, want bool, question string) error {
 
 // readSecret reads a new key as its holder.
 func (t *tour) readSecret(login, reference string) (countersign.Secret, error) {
-	status, answer, err := t.post(login, "/targets/vault/secrets/"+url.PathEscape(reference)+"/read", "", "")
+	api, err := t.as(login)
 	if err != nil {
 		return countersign.Secret{}, err
 	}
-	text, _ := answer["secret"].(string)
-	if status != http.StatusOK || text == "" {
-		reason, _ := answer["reason"].(string)
-		detail, _ := answer["detail"].(string)
-		return countersign.Secret{}, countersign.Errorf(countersign.Refused, reason, "%d, %s", status, detail)
-	}
-	return countersign.NewSecret(text), nil
+	return api.ReadSecret(t.ctx, reference)
 }

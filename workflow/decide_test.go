@@ -148,6 +148,8 @@ func TestEveryHistoryOfARequestKeepsTheLaw(t *testing.T) {
 				command.GrantState = rapid.SampledFrom(countersign.GrantStates).Draw(t, "state")
 			case workflow.Attach:
 				command.Slot, command.Evidence = "ticket", countersign.Evidence{ID: "evd_1", Digest: "sha256:e"}
+			case workflow.Consent, workflow.Cancel, workflow.Revoke, workflow.Rotate, workflow.Retry, workflow.Observe, workflow.Park, workflow.Wake,
+				workflow.Publish, workflow.Reject, workflow.Withdraw, workflow.Lift:
 			}
 			before, err := countersign.Canonical(request)
 			if err != nil {

@@ -115,7 +115,7 @@ func (f *folding) onGrant(command GrantCommand, verdict GrantVerdict) error {
 		return f.park(command)
 	case Wake:
 		return f.wake(verdict)
-	case Consent, Attach, Approve, Deny, Cancel, Tick, Progress:
+	case Consent, Attach, Approve, Deny, Cancel, Tick, Progress, Publish, Reject, Withdraw, Lift:
 	}
 	return countersign.Errorf(countersign.Internal, "unknown-command", "%q is not a command on a grant", command.Name)
 }

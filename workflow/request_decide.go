@@ -125,7 +125,7 @@ func repeated(r *countersign.Request, command RequestCommand, actor countersign.
 		return r.Consent.By != "" && r.Consent.By == actor.Identity()
 	case Cancel:
 		return r.State == countersign.RequestCancelled
-	case Attach, Tick, Progress, Revoke, Rotate, Retry, Observe, Park, Wake:
+	case Attach, Tick, Progress, Revoke, Rotate, Retry, Observe, Park, Wake, Publish, Reject, Withdraw, Lift:
 	}
 	return false
 }
@@ -155,7 +155,7 @@ func (f *folding) onRequest(command RequestCommand, verdict RequestVerdict) erro
 		return f.tick(verdict)
 	case Progress:
 		return f.progress(command, verdict)
-	case Revoke, Rotate, Retry, Observe, Park, Wake:
+	case Revoke, Rotate, Retry, Observe, Park, Wake, Publish, Reject, Withdraw, Lift:
 	}
 	return countersign.Errorf(countersign.Internal, "unknown-command", "%q is not a command on a request", command.Name)
 }
