@@ -143,6 +143,8 @@ type Intent struct {
 	// act on the target; when that one reports that it has ended, it starts at once.
 	NotBefore Instant  `json:"not_before,omitempty"`
 	After     IntentID `json:"after,omitempty"`
+	// AfterAttempt is the claim of After that may still act.
+	AfterAttempt int `json:"after_attempt,omitempty"`
 	// Again asks a revoke for a second read-back, because After was left unsettled.
 	Again bool `json:"again,omitempty"`
 	// Overlap is how long a rotation keeps the older credentials after this

@@ -296,6 +296,19 @@ type GrantRef struct {
 	State       GrantState    `json:"state"`
 }
 
+// KeptOutDecider returns somebody who approved and is in the set of those who may
+// not decide, or "".
+func (r *Request) KeptOutDecider(keptOut map[IdentityID]string) IdentityID {
+	for i := range r.Stages {
+		for _, decision := range r.Stages[i].Decisions {
+			if _, kept := keptOut[decision.By]; kept && decision.Outcome == Approve {
+				return decision.By
+			}
+		}
+	}
+	return ""
+}
+
 // OpenStages returns the indexes of the open stages.
 func (r *Request) OpenStages() []int {
 	var open []int

@@ -206,7 +206,7 @@ func doors(h *house.House, now connector.Clock, log *slog.Logger, isSample bool,
 		},
 		Mounts: []httpapi.Mount{
 			{Path: vault.IntrospectPath, Scope: auth.Introspect, Handler: h.Vault.Introspect(caller)},
-			{Path: vault.ReadPath, Handler: h.Vault.ReadSecret(caller)},
+			{Path: vault.ReadPath, Scope: auth.Read, Handler: h.Vault.ReadSecret(caller)},
 			{Path: pdp.EvaluationPath, Scope: auth.Evaluate, Handler: h.Point.Evaluation(caller)},
 		},
 	})

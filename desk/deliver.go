@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
@@ -16,6 +17,8 @@ type Delivery struct {
 	Intent    countersign.Intent
 	Connector string
 	Task      connector.Task
+	// Until is the end that was fixed with the claim.
+	Until countersign.Instant
 }
 
 // Prepare turns a claimed intent into the task of a connector. Nil means that
@@ -23,19 +26,32 @@ type Delivery struct {
 // approved may not be carried out today, and its end has begun.
 func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) {
 	var delivery *Delivery
-	err := d.attempt(ctx, countersign.SystemDelivery, func(tx *transaction) error {
-		delivery = nil
+	err := d.attempt(ctx, countersign.SystemTimer, func(tx *transaction) error {
+		delivery, tx.preparing = nil, work.Key
 		grant, err := d.Store.Grant(ctx, countersign.GrantID(work.Ref))
 		if err != nil {
 			return err
 		}
-		if grant.Intent == nil || string(grant.Intent.ID) != work.Key || grant.Parked != nil {
+		if grant.Parked != nil {
+			return nil
+		}
+		if grant.Intent == nil || string(grant.Intent.ID) != work.Key {
 			tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: work, Attempt: work.Attempt, Delete: true})
 			return nil
 		}
 		if grant.Intent.Operation == countersign.ApplyOperation {
-			if cause, why, err := tx.stopsFulfilment(ctx, grant); err != nil || cause != "" {
-				return errors.Join(err, tx.wake(ctx, grant, cause, why))
+			cause, why, err := tx.stopsFulfilment(ctx, grant)
+			if err != nil {
+				return err
+			}
+			if cause == postponed {
+				later := work
+				later.DueAt, later.Reported, later.Trouble = tx.now().Add(countersign.Minute), true, why
+				tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: later, Attempt: work.Attempt})
+				return nil
+			}
+			if cause != "" {
+				return tx.wake(ctx, grant, cause, why)
 			}
 		}
 		holder := tx.directory.identities[grant.Holder]
@@ -46,7 +62,12 @@ func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) 
 		delivery = &Delivery{Work: work, Intent: *grant.Intent, Connector: grant.Step.Connector, Task: d.task(holder, item, grant.Step)}
 		task := &delivery.Task
 		task.Intent, task.Attempt, task.Credential, task.Grant = grant.Intent.ID, work.Attempt, grant.Intent.Credential, grant.ID
-		task.Until = workflow.ClaimedUntil(grant, work.ClaimedAt)
+		delivery.Until = workflow.ClaimedUntil(grant, work.ClaimedAt)
+		if grant.System != tx.directory.systemNames[SystemName] {
+			// The target ends it by itself, too; but for the desk's own powers, whose
+			// end can have to be put off.
+			task.Until = delivery.Until
+		}
 		task.Deadline = work.ClaimedAt.Add(OperationTime)
 		return nil
 	})
@@ -56,16 +77,29 @@ func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) 
 	return delivery, nil
 }
 
+// postponed says that access is not given now and may be later.
+const postponed = "postponed"
+
 // stopsFulfilment judges once more, before access is given, whether it may be.
 func (tx *transaction) stopsFulfilment(ctx context.Context, grant *countersign.Grant) (cause, why string, err error) {
+	held, err := tx.heldOn(ctx, grant)
+	if err != nil {
+		return "", "", err
+	}
 	holder := tx.directory.identities[grant.Holder]
-	if holder == nil || !holder.ActiveAt(tx.now()) {
-		return workflow.CauseHolderLeft, "The holder is not active.", nil
-	}
-	if grant.LatestEnd != 0 && tx.now() >= grant.LatestEnd {
+	switch {
+	case held:
+		return postponed, "A hold is in force.", nil
+	case holder == nil || left(holder, tx.now()):
+		return workflow.CauseHolderLeft, "The holder has left.", nil
+	case !holder.ActiveAt(tx.now()) && grant.State == countersign.GrantLive:
+		// A suspension can be lifted, and what is live goes on then.
+		return postponed, "The holder is suspended.", nil
+	case !holder.ActiveAt(tx.now()):
+		return workflow.CauseRejected, "The holder is not active.", nil
+	case grant.LatestEnd != 0 && tx.now() >= grant.LatestEnd:
 		return workflow.CauseExpired, "The latest end that was allowed has passed.", nil
-	}
-	if grant.Request == "" || grant.State != countersign.GrantProvisioning {
+	case grant.Request == "" || grant.State != countersign.GrantProvisioning:
 		return "", "", nil
 	}
 	request, err := tx.desk.Store.Request(ctx, grant.Request)
@@ -83,7 +117,11 @@ func (tx *transaction) stopsFulfilment(ctx context.Context, grant *countersign.G
 	if err != nil {
 		return "", "", err
 	}
-	_, refusals, err := tx.recheck(ctx, request, tx.directory.resolver(m, tx.now()), tx.directory.samePerson(m, request.SamePerson))
+	same := tx.directory.samePerson(m, request.SamePerson)
+	if request.KeptOutDecider(same) != "" {
+		return workflow.CauseRejected, "Somebody who approved this counts by now as one person with who asked or is to have it.", nil
+	}
+	_, refusals, err := tx.recheck(ctx, request, tx.directory.resolver(m, tx.now()), same)
 	if err != nil || len(refusals) == 0 {
 		return "", "", err
 	}
@@ -116,7 +154,7 @@ func (d *Desk) Observe(ctx context.Context, delivery *Delivery, observation coun
 		observation.Intent, observation.Attempt, observation.Credential = delivery.Intent.ID, delivery.Work.Attempt, delivery.Intent.Credential
 		observation.At = tx.now()
 		command := workflow.GrantCommand{
-			Name: workflow.Observe, Intent: delivery.Intent.ID, Attempt: delivery.Work.Attempt, Observation: observation, Until: delivery.Task.Until,
+			Name: workflow.Observe, Intent: delivery.Intent.ID, Attempt: delivery.Work.Attempt, Observation: observation, Until: delivery.Until,
 		}
 		standing := workflow.Standing{Actor: countersign.SystemDelivery, Roles: []workflow.Role{workflow.Delivery}}
 		if err := tx.decideGrant(ctx, grant, command, workflow.GrantVerdict{Standing: standing}); err != nil {
@@ -141,7 +179,7 @@ func late(err error) error {
 
 // release starts the operation that waited for this one to end.
 func (tx *transaction) release(grant *countersign.Grant, delivery *Delivery) {
-	if grant.Intent == nil || grant.Intent.After != delivery.Intent.ID {
+	if grant.Intent == nil || grant.Intent.After != delivery.Intent.ID || grant.Intent.AfterAttempt != delivery.Work.Attempt {
 		return
 	}
 	tx.change.Work = append(tx.change.Work, store.WorkWrite{
@@ -149,14 +187,20 @@ func (tx *transaction) release(grant *countersign.Grant, delivery *Delivery) {
 	})
 }
 
-// Release makes a claimed operation due at once, that its holder has not begun.
+// Release undoes a first claim whose operation its holder has not begun. A
+// later claim keeps its number and its lease: an earlier one may still be at work.
 func (d *Desk) Release(ctx context.Context, work store.Work) error {
 	tx, err := d.begin(ctx, countersign.SystemDelivery)
 	if err != nil {
 		return err
 	}
-	work.DueAt, work.Reported = tx.now(), true
-	tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: work, Attempt: work.Attempt})
+	if work.Attempt != 1 {
+		return nil
+	}
+	// A moment later, so that what waits for a busy target does not come first
+	// again and again.
+	fresh := store.Work{Key: work.Key, Kind: work.Kind, Ref: work.Ref, DueAt: tx.now().Add(firstBackoff)}
+	tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: fresh, Attempt: work.Attempt})
 	return late(tx.commit(ctx))
 }
 
@@ -177,6 +221,20 @@ func backoff(attempt int) countersign.Seconds {
 	return min(wait, maxBackoff)
 }
 
+// troubleOf is a connector's error as it may stay on the record: short, and
+// without what looks like a secret.
+func troubleOf(cause error) string {
+	const most = 500
+	text := cause.Error()
+	if shape := secretShape(text); shape != "" {
+		return "the connector's message is not kept, because it looks like " + shape
+	}
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}
+
 // Fail records that an operation did not end in what was asked. It is tried
 // again after a while; an apply that the target rejects, or that failed too
 // often, is parked with the system's owner named. A revoke is tried for ever.
@@ -192,11 +250,14 @@ func (d *Desk) Fail(ctx context.Context, delivery *Delivery, cause error) error 
 			return err
 		}
 		if grant.Intent == nil || grant.Intent.ID != delivery.Intent.ID {
-			tx.release(grant, delivery)
+			// After a transient failure something may still be on its way.
+			if kind != connector.Transient {
+				tx.release(grant, delivery)
+			}
 			return nil
 		}
 		work := delivery.Work
-		work.Trouble = cause.Error()
+		work.Trouble = troubleOf(cause)
 		// After a transient failure the effect may have happened, or may still; and a
 		// later attempt knows nothing of what an earlier one left.
 		work.Reported = kind != connector.Transient && work.Attempt == 1

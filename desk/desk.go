@@ -41,6 +41,9 @@ type Config struct {
 	Stop func(hold bool, ids ...string)
 	// Forget lifts such a stop: of a hold, or of grants that are gone.
 	Forget func(hold bool, ids ...string)
+	// Shared says that other processes work on the same database: what they stop is
+	// followed.
+	Shared bool
 	// Replica names this process, as the holder of leases.
 	Replica string
 	// BornLeased lets a commit lease its new intents to this replica, which then
@@ -63,6 +66,9 @@ type Desk struct {
 	// time follow them.
 	held    atomic.Pointer[map[string]bool]
 	holding sync.Mutex
+
+	// ending are the grants that another replica may have begun to end.
+	ending atomic.Pointer[map[string]bool]
 
 	// unfit says why this replica must commit nothing, or is "".
 	unfit atomic.Pointer[string]
@@ -115,6 +121,8 @@ type transaction struct {
 	occasion  workflow.Occasion
 	guards    map[string]store.Guard
 	change    store.Change
+	// preparing is the key of the work that this transaction prepares.
+	preparing string
 	// events are sealed when the transaction is complete.
 	events []countersign.Event
 	// requests are states that this transaction has changed already.
@@ -141,13 +149,18 @@ func (d *Desk) attempt(ctx context.Context, actor countersign.Actor, body func(*
 		if err != nil {
 			return err
 		}
-		if err := body(tx); err != nil {
+		err = body(tx)
+		if err == nil {
+			err = tx.commit(ctx)
+		} else if !errors.As(err, &changed) {
 			return err
 		}
-		err = tx.commit(ctx)
 		// Of a row that changed before its guard was read, the unique place that it
 		// took may tell first; what it is has a name only when it is looked at again.
 		var taken *store.Duplicate
+		if errors.As(err, &taken) && taken.Constraint == store.OneHandle {
+			return countersign.Errorf(countersign.Conflict, "handle-taken", "A login, e-mail address or other handle in this change belongs to somebody else, or did once: handles are never given to another identity.")
+		}
 		if errors.As(err, &taken) && taken.Constraint != store.OneIdempotencyKey {
 			changed = &store.Changed{Key: taken.Constraint}
 			continue
@@ -205,12 +218,36 @@ func (tx *transaction) bump(ctx context.Context, holders ...countersign.Identity
 	for i, holder := range holders {
 		keys[i] = store.GuardHolder(holder)
 	}
-	versions, err := tx.desk.Store.Guards(ctx, keys)
+	versions, err := tx.versions(ctx, keys)
 	if err != nil {
 		return err
 	}
 	for _, key := range keys {
 		tx.guards[key] = store.Guard{Key: key, Version: versions[key], Next: versions[key] + 1}
+	}
+	return nil
+}
+
+// versions reads guards of what this transaction is about to look at. A directory
+// that has moved on since the transaction began is looked at anew: what is read
+// now would be newer than what is judged by.
+func (tx *transaction) versions(ctx context.Context, keys []string) (map[string]int64, error) {
+	versions, err := tx.desk.Store.Guards(ctx, append(slices.Clone(keys), store.GuardDirectory))
+	if err == nil && versions[store.GuardDirectory] > tx.directory.revision {
+		err = &store.Changed{Key: store.GuardDirectory}
+	}
+	return versions, err
+}
+
+// relyOnNow guards keys by their versions of this moment; what they stand for is
+// to be read afterwards.
+func (tx *transaction) relyOnNow(ctx context.Context, keys ...string) error {
+	versions, err := tx.versions(ctx, keys)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		tx.rely(key, versions[key])
 	}
 	return nil
 }

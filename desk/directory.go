@@ -24,7 +24,9 @@ func (d *Desk) PlanDirectory(ctx context.Context, caller Caller, files []directo
 }
 
 func (tx *transaction) compare(ctx context.Context, caller Caller, files []directory.File) (directory.Difference, error) {
-	if !tx.desk.Power(caller.Identity, PowerAdministrator) {
+	if holds, err := tx.holdsPower(ctx, caller.Identity, PowerAdministrator); err != nil {
+		return directory.Difference{}, err
+	} else if !holds {
 		return directory.Difference{}, countersign.Errorf(countersign.Refused, "needs-administrator", "Directory changes take the power %q of the system %q.", PowerAdministrator, SystemName)
 	}
 	if caller := tx.directory.identities[caller.Identity]; caller == nil || !caller.Human() {
@@ -74,6 +76,7 @@ func (d *Desk) ApplyDirectory(ctx context.Context, caller Caller, files []direct
 				applied.Refused.Changes = append(applied.Refused.Changes, change)
 			}
 		}
+		applied.dropMass(tx)
 		applied.dropDangling()
 		return tx.record(ctx, applied.Applied.Changes)
 	})
@@ -81,6 +84,45 @@ func (d *Desk) ApplyDirectory(ctx context.Context, caller Caller, files []direct
 		return AppliedDirectory{}, err
 	}
 	return applied, d.Refresh(ctx)
+}
+
+// A directory change that ends more identities at once than both the number and
+// the share stops before any effect: it takes a second person.
+const (
+	massNumber = 5
+	massShare  = 10 // one in so many of the active people
+)
+
+func (a *AppliedDirectory) dropMass(tx *transaction) {
+	active, ends := 0, 0
+	for _, identity := range tx.directory.identities {
+		if identity.Human() && identity.ActiveAt(tx.now()) {
+			active++
+		}
+	}
+	ending := func(change directory.Change) bool {
+		after, is := change.After.(*countersign.Identity)
+		before, was := change.Before.(*countersign.Identity)
+		return is && was && before != nil && before.ActiveAt(tx.now()) && !after.ActiveAt(tx.now())
+	}
+	for _, change := range a.Applied.Changes {
+		if ending(change) {
+			ends++
+		}
+	}
+	if ends <= massNumber || ends*massShare <= active {
+		return
+	}
+	var kept []directory.Change
+	for _, change := range a.Applied.Changes {
+		if !ending(change) {
+			kept = append(kept, change)
+			continue
+		}
+		change.Standing = fmt.Sprintf("It is one of %d that would end at once, of %d active people.", ends, active)
+		a.Refused.Changes = append(a.Refused.Changes, change)
+	}
+	a.Applied.Changes = kept
 }
 
 // dropDangling leaves out what refers to something new that is refused.
@@ -218,12 +260,21 @@ func (tx *transaction) memberships(ctx context.Context, before, after *countersi
 		stays(store.GuardMember(after.ID, string(after.Nested[i].Group)), &after.Nested[i].Version)
 	}
 	moved = append(moved, sortedKeys(earlier)...)
-	versions, err := tx.desk.Store.Guards(ctx, moved)
+	keys := slices.Clone(moved)
+	for _, key := range moved {
+		_, member, _ := strings.Cut(key, "/")
+		keys = append(keys, store.GuardGroups(member))
+	}
+	versions, err := tx.versions(ctx, keys)
 	if err != nil {
 		return err
 	}
-	for _, key := range moved {
-		tx.guards[key] = store.Guard{Key: key, Version: versions[key], Next: after.Version}
+	for i, key := range keys {
+		next := after.Version
+		if i >= len(moved) {
+			next = versions[key] + 1
+		}
+		tx.guards[key] = store.Guard{Key: key, Version: versions[key], Next: next}
 	}
 	return nil
 }
@@ -323,6 +374,9 @@ func (d *Desk) Found(ctx context.Context, genesis Genesis) error {
 	tx.events = append(tx.events, countersign.Event{Stream: countersign.StreamHouse, Payload: founded})
 	if err := tx.activate(ctx, set); err != nil {
 		return err
+	}
+	if problems := worldOf(difference).checkPolicies(set, d.Connectors); len(problems) > 0 {
+		return countersign.Errorf(countersign.Invalid, "malformed-organisation", "%s", strings.Join(problems, "\n")).With(problems)
 	}
 	if err := tx.record(ctx, difference.Changes); err != nil {
 		return err

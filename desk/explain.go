@@ -19,22 +19,7 @@ func Explain(set *policy.Set, files []directory.File, requester string, asking A
 	if err != nil {
 		return "", err
 	}
-	var world store.Directory
-	for _, change := range difference.Changes {
-		switch row := change.After.(type) {
-		case *countersign.Identity:
-			world.Identities = append(world.Identities, row)
-		case *countersign.Group:
-			world.Groups = append(world.Groups, row)
-		case *countersign.System:
-			world.Systems = append(world.Systems, row)
-		case *countersign.Entitlement:
-			world.Entitlements = append(world.Entitlements, row)
-		case *countersign.Record:
-			world.Records = append(world.Records, row)
-		}
-	}
-	known := (*snapshot)(nil).with(world)
+	known := worldOf(difference)
 	asker := known.findIdentity(requester)
 	if asker == nil {
 		return "", countersign.Errorf(countersign.Invalid, "no-such-identity", "There is no identity %q in the directory files.", requester).At("requester")
@@ -56,4 +41,24 @@ func Explain(set *policy.Set, files []directory.File, requester string, asking A
 		return "", err
 	}
 	return set.Explain(asking.Type, facts)
+}
+
+// worldOf is the directory as a difference from nothing would make it.
+func worldOf(difference directory.Difference) *snapshot {
+	var world store.Directory
+	for _, change := range difference.Changes {
+		switch row := change.After.(type) {
+		case *countersign.Identity:
+			world.Identities = append(world.Identities, row)
+		case *countersign.Group:
+			world.Groups = append(world.Groups, row)
+		case *countersign.System:
+			world.Systems = append(world.Systems, row)
+		case *countersign.Entitlement:
+			world.Entitlements = append(world.Entitlements, row)
+		case *countersign.Record:
+			world.Records = append(world.Records, row)
+		}
+	}
+	return (*snapshot)(nil).with(world)
 }

@@ -165,6 +165,42 @@ func (d *snapshot) candidates(rule string, m matter) []path {
 	return nil
 }
 
+// impersonal writes the rules of a stage without names: what goes into the part
+// of an event that is never erased names people by id.
+func (d *snapshot) impersonal(stage countersign.Stage) countersign.Stage {
+	stage.Quorums, stage.Ladder = slices.Clone(stage.Quorums), slices.Clone(stage.Ladder)
+	for i := range stage.Quorums {
+		stage.Quorums[i].Approvers = d.impersonalRules(stage.Quorums[i].Approvers)
+		stage.Quorums[i].Else = d.impersonalRules(stage.Quorums[i].Else)
+	}
+	for i := range stage.Ladder {
+		stage.Ladder[i].EscalateTo = d.impersonalRules(stage.Ladder[i].EscalateTo)
+	}
+	return stage
+}
+
+func (d *snapshot) impersonalRules(rules []string) []string {
+	rules = slices.Clone(rules)
+	for i, rule := range rules {
+		if function, argument := splitRule(rule); function == "person" {
+			if identity := d.findIdentity(argument); identity != nil {
+				rules[i] = "person(" + string(identity.ID) + ")"
+			}
+		}
+	}
+	return rules
+}
+
+// readable writes a rule as people wrote it.
+func (d *snapshot) readable(rule string) string {
+	if function, argument := splitRule(rule); function == "person" {
+		if identity := d.identities[countersign.IdentityID(argument)]; identity != nil {
+			return "person(" + identity.Handle(countersign.Login) + ")"
+		}
+	}
+	return rule
+}
+
 // common returns who stands so for every item, or "".
 func (m matter) common(of func(right) countersign.IdentityID) countersign.IdentityID {
 	who := of(m.items[0])
@@ -183,10 +219,12 @@ type resolved struct {
 	now       countersign.Instant
 	answers   map[string][]policy.Candidate
 	paths     map[string][]path
+	// records are the system records that a judgement read.
+	records []*countersign.Record
 }
 
 func (d *snapshot) resolver(m matter, now countersign.Instant) *resolved {
-	return &resolved{d, m, now, map[string][]policy.Candidate{}, map[string][]path{}}
+	return &resolved{directory: d, matter: m, now: now, answers: map[string][]policy.Candidate{}, paths: map[string][]path{}}
 }
 
 // answer looks the rules up, each once.
@@ -236,6 +274,9 @@ func (r *resolved) relyOnMatter(tx *transaction) {
 	for _, item := range r.matter.items {
 		tx.relyOn(item.entitlement, item.system)
 	}
+	for _, record := range r.records {
+		tx.relyOn(record)
+	}
 }
 
 // facts answers what the policy set needs for a judgement.
@@ -265,6 +306,7 @@ func (r *resolved) record(key string) policy.RecordFact {
 	if record == nil {
 		return policy.RecordFact{Key: key}
 	}
+	r.records = append(r.records, record)
 	return policy.RecordFact{Key: key, Found: true, Owner: record.Owner, Environment: record.Environment, Scopes: record.Scopes, Retired: record.Retired}
 }
 

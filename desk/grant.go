@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"slices"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/store"
@@ -46,7 +47,7 @@ func (d *Desk) onGrant(ctx context.Context, caller Caller, key Key, id countersi
 			return "", notFound("grant", string(id))
 		}
 		if command.Name != workflow.Revoke {
-			if err := tx.checkHolder(grant); err != nil {
+			if err := tx.checkHolder(ctx, grant); err != nil {
 				return "", err
 			}
 		}
@@ -56,13 +57,34 @@ func (d *Desk) onGrant(ctx context.Context, caller Caller, key Key, id countersi
 }
 
 // checkHolder refuses what would give more to a holder who may hold nothing.
-func (tx *transaction) checkHolder(grant *countersign.Grant) error {
+func (tx *transaction) checkHolder(ctx context.Context, grant *countersign.Grant) error {
 	holder := tx.directory.identities[grant.Holder]
 	if holder == nil || !holder.ActiveAt(tx.now()) {
 		return countersign.Errorf(countersign.Refused, "inactive", "The holder of this grant is not active.")
 	}
 	tx.relyOn(holder)
-	return nil
+	if !holder.Human() {
+		owner := tx.directory.identities[holder.Owner]
+		if owner == nil || !owner.ActiveAt(tx.now()) {
+			return countersign.Errorf(countersign.Refused, "unowned", "Nobody active answers for %s: it gets nothing until somebody does.", holder.Name)
+		}
+		tx.relyOn(owner)
+	}
+	held, err := tx.heldOn(ctx, grant)
+	if err == nil && held {
+		err = countersign.Errorf(countersign.Refused, "held", "A hold is in force on the holder, the system or the grant.")
+	}
+	return err
+}
+
+// heldOn reports whether a hold is in force on the grant, its holder or its
+// system.
+func (tx *transaction) heldOn(ctx context.Context, grant *countersign.Grant) (bool, error) {
+	ids := []string{string(grant.ID), string(grant.Holder), string(grant.System)}
+	if err := tx.lookForHolds(ctx, ids...); err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(ids, tx.desk.heldNow), nil
 }
 
 // standOnGrant says as what the actor stands to a grant.
@@ -93,7 +115,10 @@ func (tx *transaction) decideGrant(ctx context.Context, grant *countersign.Grant
 	if err != nil {
 		return err
 	}
-	verdict.Flight = workflow.Flight{Claimed: claimed.Attempt > 0, Reported: claimed.Reported, LeaseUntil: claimed.LeaseUntil}
+	// What this very transaction prepares has not begun.
+	if claimed.Key != tx.preparing {
+		verdict.Flight = workflow.Flight{Claimed: claimed.Attempt > 0, Reported: claimed.Reported, Attempt: claimed.Attempt, LeaseUntil: claimed.LeaseUntil}
+	}
 	outcome, err := workflow.DecideGrant(tx.occasion, grant, command, verdict)
 	if err != nil || len(outcome.Events) == 0 {
 		return err
@@ -107,7 +132,16 @@ func (tx *transaction) decideGrant(ctx context.Context, grant *countersign.Grant
 		work.DueAt, work.ParkedAt, work.Trouble = tx.now(), 0, ""
 		tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: work, Attempt: claimed.Attempt})
 	}
-	if grant.Request == "" || after.State == grant.State {
+	if after.State == grant.State {
+		return nil
+	}
+	if system := tx.directory.systems[grant.System]; system != nil && system.Name == SystemName {
+		// Whoever acts by this power looks again.
+		if err := tx.bump(ctx, grant.Holder); err != nil {
+			return err
+		}
+	}
+	if grant.Request == "" {
 		return nil
 	}
 	return tx.progress(ctx, after)
@@ -139,11 +173,13 @@ func (tx *transaction) guardClaim(claimed store.Work) {
 // progress tells the request what became of its grant, in the same commit.
 func (tx *transaction) progress(ctx context.Context, grant *countersign.Grant) error {
 	request, err := tx.load(ctx, grant.Request)
-	if err != nil {
-		return err
-	}
-	if request.State.Final() {
+	if countersign.KindOf(err) == countersign.Internal || countersign.KindOf(err) == countersign.NotFound {
+		// A request that cannot be read keeps no access from ending.
+		tx.look(string(grant.Request), store.RequestWork, "grant-"+string(grant.ID))
 		return nil
+	}
+	if err != nil || request.State.Final() {
+		return err
 	}
 	verdict := workflow.RequestVerdict{Standing: workflow.Standing{Actor: countersign.SystemDelivery, Roles: []workflow.Role{workflow.Delivery}}}
 	verdict.Owed = tx.owed(ctx, request)

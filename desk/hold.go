@@ -137,6 +137,9 @@ func (d *Desk) Hold(ctx context.Context, caller Caller, key Key, on, reason stri
 		}
 		tx.put(hold, 0)
 		tx.events = append(tx.events, event)
+		if err := tx.moveHold(ctx, found.id); err != nil {
+			return "", err
+		}
 		if revoke {
 			tx.schedule(string(hold.ID), store.HoldWork, tx.now())
 		}
@@ -145,7 +148,7 @@ func (d *Desk) Hold(ctx context.Context, caller Caller, key Key, on, reason stri
 	if err != nil {
 		return "", err
 	}
-	return countersign.HoldID(id), d.followHolds(ctx)
+	return countersign.HoldID(id), d.followHolds(context.WithoutCancel(ctx))
 }
 
 // Lift ends a hold. What was revoked under it stays revoked.
@@ -164,12 +167,58 @@ func (d *Desk) Lift(ctx context.Context, caller Caller, key Key, id countersign.
 		}
 		tx.put(after, hold.Version)
 		tx.events = append(tx.events, event)
-		return string(id), nil
+		return string(id), tx.moveHold(ctx, found.id)
 	})
 	if err != nil {
 		return err
 	}
-	return d.followHolds(ctx)
+	return d.followHolds(context.WithoutCancel(ctx))
+}
+
+// moveHold makes everything that relied on there being a hold, or none, look
+// again.
+func (tx *transaction) moveHold(ctx context.Context, on string) error {
+	key := store.GuardHold(on)
+	versions, err := tx.versions(ctx, []string{key})
+	if err != nil {
+		return err
+	}
+	tx.guards[key] = store.Guard{Key: key, Version: versions[key], Next: versions[key] + 1}
+	return nil
+}
+
+// lookForHolds brings what this process knows of holds up to date, and guards
+// that there are no others on the ids.
+func (tx *transaction) lookForHolds(ctx context.Context, ids ...string) error {
+	return tx.lookAt(ctx, ids, nil)
+}
+
+func (tx *transaction) lookAt(ctx context.Context, held []string, more []string) error {
+	keys := more
+	for _, id := range held {
+		keys = append(keys, store.GuardHold(id))
+	}
+	if err := tx.relyOnNow(ctx, keys...); err != nil {
+		return err
+	}
+	return tx.desk.followHolds(ctx)
+}
+
+// lookAtMatter guards what a judgement reads of a matter beside its rows: which
+// holds there are, and which groups both sides are in or are not in.
+func (tx *transaction) lookAtMatter(ctx context.Context, m matter) error {
+	held := []string{string(m.requester.ID), string(m.beneficiary.ID)}
+	for _, item := range m.items {
+		held = append(held, string(item.system.ID))
+	}
+	var groups []string
+	for _, side := range []*countersign.Identity{m.requester, m.beneficiary} {
+		groups = append(groups, store.GuardGroups(string(side.ID)))
+		for _, group := range tx.directory.groupsAbove(side.ID) {
+			groups = append(groups, store.GuardGroups(string(group)))
+		}
+	}
+	return tx.lookAt(ctx, held, groups)
 }
 
 func (tx *transaction) loadHold(ctx context.Context, id countersign.HoldID) (*countersign.Hold, *held, error) {
@@ -216,6 +265,43 @@ func (d *Desk) followHolds(ctx context.Context) error {
 		for on := range *earlier {
 			if !now[on] {
 				d.Forget(true, on)
+			}
+		}
+	}
+	return nil
+}
+
+// followEnding makes this process refuse the grants that any replica has begun to
+// end, from the beat after the commit on: the connector that takes them away may
+// come much later.
+func (d *Desk) followEnding(ctx context.Context) error {
+	d.holding.Lock()
+	defer d.holding.Unlock()
+	now := map[string]bool{}
+	query := store.GrantQuery{States: []countersign.GrantState{countersign.GrantRevoking, countersign.GrantRevoked}, Limit: 500}
+	for {
+		grants, err := d.Store.Grants(ctx, query)
+		if err != nil {
+			return err
+		}
+		for _, grant := range grants {
+			now[string(grant.ID)] = true
+		}
+		if len(grants) < query.Limit {
+			break
+		}
+		query.Before = grants[len(grants)-1].ID
+	}
+	earlier := d.ending.Swap(&now)
+	for id := range now {
+		if earlier == nil || !(*earlier)[id] {
+			d.Stop(false, id)
+		}
+	}
+	if earlier != nil {
+		for id := range *earlier {
+			if !now[id] {
+				d.Forget(false, id)
 			}
 		}
 	}

@@ -81,7 +81,14 @@ func (d *Desk) Propose(ctx context.Context, caller Caller, key Key, kind counter
 		return "", err
 	}
 	id, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
-		if !tx.mayChange(caller.Identity, kind) {
+		if powersFor(kind) == nil {
+			return "", countersign.Errorf(countersign.Invalid, "unknown-kind", "A proposal is of the kind %q or %q, not %q.", countersign.PolicyProposal, countersign.DirectoryProposal, countersign.Clip(string(kind))).At("/kind")
+		}
+		holds, err := tx.holdsPower(ctx, caller.Identity, powersFor(kind)...)
+		if err != nil {
+			return "", err
+		}
+		if !holds || !tx.mayChange(caller.Identity, kind) {
 			return "", countersign.Errorf(countersign.Refused, "needs-power", "Proposing a change of the %s takes a person with one of the powers %v of the system %q.", kind, powersFor(kind), SystemName)
 		}
 		content, err := countersign.Canonical(keptFiles(files))
@@ -130,9 +137,6 @@ func (tx *transaction) propose(ctx context.Context, kind countersign.ProposalKin
 	if kind == countersign.PolicyProposal {
 		return tx.proposePolicy(files)
 	}
-	if kind != countersign.DirectoryProposal {
-		return nil, countersign.Errorf(countersign.Invalid, "unknown-kind", "A proposal is of the kind %q or %q, not %q.", countersign.PolicyProposal, countersign.DirectoryProposal, countersign.Clip(string(kind))).At("/kind")
-	}
 	would := &proposed{}
 	wanted, problems := directory.Parse(files)
 	for _, problem := range problems {
@@ -176,6 +180,10 @@ func (tx *transaction) proposePolicy(files []directory.File) (*proposed, error) 
 			would.problems = append(would.problems, fmt.Sprintf("%s:%d: the test %q of %s fails: %s", result.File, result.Line, result.Name, result.Type, failure))
 		}
 	}
+	if len(set.Types()) == 0 {
+		would.problems = append(would.problems, "the set has no request type: nothing could be asked for any more, the desk's own powers included")
+	}
+	would.problems = append(would.problems, tx.directory.checkPolicies(set, tx.desk.Connectors)...)
 	would.set = set
 	if set.Digest() == tx.policy.digest {
 		return would, nil
@@ -352,6 +360,15 @@ func (d *Desk) onProposal(ctx context.Context, caller Caller, key Key, id counte
 		proposal, standing, would, err := tx.loadProposal(ctx, id)
 		if err != nil {
 			return "", err
+		}
+		if name != workflow.Withdraw && standing.HasAny(workflow.Reviewer) {
+			holds, err := tx.holdsPower(ctx, caller.Identity, powersFor(proposal.Kind)...)
+			if err != nil {
+				return "", err
+			}
+			if !holds {
+				standing.Roles = []workflow.Role{workflow.Stranger}
+			}
 		}
 		command := workflow.ProposalCommand{Name: name, Reason: decision.Reason, Shown: decision.Shown}
 		if command.ShownNow, err = would.page(proposal); err != nil {

@@ -266,12 +266,27 @@ func (d *Desk) Resolve(name string) (countersign.IdentityID, bool) {
 	return identity.ID, true
 }
 
+// ResolveAs is Resolve for a subject of a type: "identity" is any, "user" a
+// person, and each kind of identity itself.
+func (d *Desk) ResolveAs(subjectType, name string) (countersign.IdentityID, bool) {
+	id, known := d.Resolve(name)
+	if !known {
+		return "", false
+	}
+	kind := d.known.Load().identities[id].Kind
+	fits := subjectType == "identity" || subjectType == string(kind) || subjectType == "user" && kind == countersign.Person
+	return id, fits
+}
+
 // Refresh reads what changed in directory, policy and holds since the last look.
 func (d *Desk) Refresh(ctx context.Context) error {
 	if _, _, err := d.refresh(ctx); err != nil {
 		return err
 	}
-	return d.followHolds(ctx)
+	if err := d.followHolds(ctx); err != nil || !d.Shared {
+		return err
+	}
+	return d.followEnding(ctx)
 }
 
 // Active reports whether the identity may act now.

@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/policy"
@@ -12,7 +13,7 @@ import (
 // notFound is the one answer for a request that is not there and for one that
 // the caller may not know of.
 func notFound(noun, id string) error {
-	return countersign.Errorf(countersign.NotFound, "no-such-"+noun, "There is no %s %q that you may see.", noun, id)
+	return countersign.Errorf(countersign.NotFound, "no-such-"+noun, "There is no %s %q that you may see.", noun, countersign.Clip(id))
 }
 
 // DecisionPage is exactly what a person is shown who decides; a decision is
@@ -95,6 +96,12 @@ func (d *Desk) decide(ctx context.Context, caller Caller, key Key, id countersig
 				return command, workflow.RequestVerdict{}, err
 			}
 		}
+		if err := tx.lookForHolds(ctx, string(caller.Identity)); err != nil {
+			return command, workflow.RequestVerdict{}, err
+		}
+		if d.heldNow(string(caller.Identity)) {
+			return command, workflow.RequestVerdict{}, countersign.Errorf(countersign.Refused, "held", "A hold is in force on you: you decide nothing until it is lifted.")
+		}
 		verdict, err := tx.verdict(ctx, request, s)
 		if err != nil {
 			return command, verdict, err
@@ -125,6 +132,11 @@ func (d *Desk) Consent(ctx context.Context, caller Caller, key Key, id countersi
 			return workflow.RequestCommand{}, workflow.RequestVerdict{}, err
 		}
 		verdict, err := tx.verdict(ctx, request, s)
+		// Consent is the owner's who was named, or today's.
+		owner := caller.Identity == request.Consent.Of || caller.Identity == s.matter.beneficiary.Owner
+		if err == nil && request.Consent.Of != "" && !owner {
+			err = countersign.Errorf(countersign.Refused, "not-the-owner", "Only %s can consent: who answers for %s and did not ask.", tx.directory.nameOf(request.Consent.Of), s.matter.beneficiary.Name)
+		}
 		return workflow.RequestCommand{Name: workflow.Consent}, verdict, err
 	})
 }
@@ -204,13 +216,19 @@ func (tx *transaction) readable(ctx context.Context, id countersign.RequestID) (
 // verdict fills what a decision on the request may need to know.
 func (tx *transaction) verdict(ctx context.Context, request *countersign.Request, s *stance) (workflow.RequestVerdict, error) {
 	verdict := workflow.RequestVerdict{Standing: s.standing, Rungs: s.rungs, Systems: s.matter.systems()}
-	var err error
+	err := tx.lookAtMatter(ctx, s.matter)
+	if err != nil {
+		return verdict, err
+	}
 	if verdict.ShownNow, err = tx.directory.pageOf(request); err != nil {
 		return verdict, err
 	}
 	facts, refusals, err := tx.recheck(ctx, request, s.resolver, s.same)
 	if err != nil {
 		return verdict, err
+	}
+	if decider := request.KeptOutDecider(s.same); decider != "" {
+		refusals = append(refusals, policy.Refusal{Reason: "separation-of-duties", Because: fmt.Sprintf("%s approved an earlier stage and now %s: the request has to be asked for anew.", tx.directory.nameOf(decider), s.same[decider])})
 	}
 	verdict.Refusal = refusal(refusals)
 	verdict.Facts, err = countersign.Canonical(facts)

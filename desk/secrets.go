@@ -1,6 +1,8 @@
 package desk
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"regexp"
 
@@ -34,6 +36,27 @@ func secretShape(text string) string {
 	return ""
 }
 
+// secretWithin looks at every text of a JSON value, as it reads once decoded.
+func secretWithin(value any) string {
+	switch value := value.(type) {
+	case string:
+		return secretShape(value)
+	case []any:
+		for _, one := range value {
+			if shape := secretWithin(one); shape != "" {
+				return shape
+			}
+		}
+	case map[string]any:
+		for name, one := range value {
+			if shape := cmp.Or(secretShape(name), secretWithin(one)); shape != "" {
+				return shape
+			}
+		}
+	}
+	return ""
+}
+
 // checkReason refuses what must not stay on the record as a reason.
 func checkReason(text string) error {
 	if len(text) > MaxReason {
@@ -50,8 +73,11 @@ func findSecret(asking Asking) (field, shape string) {
 	if shape := secretShape(asking.Reason); shape != "" {
 		return "/reason", shape
 	}
-	if shape := secretShape(string(asking.Answers)); shape != "" {
-		return "/answers", shape
+	var answers any
+	if json.Unmarshal(asking.Answers, &answers) == nil {
+		if shape := secretWithin(answers); shape != "" {
+			return "/answers", shape
+		}
 	}
 	for i, evidence := range asking.Evidence {
 		if shape := secretShape(string(evidence.Content)); shape != "" {

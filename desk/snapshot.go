@@ -85,8 +85,9 @@ func (d *Desk) refresh(ctx context.Context) (*snapshot, *activeSet, error) {
 		if err != nil {
 			return nil, nil, err
 		}
+		// A set that is damaged or missing keeps nothing from ending.
 		set, err := d.policySet(ctx, row.Active)
-		if err != nil && countersign.ReasonOf(err) != "malformed-policy-set" {
+		if countersign.KindOf(err) == countersign.Unavailable {
 			return nil, nil, err
 		}
 		active = &activeSet{version: row.Version, digest: row.Active, set: set, broken: err}
@@ -95,11 +96,14 @@ func (d *Desk) refresh(ctx context.Context) (*snapshot, *activeSet, error) {
 	return known, active, nil
 }
 
-// stopInactive makes checks refuse identities that may hold nothing now.
+// stopInactive makes checks refuse identities that may hold nothing now, and lets
+// those through again that may.
 func (d *Desk) stopInactive(identities []*countersign.Identity) {
 	now := countersign.InstantOf(d.Clock.Now())
 	for _, identity := range identities {
-		if !identity.ActiveAt(now) {
+		if identity.ActiveAt(now) {
+			d.Forget(false, string(identity.ID))
+		} else {
 			d.Stop(false, string(identity.ID))
 		}
 	}
@@ -257,8 +261,23 @@ func (d *snapshot) findEntitlement(name string) *countersign.Entitlement {
 // groupsOf returns the names of all groups that hold the identity, nested
 // included, and of those that are teams; sorted.
 func (d *snapshot) groupsOf(id countersign.IdentityID) (groups, teams []string) {
+	for _, above := range d.groupsAbove(id) {
+		group := d.groups[above]
+		groups = append(groups, group.Name)
+		if group.Team {
+			teams = append(teams, group.Name)
+		}
+	}
+	slices.Sort(groups)
+	slices.Sort(teams)
+	return groups, teams
+}
+
+// groupsAbove returns every group that holds the identity, nested included.
+func (d *snapshot) groupsAbove(id countersign.IdentityID) []countersign.GroupID {
 	seen := map[countersign.GroupID]bool{}
 	queue := slices.Clone(d.memberOf[id])
+	var above []countersign.GroupID
 	for len(queue) > 0 {
 		next := queue[0]
 		queue = queue[1:]
@@ -266,16 +285,10 @@ func (d *snapshot) groupsOf(id countersign.IdentityID) (groups, teams []string) 
 			continue
 		}
 		seen[next] = true
-		group := d.groups[next]
-		groups = append(groups, group.Name)
-		if group.Team {
-			teams = append(teams, group.Name)
-		}
+		above = append(above, next)
 		queue = append(queue, d.nestedIn[next]...)
 	}
-	slices.Sort(groups)
-	slices.Sort(teams)
-	return groups, teams
+	return above
 }
 
 // path is a chain of memberships from a group down to an identity.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/workflow"
 )
 
@@ -18,6 +19,27 @@ const (
 	PowerAdministrator = "administrator"
 	PowerAuditor       = "auditor"
 )
+
+// holdsPower reports whether somebody holds one of the powers in this
+// transaction: the decision point says so, and so does the record, which is
+// guarded until the commit.
+func (tx *transaction) holdsPower(ctx context.Context, who countersign.IdentityID, powers ...string) (bool, error) {
+	if err := tx.relyOnNow(ctx, store.GuardHolder(who), store.GuardHold(string(who))); err != nil {
+		return false, err
+	}
+	system := tx.directory.systemNames[SystemName]
+	grants, err := tx.desk.Store.Grants(ctx, store.GrantQuery{Holders: []countersign.IdentityID{who}, System: system, States: []countersign.GrantState{countersign.GrantLive}})
+	if err != nil {
+		return false, err
+	}
+	for _, grant := range grants {
+		entitlement := tx.directory.entitlements[grant.Entitlement]
+		if entitlement != nil && slices.Contains(powers, entitlement.Name) && tx.desk.Power(who, entitlement.Name) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
 
 // rungs computes who may decide a stage today: at its present rung, and at each
 // rung above it.
@@ -73,6 +95,11 @@ func (tx *transaction) stand(ctx context.Context, request *countersign.Request) 
 	for index := range request.Stages {
 		if state := request.Stages[index].State; state == countersign.StageOpen || state == countersign.StageWaiting {
 			pinned, err := tx.desk.policySet(ctx, request.PolicySet)
+			if err != nil && countersign.KindOf(err) != countersign.Unavailable {
+				// Nobody can decide by a set that cannot be read; to cancel needs none,
+				// and the deadline passes all the same.
+				continue
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -83,18 +110,21 @@ func (tx *transaction) stand(ctx context.Context, request *countersign.Request) 
 	}
 	s.standing = workflow.Standing{Actor: tx.occasion.Actor, Roles: tx.desk.roles(dir, m, tx.occasion.Actor)}
 	who := tx.occasion.Actor.Identity()
-	held := who != "" && tx.desk.heldNow(string(who))
+	held, asked := who != "" && tx.desk.heldNow(string(who)), false
 	for index, stage := range request.Stages {
-		if who == "" || held || len(s.rungs[index]) == 0 {
+		if who == "" || len(s.rungs[index]) == 0 {
 			continue
 		}
-		for _, asked := range s.rungs[index][0].Asked {
-			if asked.Person != who {
+		for _, one := range s.rungs[index][0].Asked {
+			if one.Person != who {
 				continue
 			}
-			if stage.State == countersign.StageOpen {
+			asked = true
+			switch {
+			case held:
+			case stage.State == countersign.StageOpen:
 				s.standing.Roles = append(s.standing.Roles, workflow.Approver)
-			} else if s.standing.LaterStage == "" {
+			case s.standing.LaterStage == "":
 				s.standing.LaterStage = stage.Name
 			}
 			break
@@ -106,7 +136,7 @@ func (tx *transaction) stand(ctx context.Context, request *countersign.Request) 
 		s.standing.KeptOut = "is under a hold"
 	}
 	s.mayRead = s.standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable, workflow.Approver, workflow.SystemOwner, workflow.Auditor) ||
-		s.standing.LaterStage != "" || tookPart(request, who)
+		asked || tookPart(request, who)
 	return s, nil
 }
 

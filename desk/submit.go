@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign"
@@ -72,11 +73,11 @@ type judgement struct {
 // Preview judges an asking and changes nothing. What the policy refuses is in
 // the plan; an error is what cannot be judged at all.
 func (d *Desk) Preview(ctx context.Context, caller Caller, asking Asking) (*Preview, error) {
-	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
-	if err != nil {
-		return nil, err
-	}
-	judged, err := d.judge(ctx, tx, caller, &asking)
+	var judged *judgement
+	err := d.attempt(ctx, countersign.Actor(caller.Identity), func(tx *transaction) (err error) {
+		judged, err = d.judge(ctx, tx, caller, &asking)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +94,9 @@ func (d *Desk) judge(ctx context.Context, tx *transaction, caller Caller, asking
 	}
 	// The holder's guard is read before the facts that it stands for.
 	if err := tx.bump(ctx, m.beneficiary.SamePerson()...); err != nil {
+		return nil, err
+	}
+	if err := tx.lookAtMatter(ctx, m); err != nil {
 		return nil, err
 	}
 	j := &judgement{matter: m, resolver: tx.directory.resolver(m, tx.now()), same: tx.directory.samePerson(m, nil)}
@@ -173,7 +177,7 @@ func (tx *transaction) resolve(caller Caller, asking Asking) (matter, error) {
 	}
 	identity := dir.findIdentity(beneficiary)
 	if identity == nil {
-		return matter{}, countersign.Errorf(countersign.Invalid, "no-such-identity", "There is no identity %q: give an id, a login, an e-mail address or a SPIFFE id.", beneficiary).At("/beneficiary")
+		return matter{}, countersign.Errorf(countersign.Invalid, "no-such-identity", "There is no identity %q: give an id, a login, an e-mail address or a SPIFFE id.", countersign.Clip(beneficiary)).At("/beneficiary")
 	}
 	ids := make([]countersign.EntitlementID, 0, len(asking.Entitlements))
 	seen := map[countersign.EntitlementID]bool{}
@@ -181,7 +185,7 @@ func (tx *transaction) resolve(caller Caller, asking Asking) (matter, error) {
 		field := fmt.Sprintf("/entitlements/%d", i)
 		entitlement := dir.findEntitlement(name)
 		if entitlement == nil || entitlement.Retired || dir.systems[entitlement.System].Retired {
-			return matter{}, countersign.Errorf(countersign.Invalid, "no-such-entitlement", "There is no entitlement %q to ask for: name it as system/resource/entitlement, as the catalogue lists it.", name).At(field)
+			return matter{}, countersign.Errorf(countersign.Invalid, "no-such-entitlement", "There is no entitlement %q to ask for: name it as system/resource/entitlement, as the catalogue lists it.", countersign.Clip(name)).At(field)
 		}
 		if seen[entitlement.ID] {
 			return matter{}, countersign.Errorf(countersign.Invalid, "entitlement-twice", "The entitlement %q stands twice.", name).At(field)
@@ -302,7 +306,12 @@ func (d *Desk) checkDuplicate(ctx context.Context, j *judgement) error {
 			return err
 		}
 		if len(open) > 0 {
-			return countersign.Errorf(countersign.Conflict, "duplicate-request", "There is an open request for the same holder, entitlement and type already (%s).", open[0].ID)
+			// Which one it is, is for those to know who have to do with it.
+			which, asker := "", j.matter.requester.ID
+			if open[0].Requester == asker || slices.Contains(open[0].SamePerson, asker) {
+				which = " (" + string(open[0].ID) + ")"
+			}
+			return countersign.Errorf(countersign.Conflict, "duplicate-request", "There is an open request for the same holder, entitlement and type already%s.", which)
 		}
 		held, err := d.heldElsewhere(ctx, j.matter.beneficiary.ID, item.entitlement.ID, "")
 		if err != nil {
@@ -351,7 +360,10 @@ func (d *Desk) open(ctx context.Context, tx *transaction, j *judgement, asking A
 		return "", err
 	}
 	for _, planned := range plan.Stages {
-		route.Stages = append(route.Stages, planned.Stage)
+		route.Stages = append(route.Stages, tx.directory.impersonal(planned.Stage))
+	}
+	for i := range route.Evidence {
+		route.Evidence[i].EscalateTo = tx.directory.impersonalRules(route.Evidence[i].EscalateTo)
 	}
 	verdict := workflow.RequestVerdict{Systems: j.matter.systems(), Rungs: map[int][]workflow.Rung{}}
 	for index, stage := range route.Stages {
@@ -397,6 +409,8 @@ func (tx *transaction) fillSlots(j *judgement, asking Asking) ([]countersign.Slo
 		content, has := given[slot.Name]
 		delete(given, slot.Name)
 		switch {
+		case slot.VerifiedBy != "" && has:
+			return nil, countersign.Errorf(countersign.Refused, "slot-is-verified", "The evidence %q is fetched and verified by %s; it cannot be attached.", slot.Name, slot.VerifiedBy).At("/evidence")
 		case slot.VerifiedBy == "directory":
 			held, err := tx.recordEvidence(j.facts.Records[slot.Record])
 			if err != nil {

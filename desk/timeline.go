@@ -128,7 +128,7 @@ func (d *snapshot) sentence(request *countersign.Request, payload countersign.Pa
 	case *workflow.StageOpened:
 		names := make([]string, 0, len(event.Change.Asked))
 		for _, asked := range event.Change.Asked {
-			names = append(names, d.nameOf(asked.Person)+" by "+asked.Rule)
+			names = append(names, d.nameOf(asked.Person)+" by "+d.readable(asked.Rule))
 		}
 		verb := map[string]string{workflow.WhyOpened: "opened", workflow.WhyEscalated: "escalated", workflow.WhyApproversChanged: "asks other people now"}[event.Change.Why]
 		return fmt.Sprintf("the stage %q %s: %s may decide until %s", stageName(request, event.Change.Stage), verb, strings.Join(names, ", "), event.Change.Deadline)
@@ -139,7 +139,7 @@ func (d *snapshot) sentence(request *countersign.Request, payload countersign.Pa
 		}
 		rules := make([]string, 0, len(event.Change.Standing))
 		for _, standing := range event.Change.Standing {
-			rules = append(rules, standing.Rule)
+			rules = append(rules, d.readable(standing.Rule))
 		}
 		text := fmt.Sprintf("%s in the stage %q by %s%s", verb, stageName(request, event.Change.Stage), strings.Join(rules, " and "), because(event.Reason))
 		if event.Change.Duration != 0 {
@@ -185,6 +185,8 @@ func (d *snapshot) grantSentence(payload countersign.Payload) string {
 			text += fmt.Sprintf("; effective by %s, when it is looked at once more", event.Change.EffectiveBy)
 		}
 		return text
+	case *workflow.EndDeferred:
+		return fmt.Sprintf("the end is put off to %s, because fewer than two others hold this power; give it to somebody else first", event.Change.Until)
 	case *workflow.GrantReminded:
 		return fmt.Sprintf("reminded: the access ends at %s", event.Change.Ends)
 	case *workflow.IntentParked:

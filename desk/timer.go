@@ -44,7 +44,43 @@ func (tx *transaction) wakeGrant(ctx context.Context, grant *countersign.Grant, 
 			cause, why = workflow.CauseUnused, "The target reports no use for as long as the terms allow."
 		}
 	}
-	return tx.wake(ctx, grant, cause, why)
+	verdict := workflow.GrantVerdict{
+		Standing: workflow.Standing{Actor: tx.occasion.Actor, Roles: []workflow.Role{workflow.Timer}}, EndCause: cause, EndReason: why,
+	}
+	if cause == "" && grant.Until != 0 && tx.now() >= grant.Until {
+		last, err := tx.amongTheLast(ctx, grant)
+		if err != nil {
+			return err
+		}
+		if last {
+			verdict.DeferTo = tx.now().Add(deferral)
+		}
+	}
+	return tx.decideGrant(ctx, grant, workflow.GrantCommand{Name: workflow.Wake}, verdict)
+}
+
+// deferral is for how long the end of one of the last two holders of a power is
+// put off, each time on the record.
+const deferral = countersign.Day
+
+// amongTheLast reports whether the grant is a power of the desk that at most one
+// other active person holds.
+func (tx *transaction) amongTheLast(ctx context.Context, grant *countersign.Grant) (bool, error) {
+	if grant.System != tx.directory.systemNames[SystemName] {
+		return false, nil
+	}
+	holders, err := tx.desk.Store.Grants(ctx, store.GrantQuery{Entitlement: grant.Entitlement, States: []countersign.GrantState{countersign.GrantLive}})
+	if err != nil {
+		return false, err
+	}
+	others := 0
+	for _, other := range holders {
+		identity := tx.directory.identities[other.Holder]
+		if other.Holder != grant.Holder && identity != nil && identity.ActiveAt(tx.now()) && !tx.written(string(other.ID)) {
+			others++
+		}
+	}
+	return others < 2, nil
 }
 
 // endCause says whether one of the grant's conditions has come true.
@@ -170,8 +206,18 @@ func (d *Desk) SweepContracts(ctx context.Context, from, to countersign.Instant)
 	if len(ended) == 0 {
 		return nil
 	}
-	if err := tx.dependents(ctx, "contract-"+to.String(), ended, nil); err != nil {
+	cause := "contract-" + to.String()
+	if err := tx.dependents(ctx, cause, ended, nil); err != nil {
 		return err
+	}
+	for _, id := range ended {
+		asking, err := d.Store.Requests(ctx, store.RequestQuery{AwaitingDecisionOf: id})
+		if err != nil {
+			return err
+		}
+		for _, request := range asking {
+			tx.look(string(request.ID), store.RequestWork, cause+"-"+string(id))
+		}
 	}
 	d.Stop(false, tx.stop...)
 	return late(tx.commit(ctx))

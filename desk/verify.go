@@ -128,6 +128,10 @@ func (v *Verification) stream(ctx context.Context, reader store.Reader, stream c
 	var after int64
 	for {
 		events, err := reader.Events(ctx, stream, after, 500)
+		if countersign.ReasonOf(err) == "damaged-event" {
+			v.found(err.Error())
+			return nil
+		}
 		if err != nil {
 			return err
 		}

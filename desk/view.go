@@ -232,7 +232,7 @@ func (d *snapshot) stageView(stage *countersign.Stage) StageView {
 		view.Need += quorum.Need
 	}
 	for _, asked := range stage.Asked {
-		view.Asked = append(view.Asked, AskedView{Person: d.ref(asked.Person), Rule: asked.Rule})
+		view.Asked = append(view.Asked, AskedView{Person: d.ref(asked.Person), Rule: d.readable(asked.Rule)})
 	}
 	if stage.State == countersign.StageOpen {
 		var who []countersign.IdentityID
@@ -247,7 +247,7 @@ func (d *snapshot) stageView(stage *countersign.Stage) StageView {
 			Shown: decision.Shown, Issuer: decision.Issuer, Strength: decision.Strength,
 		}
 		for _, standing := range decision.Standing {
-			one.Rules = append(one.Rules, standing.Rule)
+			one.Rules = append(one.Rules, d.readable(standing.Rule))
 		}
 		view.Decisions = append(view.Decisions, one)
 	}
@@ -269,6 +269,12 @@ func (tx *transaction) grantView(grant *countersign.Grant, standing workflow.Sta
 		view.Parked = &ParkedView{Since: grant.Parked.Since, Person: dir.ref(grant.Parked.Person), Why: grant.Parked.Why}
 	}
 	for _, command := range workflow.Offered(workflow.GrantTransitions, grant.State, standing) {
+		if command == workflow.Rotate {
+			hands, err := tx.desk.Connectors.Find(grant.Step.Connector)
+			if err != nil || !hands.Describe().Rotates {
+				continue
+			}
+		}
 		if command != workflow.Retry || grant.Parked != nil {
 			view.Offered = append(view.Offered, command)
 		}

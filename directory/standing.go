@@ -2,6 +2,7 @@ package directory
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/countersign/countersign"
@@ -10,7 +11,10 @@ import (
 // What follows says in sentences why a change needs a second person. Taking
 // something away from somebody gives nobody anything, with one exception: who
 // no longer answers for a non-human identity no longer counts as one person
-// with it, and could approve for it from then on.
+// with it, and could approve for it from then on. Nor does a rule that finds
+// nobody any more stop there: the next one is asked. How a system that exists is
+// reached, and where it or a non-human identity runs, decides who can read keys
+// and which refusals apply.
 
 func (c *comparison) identityStanding(before, after *countersign.Identity) []string {
 	name := c.names[string(after.ID)]
@@ -25,6 +29,9 @@ func (c *comparison) identityStanding(before, after *countersign.Identity) []str
 			if !slices.ContainsFunc(old.Handles, func(h countersign.Handle) bool { return h.Key() == handle.Key() }) {
 				sentences = append(sentences, fmt.Sprintf("Somebody could sign in as %s by the new handle %s.", name, handleText(handle)))
 			}
+		}
+		if !after.Human() && old.Environment != after.Environment {
+			sentences = append(sentences, fmt.Sprintf("The environment of %s changes, and other rules apply to what it asks for.", name))
 		}
 		if old.ContractEnd != 0 && (after.ContractEnd == 0 || after.ContractEnd > old.ContractEnd) {
 			sentences = append(sentences, fmt.Sprintf("The contract of %s ends later, and access can last as long.", name))
@@ -41,6 +48,9 @@ func (c *comparison) identityStanding(before, after *countersign.Identity) []str
 	}
 	for _, role := range roles {
 		sentences = c.named(sentences, role.before, role.after, role.role, name)
+	}
+	if old.Manager != "" && after.Manager == "" && after.Status == countersign.IdentityActive {
+		sentences = append(sentences, fmt.Sprintf("%s has no manager any more, and other rules find who approves.", name))
 	}
 	for _, id := range old.SamePerson() {
 		if id != "" && !slices.Contains(after.SamePerson(), id) {
@@ -102,6 +112,14 @@ func (c *comparison) systemStanding(before, after *countersign.System) []string 
 	sentences = c.named(sentences, old.SecondOwner, after.SecondOwner, "second owner", after.Name)
 	if lower(old.Risk, after.Risk) {
 		sentences = append(sentences, riskSentence(after.Name, old.Risk, after.Risk))
+	}
+	if before != nil {
+		if before.Connector != after.Connector || !maps.Equal(before.Settings, after.Settings) {
+			sentences = append(sentences, fmt.Sprintf("Access to %s is carried out in another way, and others could read its keys.", after.Name))
+		}
+		if before.Environment != after.Environment {
+			sentences = append(sentences, fmt.Sprintf("The environment of %s changes, and other rules apply to access to it.", after.Name))
+		}
 	}
 	for _, resource := range after.Resources {
 		thing := after.Name + "/" + resource.Name

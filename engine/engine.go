@@ -1,8 +1,8 @@
 // Package engine is the heartbeat: it claims what is due, delivers intents
 // through connectors, and lets time pass for grants and requests.
 //
-// It holds step functions (Claim and Deliver, Wake, Tick, Sweep, Follow) and one
-// loop that calls them; a simulator calls the steps itself. It judges nothing
+// It holds step functions (Beat, Timers, Claim, Deliver) and the two loops of Run
+// that call them; a simulator calls the steps itself. It judges nothing
 // and never writes to storage but through desk. After a step returned, what it
 // did is committed, and what it could not do is due again later.
 package engine
@@ -11,7 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/countersign/countersign"
@@ -28,7 +28,7 @@ type Config struct {
 	Connectors connector.Set
 	Replica    string
 	Log        *slog.Logger
-	// Workers is how many operations run at once; 0 means 8.
+	// Workers is how many operations run at once; 0 means 16.
 	Workers int
 	// Follow keeps the decision point up to date; called at every beat.
 	Follow func(ctx context.Context) error
@@ -43,12 +43,15 @@ type Engine struct {
 	// sweptTo is up to when contract ends have been looked at.
 	sweptTo countersign.Instant
 	unfit   string
+	// sound says that the last beat of Run succeeded; only then is work claimed.
+	sound  atomic.Bool
+	places places
 }
 
 // New returns an engine; nothing runs until a step or Run is called.
 func New(config Config) *Engine {
 	if config.Workers == 0 {
-		config.Workers = 8
+		config.Workers = 16
 	}
 	return &Engine{Config: config}
 }
@@ -58,68 +61,13 @@ const (
 	batch = 500
 	// beat is how often the loop looks without being nudged.
 	beat = time.Second
+	// usePatience is how long targets may take to tell when credentials were used.
+	usePatience = 2 * time.Second
 	// maxOffset is how far this replica's clock may be from the database's.
 	maxOffset = 2 * 1000
 )
 
 func (e *Engine) now() countersign.Instant { return countersign.InstantOf(e.Clock.Now()) }
-
-// Run calls the steps until the context ends, then waits for the operations that
-// are under way.
-func (e *Engine) Run(ctx context.Context) {
-	var workers sync.WaitGroup
-	slots := make(chan struct{}, e.Workers)
-	deliver := func(work store.Work) {
-		slots <- struct{}{}
-		workers.Add(1)
-		go func() {
-			defer func() { <-slots; workers.Done() }()
-			e.logged(ctx, "deliver", e.Deliver(ctx, work))
-		}()
-	}
-	ticker := time.NewTicker(beat)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			workers.Wait()
-			e.release(context.WithoutCancel(ctx))
-			return
-		case work := <-e.Desk.Newborn():
-			deliver(work)
-		case <-ticker.C:
-			if err := e.Beat(ctx); err != nil {
-				e.logged(ctx, "beat", err)
-				continue
-			}
-			for ctx.Err() == nil {
-				done, err := e.Timers(ctx)
-				e.logged(ctx, "timers", err)
-				if done < batch || err != nil {
-					break
-				}
-			}
-			works, err := e.Claim(ctx, e.Workers)
-			e.logged(ctx, "claim", err)
-			for _, work := range works {
-				deliver(work)
-			}
-		}
-	}
-}
-
-// release gives back what was leased to this replica and not begun, so that
-// another one, or the next start, need not wait for the leases to end.
-func (e *Engine) release(ctx context.Context) {
-	for {
-		select {
-		case work := <-e.Desk.Newborn():
-			e.logged(ctx, "release", e.Desk.Release(ctx, work))
-		default:
-			return
-		}
-	}
-}
 
 func (e *Engine) logged(ctx context.Context, step string, err error) {
 	if err != nil && ctx.Err() == nil {
@@ -188,74 +136,64 @@ func (e *Engine) Timers(ctx context.Context) (int, error) {
 	for _, work := range works {
 		of[work.Kind] = append(of[work.Kind], work)
 	}
-	return len(works), errors.Join(
-		e.Desk.WakeGrants(ctx, of[store.GrantWork], e.lastUsed(ctx, of[store.GrantWork])),
+	// What a target must be asked about goes last and by itself: ends wait for no
+	// target.
+	plain, unused := e.apart(ctx, of[store.GrantWork])
+	err = errors.Join(
+		e.Desk.WakeGrants(ctx, plain, nil),
 		e.Desk.TickRequests(ctx, of[store.RequestWork]),
 		e.Desk.SweepHolds(ctx, of[store.HoldWork]),
 	)
-}
-
-// lastUsed asks the targets of grants that end when unused.
-func (e *Engine) lastUsed(ctx context.Context, works []store.Work) map[countersign.GrantID]countersign.Instant {
-	used := map[countersign.GrantID]countersign.Instant{}
-	for _, work := range works {
-		id := countersign.GrantID(work.Ref)
-		grant, err := e.Store.Grant(ctx, id)
-		if err != nil || !endsUnused(grant) {
-			continue
-		}
-		hands, err := e.Connectors.Find(grant.Step.Connector)
-		if err != nil {
-			continue
-		}
-		activity, tells := hands.(connector.Activity)
-		if !tells {
-			continue
-		}
-		var latest countersign.Instant
-		known := true
-		for _, credential := range grant.Credentials {
-			at, err := activity.LastUsed(ctx, credential.ID)
-			if err != nil {
-				e.logged(ctx, "last used", err)
-				known = false
-			}
-			latest = max(latest, at)
-		}
-		if known {
-			used[id] = latest
-		}
+	if len(unused.works) == 0 {
+		return len(works), err
 	}
-	return used
-}
-
-func endsUnused(grant *countersign.Grant) bool {
-	for _, condition := range grant.Terms.EndsWhen {
-		if condition.Kind == countersign.Unused {
-			return true
-		}
-	}
-	return false
+	return len(works), errors.Join(err, e.Desk.WakeGrants(ctx, unused.works, e.lastUsed(ctx, unused.grants)))
 }
 
 // Deliver carries one claimed intent out and reports what the target answered.
+// An operation that has begun is brought to its end and reported also when the
+// context ends; one that has not is given back.
 func (e *Engine) Deliver(ctx context.Context, work store.Work) error {
+	lasting, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Duration(desk.Lease)*time.Second)
+	defer cancel()
 	delivery, err := e.Desk.Prepare(ctx, work)
+	if err != nil && ctx.Err() != nil {
+		return e.giveBack(lasting, work)
+	}
 	if err != nil || delivery == nil {
 		return err
 	}
 	hands, err := e.Connectors.Find(delivery.Connector)
 	if err != nil {
-		return e.Desk.Fail(ctx, delivery, &connector.Failure{Kind: connector.Rejected, Message: err.Error()})
+		return e.Desk.Fail(lasting, delivery, &connector.Failure{Kind: connector.Rejected, Message: err.Error()})
+	}
+	leave, entered := e.places.enter(ctx, delivery, e.Workers)
+	if !entered {
+		return e.giveBack(lasting, work)
+	}
+	defer leave()
+	// What waited until its time is nearly over would fail without having run.
+	if e.now() >= work.ClaimedAt.Add(desk.OperationTime/2) {
+		return e.giveBack(lasting, work)
 	}
 	remaining := delivery.Task.Deadline.Time().Sub(e.Clock.Now())
-	operation, cancel := context.WithTimeout(ctx, remaining)
+	operation, cancel := context.WithTimeout(lasting, remaining)
 	defer cancel()
 	observation, err := carryOut(operation, hands, delivery)
 	if err != nil {
-		return e.Desk.Fail(ctx, delivery, err)
+		return e.Desk.Fail(lasting, delivery, err)
 	}
-	return e.Desk.Observe(ctx, delivery, observation)
+	return e.Desk.Observe(lasting, delivery, observation)
+}
+
+// giveBack makes an item due again that was leased and not begun. A later
+// attempt waits for the end of its lease instead: to release it would say that
+// no operation is under way, and that of an earlier attempt may be.
+func (e *Engine) giveBack(ctx context.Context, work store.Work) error {
+	if work.Attempt > 1 {
+		return nil
+	}
+	return e.Desk.Release(ctx, work)
 }
 
 // carryOut does the operation and reads back from the target. Only the read-back

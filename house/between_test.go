@@ -21,7 +21,7 @@ func TestWhatAVerdictReliedOnChangesBeforeItsCommitAndTheVerdictIsTakenAgain(t *
 		{"the approver is suspended", "{login: sue, name: Sue Security,", "{login: sue, name: Sue Security, status: suspended,", "no-such-request"},
 		{"the beneficiary is suspended", "{login: svc, name: Service A,", "{login: svc, name: Service A, status: suspended,", "inactive"},
 		{"the owner is suspended", "{login: olga, name: Olga Owner,", "{login: olga, name: Olga Owner, status: suspended,", "inactive"},
-		{"an attribute that a rule asks for", "record: SR-1, environment: prod,", "record: SR-1, environment: staging,", "refused-by-policy"},
+		{"an attribute that a rule asks for", "sends the invoices of the month", "sends nothing any more", "refused-by-policy"},
 		{"the entitlement", "- {name: read, kind: credential}\n          - {name: write", "- {name: read, title: All of it, kind: credential}\n          - {name: write", "shown-has-changed"},
 		{"the entitlement goes", "- {name: read, kind: credential}\n          - {name: write", "- {name: write", "shown-has-changed"},
 		{"something else", "{login: nomad, name: Nomad Nomanager,", "{login: nomad, name: Nomad Somebody,", ""},
@@ -29,7 +29,7 @@ func TestWhatAVerdictReliedOnChangesBeforeItsCommitAndTheVerdictIsTakenAgain(t *
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			run := func(t *testing.T, open database) {
-				w := found(t, open, policyFor(`- {name: security, approvers: [group(security)]}`, "refuse: [{when: 'beneficiary.environment == \"staging\"', because: '\"not for staging\"'}]"))
+				w := found(t, open, policyFor(`- {name: security, approvers: [group(security)]}`, "refuse: [{when: 'beneficiary.purpose == \"sends nothing any more\"', because: '\"not for nothing\"'}]"))
 				id := w.submit("olga", desk.Asking{Beneficiary: "svc", Entitlements: []string{"ledger/books/read"}, Reason: "the books of the month are due"})
 				approval := w.approval("sue", id)
 				w.before(func() { w.apply(test.old, test.new) })
@@ -64,7 +64,7 @@ func TestWhatASubmitReliedOnChangesBeforeItsCommit(t *testing.T) {
 			w.apply("{login: max, name: Max Manager,", "{login: max, name: Max Manager, status: suspended,")
 		}},
 		{"there is another manager rule now", "route-moved", func(w *world) {
-			w.apply("{login: ana, name: Ana Asker, email: ana@test.example, manager: max}", "{login: ana, name: Ana Asker, email: ana@test.example}")
+			w.together("{login: ana, name: Ana Asker, email: ana@test.example, manager: max}", "{login: ana, name: Ana Asker, email: ana@test.example}")
 		}},
 		{"the limit is reached", "too-many-open", func(w *world) {
 			w.submit("ana", desk.Asking{Entitlements: []string{"ledger/books/write"}, Reason: "the books of the month are due"})

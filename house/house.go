@@ -63,7 +63,11 @@ type House struct {
 // resolver lets the decision point name identities as the desk does.
 type resolver struct{ desk **desk.Desk }
 
-func (r resolver) Resolve(_, id string) (countersign.IdentityID, bool) { return (*r.desk).Resolve(id) }
+// Resolve takes the subject types that mean an identity, or its kind; an
+// identity of another kind is not the one that was meant.
+func (r resolver) Resolve(subjectType, id string) (countersign.IdentityID, bool) {
+	return (*r.desk).ResolveAs(subjectType, id)
+}
 
 // Open puts a house together over an open store and brings its memory up to date.
 func Open(ctx context.Context, options Options) (*House, error) {
@@ -91,9 +95,9 @@ func Open(ctx context.Context, options Options) (*House, error) {
 		Power: func(holder countersign.IdentityID, power string) bool {
 			return h.Point.Allowed(holder, power, desk.SystemName+"/"+desk.ResourceName, countersign.InstantOf(options.Clock.Now()))
 		},
-		Stop:    func(hold bool, ids ...string) { each(ids, hold, h.Stops.Stop) },
-		Forget:  func(hold bool, ids ...string) { each(ids, hold, h.Stops.Lift) },
-		Replica: options.Replica, BornLeased: !options.DeliverByClaim,
+		Stop:   func(hold bool, ids ...string) { each(ids, hold, h.Stops.Stop) },
+		Forget: func(hold bool, ids ...string) { each(ids, hold, h.Stops.Lift) },
+		Shared: options.Shared, Replica: options.Replica, BornLeased: !options.DeliverByClaim,
 	})
 	h.Engine = engine.New(engine.Config{
 		Desk: h.Desk, Store: options.Store, Clock: options.Clock, Connectors: connectors, Replica: options.Replica, Log: options.Log,

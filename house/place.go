@@ -161,14 +161,14 @@ func Start(ctx context.Context, place Place, organisation fs.FS, options Options
 	return h, true, nil
 }
 
-// Visit opens a house for one command on its host, without running it.
+// Visit opens a house for one command on its host, without running it. It
+// follows nobody and is followed by nobody.
 func Visit(ctx context.Context, place Place, options Options) (h *House, err error) {
 	if options.Store, err = place.open(ctx, false, options.Log); err != nil {
 		return nil, err
 	}
 	if _, err = options.Store.House(ctx); err == nil {
 		if options.Master, err = place.master(false); err == nil {
-			options.Shared = place.Shared()
 			h, err = Open(ctx, options)
 		}
 	}

@@ -33,6 +33,15 @@ func (w *world) publish(who string, id countersign.ProposalID) error {
 	return w.house.Desk.Publish(w.ctx, w.as(who), desk.Key{}, id, desk.ProposalDecision{Shown: w.proposal(who, id).Shown})
 }
 
+// together changes the organisation's file as two people do who agree.
+func (w *world) together(oldNew ...string) {
+	w.t.Helper()
+	w.edit(oldNew...)
+	id, err := w.propose("adam", countersign.DirectoryProposal, w.directory)
+	w.must(err)
+	w.must(w.publish("alma", id))
+}
+
 // Somebody who makes himself another one's manager, approves, and undoes it: the
 // first step already takes a second person.
 func TestADirectoryChangeThatGivesStandingTakesASecondPerson(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 func (w *world) replica(name string) *house.House {
 	w.t.Helper()
 	opened, err := house.Open(w.ctx, house.Options{
-		Store: movedStore{w.database.open()}, Master: w.master, Clock: w.clock, Entropy: rand.Reader, Replica: name, Shared: true,
+		Store: movedStore{w.database.open(), w}, Master: w.master, Clock: w.clock, Entropy: rand.Reader, Replica: name, Shared: true,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Issuer: "http://countersign.test",
 		Connectors: connector.Set{"noop": w.target}, DeliverByClaim: true,
 	})

@@ -276,7 +276,7 @@ func TestThePreviewIsThePathThatIsTakenAndSubmitSaysWhatMoved(t *testing.T) {
 	preview, err := w.house.Desk.Preview(w.ctx, w.as("olga"), agreed)
 	w.must(err)
 	agreed.Route = preview.Route
-	w.apply("{login: olga, name: Olga Owner, email: olga@test.example, manager: max}", "{login: olga, name: Olga Owner, email: olga@test.example}")
+	w.together("{login: olga, name: Olga Owner, email: olga@test.example, manager: max}", "{login: olga, name: Olga Owner, email: olga@test.example}")
 	_, err = w.house.Desk.Submit(w.ctx, w.as("olga"), desk.Key{}, agreed)
 	w.refused(err, "route-moved")
 	var moved *countersign.Error

@@ -39,6 +39,9 @@ type world struct {
 	// database can be opened again, as after a restart.
 	database database
 	master   keys.Master
+	// databaseClock is what the database says the time is; nil for a database
+	// without a clock.
+	databaseClock func() countersign.Instant
 	// between happens before the next commit.
 	between atomic.Pointer[func()]
 	// directory is the organisation's file as it was applied last.
@@ -76,10 +79,19 @@ func (s interruptedStore) Commit(ctx context.Context, change store.Change) error
 	return s.Store.Commit(ctx, change)
 }
 
-// movedStore hides the database's own clock, which the test does not move.
-type movedStore struct{ store.Store }
+// movedStore hides the database's own clock, which the test does not move, or
+// shows the one that the test gives it.
+type movedStore struct {
+	store.Store
+	world *world
+}
 
-func (movedStore) Clock(context.Context) (countersign.Instant, error) { return 0, nil }
+func (s movedStore) Clock(context.Context) (countersign.Instant, error) {
+	if s.world.databaseClock == nil {
+		return 0, nil
+	}
+	return s.world.databaseClock(), nil
+}
 
 // monday is a working day, in the calendar of the test organisation too.
 var monday = time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
@@ -348,7 +360,7 @@ func race(runs ...func() error) []error {
 func (w *world) start() {
 	w.t.Helper()
 	opened, err := house.Open(w.ctx, house.Options{
-		Store: movedStore{interruptedStore{w.database.open(), &w.between}}, Master: w.master, Clock: w.clock, Entropy: rand.Reader, Replica: "test",
+		Store: movedStore{interruptedStore{w.database.open(), &w.between}, w}, Master: w.master, Clock: w.clock, Entropy: rand.Reader, Replica: "test",
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Issuer: "http://countersign.test",
 		Connectors: connector.Set{"noop": w.target}, DeliverByClaim: true,
 	})

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/auth"
@@ -157,6 +159,16 @@ func (a *api) dispatch(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, noSuchPath)
 		return
 	}
+	if !text(r.URL.Path) {
+		a.refuse(w, r, noSuchPath)
+		return
+	}
+	for name, values := range r.URL.Query() {
+		if !text(name) || !text(strings.Join(values, "")) {
+			a.refuse(w, r, countersign.Errorf(countersign.Invalid, "malformed-parameter", "A parameter holds something else than text: control characters or invalid UTF-8."))
+			return
+		}
+	}
 	handler, pattern := a.mux.Handler(r)
 	if pattern != "" {
 		a.mux.ServeHTTP(w, r)
@@ -170,6 +182,11 @@ func (a *api) dispatch(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.refuse(w, r, noSuchPath)
+}
+
+// text reports whether what was sent is valid UTF-8 without control characters.
+func text(sent string) bool {
+	return utf8.ValidString(sent) && !strings.ContainsFunc(sent, unicode.IsControl)
 }
 
 // silent takes what the mux says about a request that matches nothing.

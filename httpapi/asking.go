@@ -28,6 +28,10 @@ func (asking *Asking) read() (desk.Asking, error) {
 	return read, nil
 }
 
+// longestDuration is a hundred years: no access lasts longer, and times stay
+// numbers.
+const longestDuration = int64(100 * 366 * countersign.Day)
+
 // durationOf reads a duration that may be left out, but not be nothing or less.
 func durationOf(seconds *int64) (countersign.Seconds, error) {
 	switch {
@@ -35,6 +39,9 @@ func durationOf(seconds *int64) (countersign.Seconds, error) {
 		return 0, nil
 	case *seconds < 1:
 		return 0, countersign.Errorf(countersign.Invalid, "malformed-duration", "A duration is a whole number of seconds, at least 1; it is %d here.", *seconds).At("/duration")
+	}
+	if *seconds > longestDuration {
+		return 0, countersign.Errorf(countersign.Invalid, "malformed-duration", "A duration is at most a hundred years.").At("/duration")
 	}
 	return countersign.Seconds(*seconds), nil
 }

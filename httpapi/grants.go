@@ -40,6 +40,9 @@ func (a *api) GetGrant(ctx context.Context, request GetGrantRequestObject) (GetG
 func (a *api) RotateGrant(ctx context.Context, request RotateGrantRequestObject) (RotateGrantResponseObject, error) {
 	overlap := standardOverlap
 	if asked := request.Body.Overlap; asked != nil {
+		if *asked > longestDuration {
+			return nil, countersign.Errorf(countersign.Invalid, "overlap-too-long", "The overlap must end before the grant does.").At("/overlap")
+		}
 		overlap = countersign.Seconds(*asked)
 	}
 	view, err := a.onGrant(ctx, request.Id, request.Params.IfMatch, func(s *session, id countersign.GrantID) error {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"slices"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/desk"
@@ -13,6 +14,11 @@ func (a *api) ListProposals(ctx context.Context, request ListProposalsRequestObj
 	limit, err := pageSize(request.Params.Limit)
 	if err != nil {
 		return nil, err
+	}
+	for _, state := range request.Params.State {
+		if !slices.Contains(countersign.ProposalStates, state) {
+			return nil, countersign.Errorf(countersign.Invalid, "malformed-parameter", "There is no proposal state %q; there are %v.", countersign.Clip(string(state)), countersign.ProposalStates).At("state")
+		}
 	}
 	before, err := readCursor("prp", request.Params.Cursor)
 	if err != nil {

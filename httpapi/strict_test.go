@@ -166,7 +166,7 @@ var operations = []struct {
 	{"DELETE", "/tokens/tok_x", ""},
 	{"POST", "../../access/v1/evaluation", auth.Evaluate},
 	{"POST", "../../targets/vault/introspect", auth.Introspect},
-	{"POST", "../../targets/vault/secrets/crd_x/read", ""},
+	{"POST", "../../targets/vault/secrets/crd_x/read", auth.Read},
 }
 
 func TestEveryOperationTakesATokenWithItsScope(t *testing.T) {

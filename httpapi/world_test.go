@@ -83,7 +83,7 @@ func newWorld(t *testing.T) *world {
 		},
 		Mounts: []httpapi.Mount{
 			{Path: vault.IntrospectPath, Scope: auth.Introspect, Handler: h.Vault.Introspect(caller)},
-			{Path: vault.ReadPath, Handler: h.Vault.ReadSecret(caller)},
+			{Path: vault.ReadPath, Scope: auth.Read, Handler: h.Vault.ReadSecret(caller)},
 			{Path: pdp.EvaluationPath, Scope: auth.Evaluate, Handler: h.Point.Evaluation(caller)},
 			{Path: "/panics", Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("the innermost secret") })},
 		},

@@ -288,6 +288,14 @@ func GuardMember(group countersign.GroupID, member string) string {
 	return string(group) + "/" + member
 }
 
+// GuardGroups is moved on when the identity or group enters or leaves any group:
+// what a verdict relies on that asked which groups somebody is in, or is not.
+func GuardGroups(member string) string { return "groups:" + member }
+
+// GuardHold is moved on when a hold is put on the identity, system or grant, or
+// lifted from it.
+func GuardHold(on string) string { return "hold:" + on }
+
 // GuardHolder is moved on by every commit that opens, widens, decides or ends
 // something for the identity.
 func GuardHolder(id countersign.IdentityID) string { return "holder:" + string(id) }

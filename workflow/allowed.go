@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/countersign/countersign"
 )
@@ -69,6 +70,9 @@ func checkLeads[State ~string](table []Transition[State], from State, command Co
 	}
 	return countersign.Errorf(countersign.Internal, "unlawful-transition", "%s led from %s to %s, which the table does not know", command, from, to)
 }
+
+// blank reports whether a reason says nothing.
+func blank(reason string) bool { return strings.TrimSpace(reason) == "" }
 
 // refuseActor says why the actor may not give a command that the state allows.
 func refuseActor(command Command, standing Standing) error {

@@ -21,7 +21,7 @@ var Registry = countersign.PayloadRegistry{}.Register(
 	&RequestSubmitted{}, &RequestConsented{}, &EvidenceAttached{}, &StageOpened{}, &RequestDecided{},
 	&StageSettled{}, &RequestApproved{}, &RequestEnded{}, &RequestProgressed{}, &EvidenceOverdue{},
 	&GrantOpened{}, &CredentialApplied{}, &RotationStarted{}, &CredentialRetiring{}, &GrantEnding{},
-	&CredentialRevoked{}, &GrantReminded{}, &IntentParked{}, &IntentRetried{},
+	&CredentialRevoked{}, &GrantReminded{}, &EndDeferred{}, &IntentParked{}, &IntentRetried{},
 )
 
 // Copy returns a deep copy of a state. Apply takes its argument over; copy what
@@ -197,7 +197,7 @@ func ApplyGrant(g *countersign.Grant, stamp Stamp, payload countersign.Payload) 
 		g.Intent, g.Queue, g.Parked = nil, nil, nil
 		for _, intent := range event.Change.Intents {
 			push(g, intent)
-			if credential := g.FindCredential(intent.Credential); credential != nil {
+			if credential := g.FindCredential(intent.Credential); credential != nil && credential.State != countersign.CredentialGone {
 				credential.State = countersign.CredentialRetiring
 			}
 		}
@@ -205,6 +205,8 @@ func ApplyGrant(g *countersign.Grant, stamp Stamp, payload countersign.Payload) 
 		applyRevoked(g, stamp, event.Change)
 	case *GrantReminded:
 		g.Reminded = true
+	case *EndDeferred:
+		g.Until = event.Change.Until
 	case *IntentParked:
 		g.Parked = &countersign.Parked{Since: stamp.Time, Person: event.Change.Person}
 		if event.Reason != nil {

@@ -26,6 +26,8 @@ type GrantVerdict struct {
 	// EndCause and EndReason say why the grant ends now; "" where it does not.
 	EndCause  string
 	EndReason string
+	// DeferTo puts the end off to then, where the grant may not lapse by itself.
+	DeferTo countersign.Instant
 	// Flight is the claim of the grant's present intent.
 	Flight Flight
 	// Rotates says that the connector keeps two credentials of one grant apart.
@@ -41,6 +43,8 @@ type Flight struct {
 	Claimed bool
 	// Reported: it said that its operation has ended.
 	Reported bool
+	// Attempt is the number of the claim.
+	Attempt int
 	// LeaseUntil is after the last moment in which it may write to the target.
 	LeaseUntil countersign.Instant
 }
@@ -101,7 +105,7 @@ func DecideGrant(occasion Occasion, state *countersign.Grant, command GrantComma
 func (f *folding) onGrant(command GrantCommand, verdict GrantVerdict) error {
 	switch command.Name {
 	case Revoke:
-		if command.Reason == "" {
+		if blank(command.Reason) {
 			return countersign.Errorf(countersign.Invalid, "reason-missing", "A revocation needs a reason: it stays on the record.").At("/reason")
 		}
 		return f.endGrant(CauseRevoked, command.Reason, verdict)
@@ -137,11 +141,21 @@ func (f *folding) endGrant(cause, reason string, verdict GrantVerdict) error {
 		intent := countersign.Intent{ID: f.Mint.Intent(), Operation: countersign.RevokeOperation, Credential: credential.ID}
 		if g.Intent != nil && verdict.Flight.unsettled() {
 			if len(ending.Change.Intents) == 0 && verdict.Flight.LeaseUntil > f.Now {
-				intent.After, intent.NotBefore = g.Intent.ID, verdict.Flight.LeaseUntil
+				intent.After, intent.AfterAttempt, intent.NotBefore = g.Intent.ID, verdict.Flight.Attempt, verdict.Flight.LeaseUntil
 			}
 			intent.Again = g.Intent.Operation == countersign.ApplyOperation && g.Intent.Credential == credential.ID
 		}
 		ending.Change.Intents = append(ending.Change.Intents, intent)
+	}
+	// What was retired before and is still to be looked at once more stays so.
+	pending := g.Queue
+	if g.Intent != nil {
+		pending = append([]countersign.Intent{*g.Intent}, pending...)
+	}
+	for _, intent := range pending {
+		if intent.Operation == countersign.ConfirmOperation {
+			ending.Change.Intents = append(ending.Change.Intents, intent)
+		}
 	}
 	return f.grant(g.ID, ending)
 }
@@ -269,6 +283,10 @@ func (f *folding) wake(verdict GrantVerdict) error {
 	switch {
 	case verdict.EndCause != "":
 		return f.endGrant(verdict.EndCause, verdict.EndReason, verdict)
+	case g.Until != 0 && f.Now >= g.Until && verdict.DeferTo != 0:
+		deferred := &EndDeferred{}
+		deferred.Change.Until = verdict.DeferTo
+		return f.grant(g.ID, deferred)
 	case g.Until != 0 && f.Now >= g.Until:
 		return f.endGrant(CauseExpired, "", verdict)
 	case g.State == countersign.GrantProvisioning && g.LatestEnd != 0 && f.Now >= g.LatestEnd:

@@ -96,6 +96,16 @@ type GrantReminded struct {
 
 func (GrantReminded) EventKind() string { return "grant.reminded@1" }
 
+// EndDeferred puts off the end of one of the last two holders of a power of the
+// desk: without them nobody could give it to anybody again.
+type EndDeferred struct {
+	Change struct {
+		Until countersign.Instant `json:"until"`
+	} `json:"change"`
+}
+
+func (EndDeferred) EventKind() string { return "grant.end-deferred@1" }
+
 // IntentParked names the person who must move an operation on.
 type IntentParked struct {
 	Change struct {

@@ -58,7 +58,7 @@ func ApplyHold(h *countersign.Hold, stamp Stamp, payload countersign.Payload) (*
 
 // PutHold opens a hold on the id of an identity, a system or a grant.
 func PutHold(occasion Occasion, on, reason string, revoke bool) (*countersign.Hold, countersign.Event, error) {
-	if reason == "" {
+	if blank(reason) {
 		return nil, countersign.Event{}, countersign.Errorf(countersign.Invalid, "reason-missing", "A hold needs a reason: it stays on the record.").At("/reason")
 	}
 	id := occasion.Mint.Hold()
@@ -73,7 +73,7 @@ func LiftHold(occasion Occasion, state *countersign.Hold, reason string, standin
 	if err := Allowed(HoldTransitions, state.State(), Lift, standing); err != nil {
 		return nil, countersign.Event{}, err
 	}
-	if reason == "" {
+	if blank(reason) {
 		return nil, countersign.Event{}, countersign.Errorf(countersign.Invalid, "reason-missing", "Lifting a hold needs a reason: it stays on the record.").At("/reason")
 	}
 	lifted := &HoldLifted{Change: HoldLiftedChange{By: occasion.Actor.Identity()}, Reason: &Reason{Text: reason}}

@@ -71,7 +71,7 @@ type ProposalCommand struct {
 
 // DraftProposal opens a proposal.
 func DraftProposal(occasion Occasion, kind countersign.ProposalKind, files countersign.Digest, reason string) (*countersign.Proposal, countersign.Event, error) {
-	if reason == "" {
+	if blank(reason) {
 		return nil, countersign.Event{}, countersign.Errorf(countersign.Invalid, "reason-missing", "A proposal needs a reason: the second person will read it.").At("/reason")
 	}
 	id := occasion.Mint.Proposal()
@@ -88,7 +88,7 @@ func DecideProposal(occasion Occasion, state *countersign.Proposal, command Prop
 	if command.Name != Withdraw && (command.Shown == "" || command.Shown != command.ShownNow) {
 		return nil, none, countersign.Errorf(countersign.Conflict, "shown-has-changed", "What this would change is not what you were shown: look at it again, then decide.").At("/shown")
 	}
-	if command.Name == Reject && command.Reason == "" {
+	if command.Name == Reject && blank(command.Reason) {
 		return nil, none, countersign.Errorf(countersign.Invalid, "reason-missing", "A rejection needs a reason: who proposed it will read it.").At("/reason")
 	}
 	decided := &ProposalDecided{Change: ProposalDecidedChange{By: occasion.Actor.Identity(), Shown: command.Shown}}

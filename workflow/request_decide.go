@@ -172,9 +172,11 @@ func (f *folding) attach(command RequestCommand, verdict RequestVerdict) error {
 	}
 	early := slot.Due == countersign.DueAtClosure && r.State != countersign.RequestClosing
 	switch {
+	case slot.VerifiedBy != "":
+		return countersign.Errorf(countersign.Refused, "slot-is-verified", "The evidence %q is fetched and verified by %s; it cannot be attached.", slot.Name, slot.VerifiedBy).At("/slot")
 	case early:
 		return countersign.Errorf(countersign.Conflict, "not-due-yet", "The evidence %q falls due when the access is gone.", slot.Name)
-	case slot.Held != nil && r.State != countersign.RequestCollecting:
+	case slot.Held != nil && (r.State != countersign.RequestCollecting || r.Consent.By != ""):
 		return countersign.Errorf(countersign.Conflict, "slot-is-filled", "The evidence %q is there already, and somebody may have relied on it.", slot.Name)
 	}
 	attached := &EvidenceAttached{
@@ -304,7 +306,9 @@ func (f *folding) tick(verdict RequestVerdict) error {
 			first := 0
 			if f.Now >= stage.Deadline {
 				first = 1
-			} else if len(rungs) > 0 && possible(stage, rungs[0].Asked) {
+			} else if len(rungs) == 0 {
+				continue
+			} else if possible(stage, rungs[0].Asked) {
 				if slices.Equal(stage.Asked, rungs[0].Asked) {
 					continue
 				}

@@ -1,9 +1,11 @@
 package sqlstore
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/countersign/countersign"
@@ -45,6 +47,17 @@ func copyExactly(into, from []byte) error {
 	return nil
 }
 
+// exactly refuses kept bytes that are read as the value and are not its canonical
+// form: what others read in them (a name that stands twice, one in another case)
+// would be something else than what was hashed.
+func exactly(kept []byte, value any) error {
+	canonical, err := countersign.Canonical(value)
+	if err == nil && !bytes.Equal(canonical, kept) {
+		err = errors.New("its bytes are not in canonical form")
+	}
+	return err
+}
+
 func damaged(stream countersign.Stream, seq int64, err error) error {
 	return internal("damaged-event", "stream %s, event %d cannot be read: %v", stream, seq, err)
 }
@@ -66,7 +79,7 @@ func (s *Store) Events(ctx context.Context, stream countersign.Stream, after int
 		if seq != last {
 			last = seq
 			var event countersign.SealedEvent
-			if err := cmp.Or(json.Unmarshal(header, &event.Header), copyExactly(event.Hash[:], hash)); err != nil {
+			if err := cmp.Or(json.Unmarshal(header, &event.Header), copyExactly(event.Hash[:], hash), exactly(header, event.Header)); err != nil {
 				return damaged(stream, seq, err)
 			}
 			events = append(events, event)

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -18,6 +19,7 @@ type kept struct {
 	id      string
 	version int64
 	row     countersign.Row
+	body    []byte
 	columns []any
 }
 
@@ -65,6 +67,7 @@ func rowsAfter(ctx context.Context, from reader, t *table, after string) ([]kept
 		if err := row.Scan(targets...); err != nil {
 			return err
 		}
+		k.body = bytes.Clone(body)
 		var err error
 		if k.row, err = t.decode(body); err != nil {
 			return fmt.Errorf("%s %s: %w", t.name, k.id, err)
@@ -79,6 +82,9 @@ func rowsAfter(ctx context.Context, from reader, t *table, after string) ([]kept
 func (k kept) wrong(t *table, beside map[string][]string) string {
 	if k.id != k.row.RowKey() {
 		return "id"
+	}
+	if exactly(k.body, k.row) != nil {
+		return "body"
 	}
 	if k.version != k.row.RowVersion() {
 		return "version"

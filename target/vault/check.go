@@ -35,16 +35,24 @@ const (
 	Stopped Reason = "stopped"
 )
 
-// CheckKey looks a key up as introspection does.
+// CheckKey looks up a key that somebody shows, for introspection and for signing
+// in. That it was found active counts as a use.
 func (v *Vault) CheckKey(ctx context.Context, key countersign.Secret) (Check, error) {
 	if !LooksLikeKey(key.Reveal()) {
 		return Check{Why: Unknown}, nil
 	}
-	return v.lookup(ctx, hashOf(key))
+	check, err := v.lookup(ctx, hashOf(key))
+	if err == nil && check.Active {
+		// That a use could not be noted is no reason to refuse it: at worst the key
+		// counts as unused for longer, and a person is asked about it.
+		_ = v.noteUse(ctx, check.Credential, v.now())
+	}
+	return check, err
 }
 
 // CheckCredential runs the lookup of introspection for the key of a credential,
-// by its stored hash: for a reader who must not know the key. A vault that
+// by its stored hash: for a reader who must not know the key, and is no use of
+// it. A vault that
 // cannot judge ends now says so, and not that the key is gone.
 func (v *Vault) CheckCredential(ctx context.Context, credential countersign.CredentialID) (Check, error) {
 	if why := v.stops.Unfit(); why != "" {

@@ -67,11 +67,6 @@ func (v *Vault) Introspect(resourceServers target.Authenticator) http.Handler {
 			target.Refuse(w, http.StatusServiceUnavailable, "unavailable", "the key cannot be checked now")
 			return
 		}
-		if check.Active {
-			// That a use could not be noted is no reason to refuse it: at worst the
-			// key counts as unused for longer, and a person is asked about it.
-			_ = v.noteUse(r.Context(), check.Credential, countersign.InstantOf(v.clock.Now()))
-		}
 		target.Answer(w, http.StatusOK, v.introspection(check))
 	})
 }

@@ -13,7 +13,7 @@ import (
 // every check would make checks as dear as commands.
 const useGrain = countersign.Hour
 
-// uses remembers which uses this process has written already.
+// uses remembers which uses this process has looked after already.
 type uses struct {
 	lock    sync.Mutex
 	written map[countersign.CredentialID]countersign.Instant
@@ -21,7 +21,8 @@ type uses struct {
 
 func useKey(credential countersign.CredentialID) string { return "used/" + string(credential) }
 
-// noteUse keeps that a key was used at an instant, at most once an hour.
+// noteUse keeps that a key was used at an instant, at most once an hour, also
+// where several processes check it.
 func (v *Vault) noteUse(ctx context.Context, credential countersign.CredentialID, at countersign.Instant) error {
 	v.uses.lock.Lock()
 	last, known := v.uses.written[credential]
@@ -33,6 +34,12 @@ func (v *Vault) noteUse(ctx context.Context, credential countersign.CredentialID
 		item, err := v.shelf.Item(ctx, useKey(credential))
 		if err != nil && countersign.KindOf(err) != countersign.NotFound {
 			return nil, err
+		}
+		if err == nil {
+			var noted countersign.Instant
+			if err := noted.UnmarshalText(item.Body); err != nil || at < noted.Add(useGrain) {
+				return nil, err
+			}
 		}
 		body, err := at.MarshalText()
 		if err != nil {
@@ -49,7 +56,7 @@ func (v *Vault) noteUse(ctx context.Context, credential countersign.CredentialID
 	return nil
 }
 
-// LastUsed returns the last introspection that found the key active, to the
+// LastUsed returns the last time that the key was shown and found active, to the
 // hour; zero for none.
 func (v *Vault) LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error) {
 	item, err := v.shelf.Item(ctx, useKey(credential))

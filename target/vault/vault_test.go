@@ -446,3 +446,41 @@ func TestAMalformedOrderIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestAUseIsWrittenOnceAnHourByAllThatCheckTheKey(t *testing.T) {
+	h := newHouse(t)
+	order := h.order()
+	order.Until = h.clock.Instant().Add(countersign.Day)
+	h.issue(order)
+	key, ctx := h.read(order), context.Background()
+	if _, err := h.CheckCredential(ctx, order.Credential); err != nil {
+		t.Fatal(err)
+	}
+	if at, err := h.LastUsed(ctx, order.Credential); at != 0 || err != nil {
+		t.Errorf("a look that shows no key is a use at %s: %v", at, err)
+	}
+	first := h.clock.Instant()
+	h.check(key)
+	for range 2 {
+		h.clock.Advance(29 * time.Minute)
+		h.check(key)
+		another := New(h.shelf, h.master, h.stops, h.clock, rand.Reader, "https://desk.example")
+		if _, err := another.CheckKey(ctx, key); err != nil {
+			t.Fatal(err)
+		}
+		if at, err := h.LastUsed(ctx, order.Credential); at != first || err != nil {
+			t.Errorf("within the hour the last use is written again, as %s: %v", at, err)
+		}
+	}
+	h.clock.Advance(2 * time.Minute)
+	h.check(key)
+	if at, err := h.LastUsed(ctx, order.Credential); at != h.clock.Instant() || err != nil {
+		t.Errorf("the last use is %s: %v", at, err)
+	}
+	h.stops.Stop(mustID(t, order.Holder), target.Held)
+	h.clock.Advance(2 * time.Hour)
+	h.check(key)
+	if at, _ := h.LastUsed(ctx, order.Credential); at == h.clock.Instant() {
+		t.Error("a refused key was used")
+	}
+}

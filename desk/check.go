@@ -1,0 +1,107 @@
+package desk
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/policy"
+)
+
+// checkPolicies says where a policy set names what the directory or the house
+// does not have: groups, people, systems, entitlements, connectors, actions.
+func (d *snapshot) checkPolicies(set *policy.Set, connectors connector.Set) []string {
+	var problems []string
+	for _, info := range set.Types() {
+		found := func(format string, args ...any) {
+			problems = append(problems, fmt.Sprintf("request type %s: ", info.Name)+fmt.Sprintf(format, args...))
+		}
+		for _, stage := range set.Stages(info.Name) {
+			for _, rule := range allRules(stage) {
+				if problem := d.checkRule(rule); problem != "" {
+					found("stage %s: %s", stage.Name, problem)
+				}
+			}
+		}
+		for _, slot := range info.Evidence {
+			for _, rule := range slot.EscalateTo {
+				if problem := d.checkRule(rule); problem != "" {
+					found("evidence %s: %s", slot.Name, problem)
+				}
+			}
+		}
+		for _, problem := range d.checkSelector(info.Grants) {
+			found("grants: %s", problem)
+		}
+		for _, step := range info.Fulfil {
+			if problem := checkStep(step, info.Grants.Kind, connectors); problem != "" {
+				found("fulfil: %s", problem)
+			}
+		}
+	}
+	return problems
+}
+
+// checkRule looks for the group or person that a rule names.
+func (d *snapshot) checkRule(rule string) string {
+	function, argument := splitRule(rule)
+	if function == "group" && d.groups[d.groupNames[argument]] == nil {
+		return fmt.Sprintf("there is no group %q%s", argument, meant(argument, sortedKeys(d.groupNames)))
+	}
+	if function == "person" && d.findIdentity(argument) == nil {
+		return fmt.Sprintf("there is no person %q", argument)
+	}
+	return ""
+}
+
+func meant(word string, known []string) string {
+	if near := countersign.Nearest(word, known); near != "" {
+		return fmt.Sprintf("; did you mean %q?", near)
+	}
+	return ""
+}
+
+// checkSelector looks for the systems, resources and entitlements that a type
+// names.
+func (d *snapshot) checkSelector(selector policy.Selector) []string {
+	var problems []string
+	var resources, entitlements []string
+	for _, system := range d.systems {
+		for _, resource := range system.Resources {
+			resources = append(resources, resource.Name)
+		}
+	}
+	for _, entitlement := range d.entitlements {
+		entitlements = append(entitlements, entitlement.Name)
+	}
+	for _, part := range []struct {
+		noun         string
+		named, known []string
+	}{
+		{"system", selector.Systems, sortedKeys(d.systemNames)}, {"resource", selector.Resources, resources}, {"entitlement", selector.Entitlements, entitlements},
+	} {
+		for _, name := range part.named {
+			if name != "any" && !slices.Contains(part.known, name) {
+				problems = append(problems, fmt.Sprintf("there is no %s %q%s", part.noun, name, meant(name, part.known)))
+			}
+		}
+	}
+	return problems
+}
+
+// checkStep looks for the connector and its action.
+func checkStep(step countersign.Step, kind countersign.EntitlementKind, connectors connector.Set) string {
+	hands, err := connectors.Find(step.Connector)
+	if err != nil {
+		return err.Error()
+	}
+	description := hands.Describe()
+	switch {
+	case !slices.Contains(description.Actions, step.Action):
+		return fmt.Sprintf("the connector %q has no action %q; it has %v", step.Connector, step.Action, description.Actions)
+	case description.Kind != kind:
+		return fmt.Sprintf("the connector %q carries out entitlements of the kind %s, and this type grants the kind %s", step.Connector, description.Kind, kind)
+	}
+	return ""
+}

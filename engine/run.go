@@ -1,0 +1,163 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/desk"
+	"github.com/countersign/countersign/store"
+)
+
+// Run calls the steps until the context ends. Then it claims nothing more, waits
+// for the operations that are under way, which their deadlines bound, and gives
+// back what was not begun.
+func (e *Engine) Run(ctx context.Context) {
+	var loops sync.WaitGroup
+	loops.Go(func() { e.keepTime(ctx) })
+	loops.Go(func() { e.keepDelivering(ctx) })
+	loops.Wait()
+}
+
+// keepTime beats and lets time pass. It never waits for a delivery.
+func (e *Engine) keepTime(ctx context.Context) {
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := e.Beat(ctx)
+		e.logged(ctx, "beat", err)
+		e.sound.Store(err == nil)
+		for err == nil && ctx.Err() == nil {
+			var done int
+			done, err = e.Timers(ctx)
+			e.logged(ctx, "timers", err)
+			if done < batch {
+				break
+			}
+		}
+	}
+}
+
+// keepDelivering takes new work only while it has a free slot: what waits
+// elsewhere is not leased, or its lease ends.
+func (e *Engine) keepDelivering(ctx context.Context) {
+	var workers sync.WaitGroup
+	slots := make(chan struct{}, e.Workers)
+	start := func(work store.Work) {
+		workers.Go(func() {
+			defer func() { <-slots }()
+			e.logged(context.WithoutCancel(ctx), "deliver", e.Deliver(ctx, work))
+		})
+	}
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+			continue
+		case slots <- struct{}{}:
+		}
+		select {
+		case <-ctx.Done():
+			continue
+		case work := <-e.Desk.Newborn():
+			start(work)
+			continue
+		case <-ticker.C:
+			<-slots
+		}
+		if !e.sound.Load() {
+			continue
+		}
+		// Slots are taken here alone, so that what is free now stays so.
+		works, err := e.Claim(ctx, cap(slots)-len(slots))
+		e.logged(ctx, "claim", err)
+		for _, work := range works {
+			slots <- struct{}{}
+			start(work)
+		}
+	}
+	finished := make(chan struct{})
+	go func() {
+		workers.Wait()
+		close(finished)
+	}()
+	select {
+	case <-finished:
+	case <-time.After(time.Duration(desk.OperationTime)*time.Second + releaseTime):
+		e.Log.WarnContext(ctx, "an operation did not end at its deadline and is left to its lease")
+	}
+	e.release(context.WithoutCancel(ctx))
+}
+
+// release gives back what was leased to this replica and not begun, so that
+// another one, or the next start, need not wait for the leases to end.
+func (e *Engine) release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, releaseTime)
+	defer cancel()
+	for ctx.Err() == nil {
+		select {
+		case work := <-e.Desk.Newborn():
+			e.logged(ctx, "release", e.giveBack(ctx, work))
+		default:
+			return
+		}
+	}
+}
+
+const (
+	// releaseTime bounds the last reports and what is given back at the end; leases
+	// bound the rest.
+	releaseTime = 5 * time.Second
+	// patience is how long an operation may hold a slot while others of its
+	// connector are under way. A busy target lets one through within it, and one
+	// that hangs does not.
+	patience = 250 * time.Millisecond
+)
+
+// places bound what one connector may have under way, so that a target that
+// hangs leaves slots to the others, and what gives access leaves some to what
+// takes it away. The zero value is ready.
+type places struct {
+	lock sync.Mutex
+	of   map[kindOfWork]chan struct{}
+}
+
+type kindOfWork struct {
+	connector string
+	gives     bool
+}
+
+// enter takes a place for the delivery. What gives access has half of the slots
+// for each connector, what takes it away a quarter.
+func (p *places) enter(ctx context.Context, delivery *desk.Delivery, slots int) (leave func(), entered bool) {
+	kind := kindOfWork{delivery.Connector, delivery.Intent.Operation == countersign.ApplyOperation}
+	share := slots / 4
+	if kind.gives {
+		share = slots / 2
+	}
+	p.lock.Lock()
+	if p.of == nil {
+		p.of = map[kindOfWork]chan struct{}{}
+	}
+	free := p.of[kind]
+	if free == nil {
+		free = make(chan struct{}, max(share, 1))
+		p.of[kind] = free
+	}
+	p.lock.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	select {
+	case <-ctx.Done():
+		return nil, false
+	case free <- struct{}{}:
+		return func() { <-free }, true
+	}
+}
