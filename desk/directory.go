@@ -40,7 +40,42 @@ func (tx *transaction) compare(ctx context.Context, caller Caller, files []direc
 	if err != nil {
 		return directory.Difference{}, err
 	}
-	return directory.Compare(current, wanted, tx.occasion.Mint)
+	difference, err := directory.Compare(current, wanted, tx.occasion.Mint)
+	if err != nil {
+		return directory.Difference{}, err
+	}
+	powers, err := tx.powerChanges(ctx, difference)
+	difference.Changes = append(difference.Changes, powers...)
+	return difference, err
+}
+
+// powersAreAskedFor is why no file hands out a power after the house is founded.
+const powersAreAskedFor = "A power of the desk is asked for like any other access; files hand it out only when the house is founded."
+
+// powerChanges names the powers that the files give to somebody who does not hold
+// them. They are never applied: powers are asked for.
+func (tx *transaction) powerChanges(ctx context.Context, difference directory.Difference) ([]directory.Change, error) {
+	var changes []directory.Change
+	for _, power := range difference.Powers {
+		entitlement := tx.directory.entitlements[power.Entitlement]
+		if entitlement == nil {
+			continue
+		}
+		grants, err := tx.desk.Store.Grants(ctx, store.GrantQuery{Entitlement: power.Entitlement, States: heldStates})
+		if err != nil {
+			return nil, err
+		}
+		for _, holder := range power.Holders {
+			if slices.ContainsFunc(grants, func(grant *countersign.Grant) bool { return grant.Holder == holder }) {
+				continue
+			}
+			changes = append(changes, directory.Change{
+				Verb: directory.Modify, Noun: directory.EntitlementNoun, Name: "power " + power.Name, Standing: powersAreAskedFor,
+				Fields: []directory.FieldChange{{Name: "holder", After: tx.directory.nameOf(holder)}}, Before: entitlement, After: entitlement,
+			})
+		}
+	}
+	return changes, nil
 }
 
 // problemsError puts the problems of files into one error, each on its line.

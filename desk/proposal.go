@@ -152,6 +152,13 @@ func (tx *transaction) propose(ctx context.Context, kind countersign.ProposalKin
 	if would.difference, err = directory.Compare(current, wanted, tx.occasion.Mint); err != nil {
 		return nil, err
 	}
+	powers, err := tx.powerChanges(ctx, would.difference)
+	if err != nil {
+		return nil, err
+	}
+	for _, change := range powers {
+		would.standing = append(would.standing, fmt.Sprintf("%s for %s is not given by this: %s", change.Name, change.Fields[0].After, powersAreAskedFor))
+	}
 	for _, change := range would.difference.Changes {
 		would.changes = append(would.changes, strings.TrimSuffix(change.String(), "\n"))
 		if change.Standing != "" {

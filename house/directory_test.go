@@ -97,3 +97,17 @@ func TestOnlyAnAdministratorChangesTheDirectory(t *testing.T) {
 		w.refused(err, "needs-administrator")
 	}
 }
+
+func TestAPowerInTheFilesIsNamedAndNeverGiven(t *testing.T) {
+	w := found(t, onSQLite(t), policyFor(managerStage, ""))
+	w.edit("administrator: [adam, alma]", "administrator: [adam, alma, otto]")
+	applied, err := w.house.Desk.ApplyDirectory(w.ctx, w.as("adam"), w.files())
+	w.must(err)
+	if len(applied.Applied.Changes) != 0 || len(applied.Refused.Changes) != 1 || applied.Refused.Changes[0].Name != "power administrator" {
+		t.Errorf("applied %v, refused %v", applied.Applied, applied.Refused)
+	}
+	w.settle()
+	if powers := w.house.Desk.Powers(w.as("otto").Identity); len(powers) != 0 {
+		t.Errorf("Otto holds %v", powers)
+	}
+}
