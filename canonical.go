@@ -7,11 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // maxInteger is the largest integer that every JSON reader keeps exactly.
@@ -33,126 +33,176 @@ func Canonical(v any) ([]byte, error) {
 
 // CanonicalJSON brings one JSON text into canonical form, or says why it has none.
 func CanonicalJSON(text []byte) ([]byte, error) {
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber()
-	c := canonicalizer{decoder: decoder, text: text}
+	if !json.Valid(text) {
+		var value any
+		err := json.Unmarshal(text, &value)
+		return nil, fmt.Errorf("canonical bytes: not one JSON value: %w", err)
+	}
+	c := canonicalizer{text: text}
 	out, err := c.value(make([]byte, 0, len(text)), 0)
 	if err != nil {
 		return nil, fmt.Errorf("canonical bytes: %w", err)
 	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("canonical bytes: more than one JSON value")
-	}
 	return out, nil
 }
 
+// canonicalizer reads one JSON text that is known to be well-formed.
 type canonicalizer struct {
-	decoder *json.Decoder
-	text    []byte
+	text []byte
+	at   int
 }
 
 const maxDepth = 32
 
-func (c canonicalizer) value(out []byte, depth int) ([]byte, error) {
-	start := c.decoder.InputOffset()
-	token, err := c.decoder.Token()
-	if err != nil {
-		return nil, err
-	}
-	switch token := token.(type) {
-	case nil:
-		return append(out, "null"...), nil
-	case bool:
-		return strconv.AppendBool(out, token), nil
-	case json.Number:
-		return appendInteger(out, token)
-	case string:
-		if err := c.checkText(start, token); err != nil {
-			return nil, err
+// peek returns the next byte that is no white space.
+func (c *canonicalizer) peek() byte {
+	for {
+		switch b := c.text[c.at]; b {
+		case ' ', '\t', '\n', '\r':
+			c.at++
+		default:
+			return b
 		}
-		return appendString(out, token), nil
-	case json.Delim:
-		if depth == maxDepth {
-			return nil, fmt.Errorf("nested deeper than %d", maxDepth)
-		}
-		if token == '[' {
-			return c.array(out, depth+1)
-		}
-		return c.object(out, depth+1)
-	default:
-		return nil, fmt.Errorf("unexpected token %v", token)
 	}
 }
 
-func (c canonicalizer) array(out []byte, depth int) ([]byte, error) {
-	out = append(out, '[')
-	for first := true; c.decoder.More(); first = false {
-		if !first {
-			out = append(out, ',')
+func (c *canonicalizer) value(out []byte, depth int) ([]byte, error) {
+	switch first := c.peek(); first {
+	case '"':
+		return c.string(out)
+	case '{', '[':
+		if depth == maxDepth {
+			return nil, fmt.Errorf("nested deeper than %d", maxDepth)
 		}
+		c.at++
+		if first == '[' {
+			return c.array(append(out, '['), depth+1)
+		}
+		return c.object(append(out, '{'), depth+1)
+	case 't', 'n':
+		c.at += 4
+		return append(out, c.text[c.at-4:c.at]...), nil
+	case 'f':
+		c.at += 5
+		return append(out, "false"...), nil
+	default:
+		start := c.at
+		for c.at < len(c.text) && bytes.IndexByte([]byte("+-.0123456789Ee"), c.text[c.at]) >= 0 {
+			c.at++
+		}
+		return appendInteger(out, string(c.text[start:c.at]))
+	}
+}
+
+// string copies a text, or writes it anew where it holds escapes.
+func (c *canonicalizer) string(out []byte) ([]byte, error) {
+	start, escaped := c.at, false
+	for c.at++; c.text[c.at] != '"'; c.at++ {
+		if c.text[c.at] == '\\' {
+			escaped = true
+			c.at++
+		}
+	}
+	c.at++
+	source := c.text[start:c.at]
+	if !utf8.Valid(source) {
+		return nil, errNotUTF8
+	}
+	if !escaped {
+		// A well-formed text without escapes has no control characters and no
+		// quotes: it is its own canonical form.
+		return append(out, source...), nil
+	}
+	var token string
+	if err := json.Unmarshal(source, &token); err != nil {
+		return nil, err
+	}
+	// encoding/json replaces what is no UTF-8, and halves of surrogate pairs, with
+	// U+FFFD: in its output as the escape \ufffd, in its input silently. A real
+	// U+FFFD arrives as its three bytes.
+	if strings.Count(token, "\uFFFD") != bytes.Count(source, []byte("\uFFFD")) {
+		return nil, errNotUTF8
+	}
+	return appendString(out, token), nil
+}
+
+var errNotUTF8 = errors.New("text is not valid UTF-8")
+
+func (c *canonicalizer) array(out []byte, depth int) ([]byte, error) {
+	for c.peek() != ']' {
 		var err error
 		if out, err = c.value(out, depth); err != nil {
 			return nil, err
 		}
-	}
-	_, err := c.decoder.Token()
-	return append(out, ']'), err
-}
-
-func (c canonicalizer) object(out []byte, depth int) ([]byte, error) {
-	type member struct {
-		name  string
-		value []byte
-	}
-	var members []member
-	for c.decoder.More() {
-		start := c.decoder.InputOffset()
-		token, err := c.decoder.Token()
-		if err != nil {
-			return nil, err
-		}
-		name := token.(string)
-		if err := c.checkText(start, name); err != nil {
-			return nil, err
-		}
-		value, err := c.value(nil, depth)
-		if err != nil {
-			return nil, err
-		}
-		members = append(members, member{name, value})
-	}
-	if _, err := c.decoder.Token(); err != nil {
-		return nil, err
-	}
-	sort.SliceStable(members, func(i, j int) bool { return lessUTF16(members[i].name, members[j].name) })
-	out = append(out, '{')
-	for i, m := range members {
-		if i > 0 {
-			if members[i-1].name == m.name {
-				return nil, fmt.Errorf("the name %q stands twice in one object", m.name)
-			}
+		if c.peek() == ',' {
+			c.at++
 			out = append(out, ',')
 		}
-		out = append(appendString(out, m.name), ':')
-		out = append(out, m.value...)
 	}
-	return append(out, '}'), nil
+	c.at++
+	return append(out, ']'), nil
 }
 
-// checkText refuses text that was not valid UTF-8. encoding/json replaces an
-// invalid byte with U+FFFD: in its output as the escape \ufffd, in its input
-// silently. A real U+FFFD arrives as its three bytes, so a replacement that has
-// no such bytes in the source is a damaged text.
-func (c canonicalizer) checkText(start int64, token string) error {
-	wanted := strings.Count(token, "\uFFFD")
-	if wanted == 0 {
-		return nil
+// object writes the members one after the other, and then in the order of their
+// names where they did not come so.
+func (c *canonicalizer) object(out []byte, depth int) ([]byte, error) {
+	type member struct {
+		name       string
+		start, end int
 	}
-	source := c.text[start:c.decoder.InputOffset()]
-	if bytes.Count(source, []byte("\uFFFD")) != wanted {
-		return fmt.Errorf("text is not valid UTF-8")
+	var room [16]member
+	members, begin, sorted := room[:0], len(out), true
+	for c.peek() != '}' {
+		start := len(out)
+		var err error
+		if out, err = c.string(out); err != nil {
+			return nil, err
+		}
+		name := string(out[start+1 : len(out)-1])
+		if strings.IndexByte(name, '\\') >= 0 {
+			if err := json.Unmarshal(out[start:], &name); err != nil {
+				return nil, err
+			}
+		}
+		c.peek()
+		c.at++ // the colon
+		if out, err = c.value(append(out, ':'), depth); err != nil {
+			return nil, err
+		}
+		members = append(members, member{name, start, len(out)})
+		if last := len(members) - 1; last > 0 && !lessUTF16(members[last-1].name, name) {
+			sorted = false
+		}
+		out = append(out, ',')
+		if c.peek() == ',' {
+			c.at++
+		}
 	}
-	return nil
+	c.at++
+	if len(members) == 0 {
+		return append(out, '}'), nil
+	}
+	if !sorted {
+		slices.SortStableFunc(members, func(a, b member) int {
+			switch {
+			case lessUTF16(a.name, b.name):
+				return -1
+			case lessUTF16(b.name, a.name):
+				return 1
+			}
+			return 0
+		})
+		ordered := make([]byte, 0, len(out)-begin)
+		for i, m := range members {
+			if i > 0 && members[i-1].name == m.name {
+				return nil, fmt.Errorf("the name %q stands twice in one object", m.name)
+			}
+			ordered = append(append(ordered, out[m.start:m.end]...), ',')
+		}
+		out = append(out[:begin], ordered...)
+	}
+	out[len(out)-1] = '}'
+	return out, nil
 }
 
 func lessUTF16(a, b string) bool {
@@ -173,10 +223,10 @@ func lessUTF16(a, b string) bool {
 	return len(a) < len(b)
 }
 
-func appendInteger(out []byte, number json.Number) ([]byte, error) {
-	n, err := strconv.ParseInt(string(number), 10, 64)
-	if err != nil || n > maxInteger || n < -maxInteger || string(number) == "-0" {
-		return nil, fmt.Errorf("the number %s is not an integer within ±(2^53-1)", Clip(string(number)))
+func appendInteger(out []byte, number string) ([]byte, error) {
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n > maxInteger || n < -maxInteger || number == "-0" {
+		return nil, fmt.Errorf("the number %s is not an integer within ±(2^53-1)", Clip(number))
 	}
 	return strconv.AppendInt(out, n, 10), nil
 }
