@@ -115,6 +115,8 @@ func (s *Store) Grants(ctx context.Context, query store.GrantQuery) ([]*counters
 	switch {
 	case len(query.Holders) > 0 && query.Requester != "":
 		where.add(`(holder IN (SELECT value FROM {list}) OR requester = ?)`, texts(query.Holders), string(query.Requester))
+	case len(query.Holders) == 1:
+		where.add(`holder = ?`, string(query.Holders[0]))
 	case len(query.Holders) > 0:
 		where.add(`holder IN (SELECT value FROM {list})`, texts(query.Holders))
 	case query.Requester != "":

@@ -47,7 +47,7 @@ CREATE TABLE access_grant (
     live        INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX one_live_grant ON access_grant (holder, entitlement) WHERE live;
-CREATE INDEX grant_of_holder ON access_grant (holder, id);
+CREATE INDEX grant_of_holder ON access_grant (holder, entitlement, id);
 CREATE INDEX grant_on_entitlement ON access_grant (entitlement, id);
 CREATE INDEX grant_on_system ON access_grant (system, id);
 CREATE INDEX grant_of_request ON access_grant (request, id);
