@@ -17,7 +17,7 @@ soak: install-test-tools
 
 ## bench: benchmarks beside the code
 bench: install-test-tools
-	$(GO) test -run '^$$' -bench . -benchmem ./policy ./pdp ./store/sqlstore
+	$(GO) test -run '^$$' -bench . -benchmem ./policy ./pdp ./store/sqlstore ./house
 
 ## vuln: known vulnerabilities of what is linked in (needs the Go vulnerability database)
 vuln:

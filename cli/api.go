@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -73,4 +74,23 @@ func (c *connection) print(cmd *cobra.Command, value any, text func() string) er
 	}
 	_, err := fmt.Fprint(cmd.OutOrStdout(), text())
 	return err
+}
+
+// on builds a command about one thing that ends with showing it. use names the
+// arguments in its first words; the flags come after them.
+func on[T any](c *connection, use, short string, arguments int, do func(context.Context, *client.Client, []string) (*T, error), text func(*T) string) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: exactly(strings.Fields(use)[1 : 1+arguments]...),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			api, err := c.open()
+			if err != nil {
+				return err
+			}
+			thing, err := do(cmd.Context(), api, args)
+			if err != nil {
+				return err
+			}
+			return c.print(cmd, thing, func() string { return text(thing) })
+		},
+	}
 }

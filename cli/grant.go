@@ -66,14 +66,14 @@ func grantListCommand(c *connection) *cobra.Command {
 }
 
 func grantShowCommand(c *connection) *cobra.Command {
-	return c.onGrant("show GRANT", "Show a grant", func(ctx context.Context, api *client.Client, id string) (*client.Grant, error) {
-		return client.Content(api.GetGrantWithResponse(ctx, id))
-	})
+	return on(c, "show GRANT", "Show a grant", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Grant, error) {
+		return client.Content(api.GetGrantWithResponse(ctx, args[0]))
+	}, shownGrant)
 }
 
 func grantRotateCommand(c *connection) *cobra.Command {
 	var overlap, reason string
-	cmd := c.onGrant("rotate GRANT", "Add a new credential, and end the older ones after an overlap", func(ctx context.Context, api *client.Client, id string) (*client.Grant, error) {
+	cmd := on(c, "rotate GRANT", "Add a new credential, and end the older ones after an overlap", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Grant, error) {
 		rotation := client.Rotation{Reason: reason}
 		seconds := countersign.Seconds(0)
 		if overlap != "0" && overlap != "0s" {
@@ -84,8 +84,8 @@ func grantRotateCommand(c *connection) *cobra.Command {
 		}
 		whole := int64(seconds)
 		rotation.Overlap = &whole
-		return client.Content(api.RotateGrantWithResponse(ctx, id, &client.RotateGrantParams{IdempotencyKey: newKey()}, rotation))
-	})
+		return client.Content(api.RotateGrantWithResponse(ctx, args[0], &client.RotateGrantParams{IdempotencyKey: newKey()}, rotation))
+	}, shownGrant)
 	cmd.Flags().StringVar(&overlap, "overlap", "1d", "how long the older credentials go on, as 1d or 0s")
 	cmd.Flags().StringVar(&reason, "reason", "", "why")
 	return cmd
@@ -93,38 +93,23 @@ func grantRotateCommand(c *connection) *cobra.Command {
 
 func grantRevokeCommand(c *connection) *cobra.Command {
 	var reason string
-	cmd := c.onGrant("revoke GRANT", "End access at once", func(ctx context.Context, api *client.Client, id string) (*client.Grant, error) {
-		return client.Content(api.RevokeGrantWithResponse(ctx, id, &client.RevokeGrantParams{IdempotencyKey: newKey()}, client.Revocation{Reason: reason}))
-	})
+	cmd := on(c, "revoke GRANT", "End access at once", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Grant, error) {
+		return client.Content(api.RevokeGrantWithResponse(ctx, args[0], &client.RevokeGrantParams{IdempotencyKey: newKey()}, client.Revocation{Reason: reason}))
+	}, shownGrant)
 	cmd.Flags().StringVar(&reason, "reason", "", "why (required)")
 	must(cmd.MarkFlagRequired("reason"))
 	return cmd
 }
 
-func grantRetryCommand(c *connection) *cobra.Command {
-	return c.onGrant("retry GRANT", "Put a parked operation back to work", func(ctx context.Context, api *client.Client, id string) (*client.Grant, error) {
-		return client.Content(api.RetryGrantWithResponse(ctx, id, &client.RetryGrantParams{IdempotencyKey: newKey()}))
-	})
+// shownGrant is a grant on its own.
+func shownGrant(grant *client.Grant) string {
+	return fmt.Sprintf("%s for %s\n%s", grant.Entitlement.Name, grant.Holder.Name, grantText(grant))
 }
 
-// onGrant builds a command that ends with showing a grant.
-func (c *connection) onGrant(use, short string, do func(context.Context, *client.Client, string) (*client.Grant, error)) *cobra.Command {
-	return &cobra.Command{
-		Use: use, Short: short, Args: exactly("GRANT"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			api, err := c.open()
-			if err != nil {
-				return err
-			}
-			grant, err := do(cmd.Context(), api, args[0])
-			if err != nil {
-				return err
-			}
-			return c.print(cmd, grant, func() string {
-				return fmt.Sprintf("%s for %s\n%s", grant.Entitlement.Name, grant.Holder.Name, grantText(grant))
-			})
-		},
-	}
+func grantRetryCommand(c *connection) *cobra.Command {
+	return on(c, "retry GRANT", "Put a parked operation back to work", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Grant, error) {
+		return client.Content(api.RetryGrantWithResponse(ctx, args[0], &client.RetryGrantParams{IdempotencyKey: newKey()}))
+	}, shownGrant)
 }
 
 func directoryCommand() *cobra.Command {

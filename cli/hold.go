@@ -18,9 +18,9 @@ func holdCommand() *cobra.Command {
 	c.flags(group)
 	group.AddCommand(
 		holdNewCommand(c), holdListCommand(c),
-		c.onHold("show HOLD", "Show a hold, and what is left under it", func(ctx context.Context, api *client.Client, id string) (*client.Hold, error) {
-			return client.Content(api.GetHoldWithResponse(ctx, id))
-		}),
+		on(c, "show HOLD", "Show a hold, and what is left under it", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Hold, error) {
+			return client.Content(api.GetHoldWithResponse(ctx, args[0]))
+		}, holdText),
 		holdLiftCommand(c),
 	)
 	return group
@@ -78,30 +78,12 @@ func holdListCommand(c *connection) *cobra.Command {
 
 func holdLiftCommand(c *connection) *cobra.Command {
 	var reason string
-	cmd := c.onHold("lift HOLD", "End a hold", func(ctx context.Context, api *client.Client, id string) (*client.Hold, error) {
-		return client.Content(api.LiftHoldWithResponse(ctx, id, &client.LiftHoldParams{IdempotencyKey: newKey()}, client.Revocation{Reason: reason}))
-	})
+	cmd := on(c, "lift HOLD", "End a hold", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Hold, error) {
+		return client.Content(api.LiftHoldWithResponse(ctx, args[0], &client.LiftHoldParams{IdempotencyKey: newKey()}, client.Revocation{Reason: reason}))
+	}, holdText)
 	cmd.Flags().StringVar(&reason, "reason", "", "why (required)")
 	must(cmd.MarkFlagRequired("reason"))
 	return cmd
-}
-
-// onHold builds a command that ends with showing a hold.
-func (c *connection) onHold(use, short string, do func(context.Context, *client.Client, string) (*client.Hold, error)) *cobra.Command {
-	return &cobra.Command{
-		Use: use, Short: short, Args: exactly("HOLD"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			api, err := c.open()
-			if err != nil {
-				return err
-			}
-			hold, err := do(cmd.Context(), api, args[0])
-			if err != nil {
-				return err
-			}
-			return c.print(cmd, hold, func() string { return holdText(hold) })
-		},
-	}
 }
 
 func holdText(hold *client.Hold) string {

@@ -22,13 +22,13 @@ func proposalCommand() *cobra.Command {
 	c.flags(group)
 	group.AddCommand(
 		proposalNewCommand(c), proposalListCommand(c),
-		c.onProposal("show PROPOSAL", "Show a proposal, and what it would change now", func(ctx context.Context, api *client.Client, id string) (*client.Proposal, error) {
-			return client.Content(api.GetProposalWithResponse(ctx, id))
-		}),
+		on(c, "show PROPOSAL", "Show a proposal, and what it would change now", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Proposal, error) {
+			return client.Content(api.GetProposalWithResponse(ctx, args[0]))
+		}, proposalText),
 		proposalPublishCommand(c), proposalRejectCommand(c),
-		c.onProposal("withdraw PROPOSAL", "Take your own proposal back", func(ctx context.Context, api *client.Client, id string) (*client.Proposal, error) {
-			return client.Content(api.WithdrawProposalWithResponse(ctx, id, &client.WithdrawProposalParams{IdempotencyKey: newKey()}, client.Cancellation{}))
-		}),
+		on(c, "withdraw PROPOSAL", "Take your own proposal back", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Proposal, error) {
+			return client.Content(api.WithdrawProposalWithResponse(ctx, args[0], &client.WithdrawProposalParams{IdempotencyKey: newKey()}, client.Cancellation{}))
+		}, proposalText),
 	)
 	return group
 }
@@ -104,18 +104,18 @@ func proposalListCommand(c *connection) *cobra.Command {
 
 func proposalPublishCommand(c *connection) *cobra.Command {
 	var shown string
-	cmd := c.onProposal("publish PROPOSAL --shown DIGEST", "Make a proposal effective, as a second person", func(ctx context.Context, api *client.Client, id string) (*client.Proposal, error) {
-		return client.Content(api.PublishProposalWithResponse(ctx, id, &client.PublishProposalParams{IdempotencyKey: newKey()}, client.ProposalDecision{Shown: shown}))
-	})
+	cmd := on(c, "publish PROPOSAL --shown DIGEST", "Make a proposal effective, as a second person", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Proposal, error) {
+		return client.Content(api.PublishProposalWithResponse(ctx, args[0], &client.PublishProposalParams{IdempotencyKey: newKey()}, client.ProposalDecision{Shown: shown}))
+	}, proposalText)
 	shownFlag(cmd, &shown)
 	return cmd
 }
 
 func proposalRejectCommand(c *connection) *cobra.Command {
 	var shown, reason string
-	cmd := c.onProposal("reject PROPOSAL --shown DIGEST --reason WHY", "End a proposal without effect, as a second person", func(ctx context.Context, api *client.Client, id string) (*client.Proposal, error) {
-		return client.Content(api.RejectProposalWithResponse(ctx, id, &client.RejectProposalParams{IdempotencyKey: newKey()}, client.ProposalDecision{Shown: shown, Reason: reason}))
-	})
+	cmd := on(c, "reject PROPOSAL --shown DIGEST --reason WHY", "End a proposal without effect, as a second person", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Proposal, error) {
+		return client.Content(api.RejectProposalWithResponse(ctx, args[0], &client.RejectProposalParams{IdempotencyKey: newKey()}, client.ProposalDecision{Shown: shown, Reason: reason}))
+	}, proposalText)
 	shownFlag(cmd, &shown)
 	cmd.Flags().StringVar(&reason, "reason", "", "why (required)")
 	must(cmd.MarkFlagRequired("reason"))
@@ -127,24 +127,6 @@ func proposalRejectCommand(c *connection) *cobra.Command {
 func shownFlag(cmd *cobra.Command, shown *string) {
 	cmd.Flags().StringVar(shown, "shown", "", "the digest that `proposal show` ends with (required)")
 	must(cmd.MarkFlagRequired("shown"))
-}
-
-// onProposal builds a command that ends with showing a proposal.
-func (c *connection) onProposal(use, short string, do func(context.Context, *client.Client, string) (*client.Proposal, error)) *cobra.Command {
-	return &cobra.Command{
-		Use: use, Short: short, Args: exactly("PROPOSAL"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			api, err := c.open()
-			if err != nil {
-				return err
-			}
-			proposal, err := do(cmd.Context(), api, args[0])
-			if err != nil {
-				return err
-			}
-			return c.print(cmd, proposal, func() string { return proposalText(proposal) })
-		},
-	}
 }
 
 func proposalText(proposal *client.Proposal) string {

@@ -158,24 +158,24 @@ func requestNewCommand(c *connection) *cobra.Command {
 }
 
 func requestAttachCommand(c *connection) *cobra.Command {
-	return c.onRequest("attach REQUEST SLOT=TEXT|SLOT=@FILE", "Attach evidence to a request", 2, func(ctx context.Context, api *client.Client, args []string) (*client.Request, error) {
+	return on(c, "attach REQUEST SLOT=TEXT|SLOT=@FILE", "Attach evidence to a request", 2, func(ctx context.Context, api *client.Client, args []string) (*client.Request, error) {
 		evidence, err := readEvidence(args[1])
 		if err != nil {
 			return nil, err
 		}
 		return client.Content(api.AttachEvidenceWithResponse(ctx, args[0], &client.AttachEvidenceParams{IdempotencyKey: newKey()}, evidence))
-	})
+	}, requestText)
 }
 
 func requestConsentCommand(c *connection) *cobra.Command {
-	return c.onRequest("consent REQUEST", "Consent, as the owner of the service that it is for", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Request, error) {
+	return on(c, "consent REQUEST", "Consent, as the owner of the service that it is for", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Request, error) {
 		return client.Content(api.ConsentRequestWithResponse(ctx, args[0], &client.ConsentRequestParams{IdempotencyKey: newKey()}))
-	})
+	}, requestText)
 }
 
 func requestApproveCommand(c *connection) *cobra.Command {
 	var stage, reason, duration, shown string
-	cmd := c.onRequest("approve REQUEST", "Approve what the request says now", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Request, error) {
+	cmd := on(c, "approve REQUEST", "Approve what the request says now", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Request, error) {
 		approval := client.Approval{Stage: stage, Reason: reason}
 		if duration != "" {
 			seconds, err := countersign.ParseSeconds(duration)
@@ -190,7 +190,7 @@ func requestApproveCommand(c *connection) *cobra.Command {
 			return nil, err
 		}
 		return client.Content(api.ApproveRequestWithResponse(ctx, args[0], &client.ApproveRequestParams{IdempotencyKey: newKey()}, approval))
-	})
+	}, requestText)
 	decisionFlags(cmd, &stage, &reason, &shown)
 	cmd.Flags().StringVar(&duration, "duration", "", "approve for a shorter time than was asked, as 8h")
 	return cmd
@@ -198,13 +198,13 @@ func requestApproveCommand(c *connection) *cobra.Command {
 
 func requestDenyCommand(c *connection) *cobra.Command {
 	var stage, reason, shown string
-	cmd := c.onRequest("deny REQUEST", "Deny, which ends the request", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Request, error) {
+	cmd := on(c, "deny REQUEST", "Deny, which ends the request", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Request, error) {
 		digest, err := shownNow(ctx, api, args[0], shown)
 		if err != nil {
 			return nil, err
 		}
 		return client.Content(api.DenyRequestWithResponse(ctx, args[0], &client.DenyRequestParams{IdempotencyKey: newKey()}, client.Denial{Stage: stage, Reason: reason, Shown: digest}))
-	})
+	}, requestText)
 	decisionFlags(cmd, &stage, &reason, &shown)
 	must(cmd.MarkFlagRequired("reason"))
 	return cmd
@@ -231,29 +231,11 @@ func shownNow(ctx context.Context, api *client.Client, id, shown string) (string
 
 func requestCancelCommand(c *connection) *cobra.Command {
 	var reason string
-	cmd := c.onRequest("cancel REQUEST", "Take a request back that is not decided yet", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Request, error) {
+	cmd := on(c, "cancel REQUEST", "Take a request back that is not decided yet", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Request, error) {
 		return client.Content(api.CancelRequestWithResponse(ctx, args[0], &client.CancelRequestParams{IdempotencyKey: newKey()}, client.Cancellation{Reason: reason}))
-	})
+	}, requestText)
 	cmd.Flags().StringVar(&reason, "reason", "", "why")
 	return cmd
-}
-
-// onRequest builds a command that ends with showing a request.
-func (c *connection) onRequest(use, short string, arguments int, do func(context.Context, *client.Client, []string) (*client.Request, error)) *cobra.Command {
-	return &cobra.Command{
-		Use: use, Short: short, Args: exactly(strings.Fields(use)[1 : 1+arguments]...),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			api, err := c.open()
-			if err != nil {
-				return err
-			}
-			request, err := do(cmd.Context(), api, args)
-			if err != nil {
-				return err
-			}
-			return c.print(cmd, request, func() string { return requestText(request) })
-		},
-	}
 }
 
 func requestListCommand(c *connection) *cobra.Command {
