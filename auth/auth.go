@@ -176,7 +176,7 @@ func (t *Tokens) Revoke(ctx context.Context, id countersign.TokenID, by counters
 	return t.commit(ctx, countersign.Actor(by), func(now countersign.Instant, _ *countersign.Mint) (store.ShelfChange, countersign.Payload, error) {
 		item, err := t.shelf.Item(ctx, itemKey(by, id))
 		if countersign.KindOf(err) == countersign.NotFound || err == nil && now >= item.EndsAt {
-			err = countersign.Errorf(countersign.NotFound, "no-such-token", "You have no token %q.", clip(string(id)))
+			err = countersign.Errorf(countersign.NotFound, "no-such-token", "You have no token %q.", countersign.Clip(string(id)))
 		}
 		return store.ShelfChange{Deletes: []store.Item{item}}, &TokenRevoked{Change: TokenRevokedChange{Token: id, Identity: by}}, err
 	})

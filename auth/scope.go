@@ -45,7 +45,7 @@ func ParseScopes(names []string) ([]Scope, error) {
 		case slices.Contains(Scopes, scope):
 			wanted[scope] = true
 		default:
-			return nil, countersign.Errorf(countersign.Invalid, "unknown-scope", "There is no scope %q: use %s, or %s for every one.", clip(name), list(Scopes), AllScopes).At("scopes")
+			return nil, countersign.Errorf(countersign.Invalid, "unknown-scope", "There is no scope %q: use %s, or %s for every one.", countersign.Clip(name), list(Scopes), AllScopes).At("scopes")
 		}
 	}
 	if every {
@@ -69,12 +69,4 @@ func list(scopes []Scope) string {
 		names[i] = string(scope)
 	}
 	return strings.Join(names, ", ")
-}
-
-// clip shortens foreign text for a message.
-func clip(text string) string {
-	if len(text) <= 64 {
-		return text
-	}
-	return strings.ToValidUTF8(text[:64], "") + "…"
 }

@@ -67,9 +67,6 @@ type Description struct {
 	IdempotentRevoke bool
 	// Residual is how long what the target handed out works after a revoke.
 	Residual countersign.Seconds
-	// External says that the target is outside of this process; a sample house
-	// does not touch it.
-	External bool
 }
 
 // Task is what a connector is told.

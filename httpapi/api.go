@@ -178,7 +178,7 @@ func (a *api) dispatch(w http.ResponseWriter, r *http.Request) {
 	handler.ServeHTTP(&unmatched, r)
 	if allow := unmatched.Header().Get("Allow"); allow != "" {
 		w.Header().Set("Allow", allow)
-		a.refuse(w, r, countersign.Errorf(countersign.Invalid, "method-not-allowed", "%s is not offered at this path; use %s.", clip(r.Method), allow))
+		a.refuse(w, r, countersign.Errorf(countersign.Invalid, "method-not-allowed", "%s is not offered at this path; use %s.", countersign.Clip(r.Method), allow))
 		return
 	}
 	a.refuse(w, r, noSuchPath)

@@ -104,9 +104,9 @@ func (c checker) object(into reflect.Type, at string, depth int) error {
 		known, is := keys[name]
 		switch {
 		case seen[name]:
-			return countersign.Errorf(countersign.Invalid, "key-twice", "The key %q stands twice in one object.", clip(name)).At(here)
+			return countersign.Errorf(countersign.Invalid, "key-twice", "The key %q stands twice in one object.", countersign.Clip(name)).At(here)
 		case into != nil && !is:
-			return countersign.Errorf(countersign.Invalid, "unknown-key", "There is no key %q here%s", clip(name), hint(name, sortedKeys(keys))).At(here)
+			return countersign.Errorf(countersign.Invalid, "unknown-key", "There is no key %q here%s", countersign.Clip(name), hint(name, sortedKeys(keys))).At(here)
 		}
 		seen[name] = true
 		if err := c.value(known.into, here, depth); err != nil {
@@ -218,54 +218,18 @@ func keysOf(object reflect.Type) map[string]key {
 
 // pointer escapes a key for a JSON pointer (RFC 6901).
 func pointer(name string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(clip(name))
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(countersign.Clip(name))
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
-// clip shortens foreign text for a message.
-func clip(text string) string {
-	const most = 64
-	if len(text) <= most {
-		return text
-	}
-	return strings.ToValidUTF8(text[:most], "") + "…"
-}
 
 // hint ends a sentence about an unknown word with what would be right.
 func hint(word string, known []string) string {
 	if len(known) == 0 {
 		return "; there are none."
 	}
-	best, least := "", len(word)/3+2
-	for _, candidate := range known {
-		if changes := distance(strings.ToLower(clip(word)), candidate); changes < least {
-			best, least = candidate, changes
-		}
-	}
-	if best != "" {
-		return fmt.Sprintf("; did you mean %q?", best)
+	if near := countersign.Nearest(word, known); near != "" {
+		return fmt.Sprintf("; did you mean %q?", near)
 	}
 	return "; there are " + strings.Join(known, ", ") + "."
-}
-
-// distance is the Levenshtein distance between two words, in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, diagonal+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }

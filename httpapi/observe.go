@@ -44,7 +44,7 @@ func (a *api) observed(next http.Handler) http.Handler {
 				a.refuse(w, r, countersign.Errorf(countersign.Internal, "panic", "%v\n%s", fault, debug.Stack()))
 			}
 			line := []slog.Attr{
-				slog.String("method", clip(r.Method)), slog.String("route", r.Pattern), slog.Int("status", w.status), slog.Int64("bytes", w.bytes),
+				slog.String("method", countersign.Clip(r.Method)), slog.String("route", r.Pattern), slog.Int("status", w.status), slog.Int64("bytes", w.bytes),
 				slog.Int64("milliseconds", a.Clock.Now().Sub(start).Milliseconds()), slog.String("request_id", number),
 			}
 			if w.caller != nil {

@@ -40,7 +40,7 @@ func readCursor(prefix, cursor string) (string, error) {
 	content, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	id, formed := strings.CutPrefix(string(content), cursorForm)
 	if err != nil || !formed || countersign.CheckID(prefix, id) != nil {
-		return "", countersign.Errorf(countersign.Invalid, "malformed-cursor", "%q is not a cursor of this list: send the \"next\" of the page before, as it is.", clip(cursor)).At("cursor")
+		return "", countersign.Errorf(countersign.Invalid, "malformed-cursor", "%q is not a cursor of this list: send the \"next\" of the page before, as it is.", countersign.Clip(cursor)).At("cursor")
 	}
 	return id, nil
 }
@@ -74,7 +74,7 @@ func checkMatch(match string, version int64) error {
 			return nil
 		}
 		if opaque := strings.TrimPrefix(candidate, "W/"); len(opaque) < 2 || opaque[0] != '"' || opaque[len(opaque)-1] != '"' {
-			return countersign.Errorf(countersign.Invalid, "malformed-etag", "%q is not an ETag: send the one of the answer, with its quotes.", clip(candidate)).At("If-Match")
+			return countersign.Errorf(countersign.Invalid, "malformed-etag", "%q is not an ETag: send the one of the answer, with its quotes.", countersign.Clip(candidate)).At("If-Match")
 		}
 	}
 	return countersign.Errorf(countersign.Conflict, "precondition-failed", "It has changed meanwhile: its ETag is %s now. Look at it again, then decide.", now).At("If-Match")

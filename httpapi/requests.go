@@ -61,7 +61,7 @@ func (a *api) ListRequests(ctx context.Context, request ListRequestsRequestObjec
 	}
 	for _, state := range request.Params.State {
 		if !slices.Contains(countersign.RequestStates, state) {
-			return nil, countersign.Errorf(countersign.Invalid, "malformed-parameter", "There is no request state %q%s", clip(string(state)), hint(string(state), requestStates())).At("state")
+			return nil, countersign.Errorf(countersign.Invalid, "malformed-parameter", "There is no request state %q%s", countersign.Clip(string(state)), hint(string(state), requestStates())).At("state")
 		}
 	}
 	lines, err := a.Desk.Requests(ctx, sessionOf(ctx).caller, desk.RequestFilter{

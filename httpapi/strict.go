@@ -74,7 +74,7 @@ func readBody(w http.ResponseWriter, r *http.Request, into reflect.Type) ([]byte
 	charset, named := parameters["charset"]
 	encoding := r.Header.Get("Content-Encoding")
 	if err != nil || media != "application/json" || named && !strings.EqualFold(charset, "utf-8") || encoding != "" && encoding != "identity" {
-		return nil, countersign.Errorf(countersign.Invalid, "wrong-content-type", "Send the body as application/json in UTF-8, not compressed; it was sent as %q.", clip(r.Header.Get("Content-Type")+" "+encoding)).At("Content-Type")
+		return nil, countersign.Errorf(countersign.Invalid, "wrong-content-type", "Send the body as application/json in UTF-8, not compressed; it was sent as %q.", countersign.Clip(r.Header.Get("Content-Type")+" "+encoding)).At("Content-Type")
 	}
 	if !utf8.Valid(body) {
 		return nil, malformed("The body is not valid UTF-8.")
@@ -100,7 +100,7 @@ func checkQuery(raw string, parameters reflect.Type) error {
 		list, known := lists[name]
 		switch {
 		case !known:
-			return countersign.Errorf(countersign.Invalid, "unknown-parameter", "There is no parameter %q here%s", clip(name), hint(name, sortedKeys(lists))).At(clip(name))
+			return countersign.Errorf(countersign.Invalid, "unknown-parameter", "There is no parameter %q here%s", countersign.Clip(name), hint(name, sortedKeys(lists))).At(countersign.Clip(name))
 		case slices.Contains(values[name], ""):
 			return countersign.Errorf(countersign.Invalid, "malformed-parameter", "The parameter %q has no value; leave it out instead.", name).At(name)
 		case len(values[name]) > 1 && !list:

@@ -52,7 +52,6 @@ type Reader interface {
 	Grant(ctx context.Context, id countersign.GrantID) (*countersign.Grant, error)
 	Grants(ctx context.Context, query GrantQuery) ([]*countersign.Grant, error)
 	Work(ctx context.Context, key string) (Work, error)
-	ParkedWork(ctx context.Context, limit int) ([]Work, error)
 
 	// Directory returns every directory row that changed after the revision,
 	// whole, and the revision now; since 0 returns everything.
@@ -222,8 +221,7 @@ type Idempotency struct {
 	Route  string
 	Key    string
 	// Body is the digest of what was sent.
-	Body   countersign.Digest
-	Status int
+	Body countersign.Digest
 	// Object is the id of what the command made or changed.
 	Object string
 	At     countersign.Instant

@@ -234,9 +234,9 @@ func planIdempotency(statements []statement, i store.Idempotency, now countersig
 		statement{query: `DELETE FROM idempotency WHERE (caller, route, key) IN
 			(SELECT caller, route, key FROM idempotency WHERE at < ? ORDER BY at LIMIT 8 {locking})`,
 			args: []any{expired}},
-		statement{`INSERT INTO idempotency (caller, route, key, body, status, object, at) VALUES (?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (caller, route, key) DO UPDATE SET body = excluded.body, status = excluded.status, object = excluded.object, at = excluded.at
+		statement{`INSERT INTO idempotency (caller, route, key, body, object, at) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT (caller, route, key) DO UPDATE SET body = excluded.body, object = excluded.object, at = excluded.at
 			WHERE idempotency.at < ?`,
-			[]any{i.Caller, i.Route, i.Key, string(i.Body), i.Status, i.Object, int64(i.At), expired},
+			[]any{i.Caller, i.Route, i.Key, string(i.Body), i.Object, int64(i.At), expired},
 			&store.Duplicate{Constraint: store.OneIdempotencyKey}})
 }

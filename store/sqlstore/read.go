@@ -252,8 +252,8 @@ func (s *Store) bytes(ctx context.Context, what, query string, digest countersig
 func (s *Store) Idempotency(ctx context.Context, caller, route, key string) (store.Idempotency, error) {
 	found := store.Idempotency{Caller: caller, Route: route, Key: key}
 	err := one(ctx, s.database, "answer under this idempotency key",
-		`SELECT body, status, object, at FROM idempotency WHERE caller = ? AND route = ? AND key = ?`,
-		[]any{caller, route, key}, &found.Body, &found.Status, &found.Object, &found.At)
+		`SELECT body, object, at FROM idempotency WHERE caller = ? AND route = ? AND key = ?`,
+		[]any{caller, route, key}, &found.Body, &found.Object, &found.At)
 	if err != nil {
 		return store.Idempotency{}, err
 	}

@@ -61,11 +61,6 @@ func (s *Store) Work(ctx context.Context, key string) (store.Work, error) {
 	return items[0], nil
 }
 
-// ParkedWork returns parked items, the longest parked first.
-func (s *Store) ParkedWork(ctx context.Context, limit int) ([]store.Work, error) {
-	return s.works(ctx, `SELECT `+workColumns+` FROM work WHERE parked_at <> 0 ORDER BY parked_at, key LIMIT ?`, most(limit))
-}
-
 func (s *Store) works(ctx context.Context, query string, args ...any) ([]store.Work, error) {
 	var items []store.Work
 	err := s.database.query(ctx, query, func(row row) error {

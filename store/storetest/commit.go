@@ -161,7 +161,7 @@ var commitStories = []story{
 		h.commit(store.Change{Handles: []store.HandleWrite{other}})
 	}},
 	{"AnIdempotencyKeyIsTakenFor48Hours", func(h *house) {
-		answer := store.Idempotency{Caller: "idn_ada", Route: "POST /requests", Key: "k1", Body: "sha256:aa", Status: 201, Object: "req_1", At: noon}
+		answer := store.Idempotency{Caller: "idn_ada", Route: "POST /requests", Key: "k1", Body: "sha256:aa", Object: "req_1", At: noon}
 		h.commit(store.Change{Idempotency: &answer})
 		if read := must(h.Idempotency(background, "idn_ada", "POST /requests", "k1"))(h); read != answer {
 			h.Fatalf("got %+v", read)

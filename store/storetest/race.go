@@ -118,7 +118,7 @@ var raceStories = []story{
 		var calls []func() error
 		for n := range 8 {
 			calls = append(calls, func() error {
-				return h.Commit(background, store.Change{Now: noon, Idempotency: &store.Idempotency{Caller: "c", Route: "r", Key: "k", At: noon, Status: n}})
+				return h.Commit(background, store.Change{Now: noon, Idempotency: &store.Idempotency{Caller: "c", Route: "r", Key: "k", At: noon, Object: fmt.Sprint(n)}})
 			})
 		}
 		if won := h.wins(together(calls...), isDuplicate); won != 1 {

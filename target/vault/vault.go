@@ -185,7 +185,7 @@ func (v *Vault) Read(ctx context.Context, reader countersign.IdentityID, credent
 	err := v.commit(ctx, 0, func(now countersign.Instant) (*change, error) {
 		item, held, err := v.load(ctx, credential)
 		if countersign.KindOf(err) == countersign.NotFound || err == nil && (held.reader() != reader || reader == "") {
-			return nil, countersign.Errorf(countersign.NotFound, "no-such-secret", "there is no secret %s for you", clip(string(credential)))
+			return nil, countersign.Errorf(countersign.NotFound, "no-such-secret", "there is no secret %s for you", countersign.Clip(string(credential)))
 		}
 		if err != nil {
 			return nil, err
@@ -315,11 +315,4 @@ func (o Order) check() error {
 		return countersign.Errorf(countersign.Invalid, "incomplete-order", "a key needs a system, a resource and a scope; %s has %q, %q and %q", o.Credential, o.SystemName, o.Resource, o.Scope)
 	}
 	return nil
-}
-
-func clip(s string) string {
-	if len(s) > 64 {
-		return s[:64] + "…"
-	}
-	return s
 }

@@ -160,7 +160,6 @@ CREATE TABLE idempotency (
     route  text COLLATE "C" NOT NULL,
     key    text COLLATE "C" NOT NULL,
     body   text NOT NULL,
-    status bigint NOT NULL,
     object text COLLATE "C" NOT NULL,
     at     bigint NOT NULL,
     PRIMARY KEY (caller, route, key)

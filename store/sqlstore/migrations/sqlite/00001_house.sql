@@ -160,7 +160,6 @@ CREATE TABLE idempotency (
     route  TEXT    NOT NULL,
     key    TEXT    NOT NULL,
     body   TEXT    NOT NULL,
-    status INTEGER NOT NULL,
     object TEXT    NOT NULL,
     at     INTEGER NOT NULL,
     PRIMARY KEY (caller, route, key)
