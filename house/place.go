@@ -48,20 +48,14 @@ func (p Place) keyFile() string {
 	return filepath.Join(p.Data, keyName)
 }
 
-// Prepare makes the data folder, readable by its owner alone.
+// Prepare makes the data folder, readable by its owner alone where it is new. All
+// files in it are.
 func (p Place) Prepare() error {
 	if p.Data == "" || p.Database != "" {
 		return nil
 	}
 	if err := os.MkdirAll(p.Data, 0o700); err != nil {
 		return countersign.Errorf(countersign.Invalid, "no-data-folder", "The data folder cannot be made: %v", err).Because(err)
-	}
-	info, err := os.Stat(p.Data)
-	if err != nil {
-		return err
-	}
-	if info.Mode().Perm()&0o007 != 0 {
-		return countersign.Errorf(countersign.Refused, "data-folder-exposed", "The data folder %s can be read by everybody on this host (mode %o): chmod 700 it.", p.Data, info.Mode().Perm())
 	}
 	return nil
 }
