@@ -34,6 +34,9 @@ type checker struct {
 // index finds everything by its name, and refuses a name that two things have.
 func (c *checker) index(o *Organisation) {
 	handles := map[string]spot{}
+	// People are named by login, e-mail address or SPIFFE id, whichever it is: one
+	// text must not mean two of them.
+	named := map[string]int{}
 	for i := range o.Identities {
 		identity := &o.Identities[i]
 		if identity.Login != "" && c.identities[identity.Login] == nil {
@@ -46,6 +49,17 @@ func (c *checker) index(o *Organisation) {
 				continue
 			}
 			handles[handle.Key()] = at
+			if handle.Kind == countersign.OIDC {
+				continue
+			}
+			if countersign.PrefixOf(handle.Value) == "idn" {
+				c.add(at, "the %s %q looks like the id of an identity; choose another", handle.Kind, countersign.Clip(handle.Value))
+			}
+			if other, taken := named[handle.Value]; taken && other != i {
+				c.add(at, "%q names another identity already, as a handle of another kind", countersign.Clip(handle.Value))
+				continue
+			}
+			named[handle.Value] = i
 		}
 	}
 	groups, systems, records := map[string]spot{}, map[string]spot{}, map[string]spot{}

@@ -96,6 +96,14 @@ func TestAMalformedFileIsRefusedWhereItIsWrong(t *testing.T) {
 			"people:\n  - {login: mara, name: Mara, email: Mara@Example.org}\n  - {login: jonas, name: Jonas, handles: [{kind: email, value: mara@EXAMPLE.org}]}\n",
 			[]string{`3:43: the email "mara@example.org" is already given at people.yaml:2:38; a handle belongs to one identity`},
 		},
+		"a login that is somebody's e-mail address": {
+			"people:\n  - {login: mara, name: Mara, email: mara@example.org}\n  - {login: mara@example.org, name: Jonas}\n",
+			[]string{`3:13: "mara@example.org" names another identity already, as a handle of another kind`},
+		},
+		"a login that looks like an id": {
+			"people:\n  - {login: idn_mara, name: Mara}\n",
+			[]string{`2:13: the login "idn_mara" looks like the id of an identity; choose another`},
+		},
 		"one login, two spellings": {
 			"people:\n  - {login: mara, name: Mara}\n  - {login: MARA, name: Mara}\n",
 			[]string{`3:13: the login "mara" is already given at people.yaml:2:13; a handle belongs to one identity`},
