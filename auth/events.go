@@ -37,9 +37,3 @@ type TokenRevokedChange struct {
 
 func (*TokenIssued) EventKind() string  { return "auth.token-issued@1" }
 func (*TokenRevoked) EventKind() string { return "auth.token-revoked@1" }
-
-// Payloads are the events that auth appends to the stream of the house. None of
-// them changes a row that the desk keeps.
-func Payloads() []countersign.Payload {
-	return []countersign.Payload{&TokenIssued{}, &TokenRevoked{}}
-}

@@ -94,3 +94,20 @@ func on[T any](c *connection, use, short string, arguments int, do func(context.
 		},
 	}
 }
+
+// pages collects a list up to a limit: the house may cut a page short of what was
+// asked for and still have more.
+func pages[T any](limit int, next func(page int, cursor string) ([]T, string, error)) ([]T, error) {
+	all := []T{}
+	for cursor := ""; ; {
+		found, following, err := next(limit-len(all), cursor)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+		if following == "" || len(all) >= limit {
+			return all, nil
+		}
+		cursor = following
+	}
+}

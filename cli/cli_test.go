@@ -145,6 +145,9 @@ func TestTheLeastOrganisationAsksForTwoPeopleAndLoads(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "Grace Hopper") {
 		t.Errorf("exit code %d: %s%s", code, out, problems)
 	}
+	if code, _, problems := run(t, "", "init", "--empty", filepath.Join(t.TempDir(), "x"), "--name", `Acme "Ltd"`); code != 2 || !strings.Contains(problems, "organisation's name") {
+		t.Errorf("exit code %d: %s", code, problems)
+	}
 	if code, _, problems := run(t, "Acme\nada\n", "init", "--empty", filepath.Join(t.TempDir(), "x")); code != 2 || !strings.Contains(problems, "login:name:e-mail") {
 		t.Errorf("exit code %d: %s", code, problems)
 	}

@@ -31,18 +31,16 @@ func grantListCommand(c *connection) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			grants := []client.Grant{}
-			for {
-				page := limit - len(grants)
-				params.Limit = &page
+			grants, err := pages(limit, func(page int, cursor string) ([]client.Grant, string, error) {
+				params.Limit, params.Cursor = &page, cursor
 				found, err := client.Content(api.ListGrantsWithResponse(cmd.Context(), &params))
 				if err != nil {
-					return err
+					return nil, "", err
 				}
-				grants = append(grants, found.Grants...)
-				if params.Cursor = found.Next; found.Next == "" || len(grants) >= limit {
-					break
-				}
+				return found.Grants, found.Next, nil
+			})
+			if err != nil {
+				return err
 			}
 			if c.json {
 				return writeJSON(cmd.OutOrStdout(), grants)

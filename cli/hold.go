@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/spf13/cobra"
 
@@ -58,15 +59,22 @@ func holdListCommand(c *connection) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			found, err := client.Content(api.ListHoldsWithResponse(cmd.Context(), &params))
+			holds, err := pages(math.MaxInt, func(_ int, cursor string) ([]client.Hold, string, error) {
+				params.Cursor = cursor
+				found, err := client.Content(api.ListHoldsWithResponse(cmd.Context(), &params))
+				if err != nil {
+					return nil, "", err
+				}
+				return found.Holds, found.Next, nil
+			})
 			if err != nil {
 				return err
 			}
 			if c.json {
-				return writeJSON(cmd.OutOrStdout(), found.Holds)
+				return writeJSON(cmd.OutOrStdout(), holds)
 			}
 			table := newTable("HOLD", "STATE", "ON", "BY", "SINCE", "REASON")
-			for _, hold := range found.Holds {
+			for _, hold := range holds {
 				table.row(hold.Id, string(hold.State), hold.Name, hold.By.Name, stamp(hold.At), hold.Reason)
 			}
 			return table.write(cmd.OutOrStdout())

@@ -72,6 +72,9 @@ func writeEmpty(folder, name string, people []string, stdin io.Reader, prompts i
 			return err
 		}
 	}
+	if strings.ContainsAny(name, "\"\\\n") {
+		return invalid("the organisation's name %q has a quote, a backslash or a line break", name)
+	}
 	var founders []founder
 	for i := range max(2, len(people)) {
 		text := ""

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 
@@ -84,15 +85,22 @@ func proposalListCommand(c *connection) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			found, err := client.Content(api.ListProposalsWithResponse(cmd.Context(), &params))
+			proposals, err := pages(math.MaxInt, func(_ int, cursor string) ([]client.Proposal, string, error) {
+				params.Cursor = cursor
+				found, err := client.Content(api.ListProposalsWithResponse(cmd.Context(), &params))
+				if err != nil {
+					return nil, "", err
+				}
+				return found.Proposals, found.Next, nil
+			})
 			if err != nil {
 				return err
 			}
 			if c.json {
-				return writeJSON(cmd.OutOrStdout(), found.Proposals)
+				return writeJSON(cmd.OutOrStdout(), proposals)
 			}
 			table := newTable("PROPOSAL", "KIND", "STATE", "BY", "AT", "REASON")
-			for _, proposal := range found.Proposals {
+			for _, proposal := range proposals {
 				table.row(proposal.Id, string(proposal.Kind), string(proposal.State), proposal.By.Name, stamp(proposal.At), proposal.Reason)
 			}
 			return table.write(cmd.OutOrStdout())

@@ -253,18 +253,16 @@ func requestListCommand(c *connection) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			lines := []client.RequestLine{}
-			for {
-				page := limit - len(lines)
-				params.Limit = &page
+			lines, err := pages(limit, func(page int, cursor string) ([]client.RequestLine, string, error) {
+				params.Limit, params.Cursor = &page, cursor
 				found, err := client.Content(api.ListRequestsWithResponse(cmd.Context(), &params))
 				if err != nil {
-					return err
+					return nil, "", err
 				}
-				lines = append(lines, found.Requests...)
-				if params.Cursor = found.Next; found.Next == "" || len(lines) >= limit {
-					break
-				}
+				return found.Requests, found.Next, nil
+			})
+			if err != nil {
+				return err
 			}
 			if c.json {
 				return writeJSON(cmd.OutOrStdout(), lines)
@@ -332,6 +330,7 @@ func requestWatchCommand(c *connection) *cobra.Command {
 func (c *connection) watch(cmd *cobra.Command, api *client.Client, id string, until client.RequestState, stream io.Reader) error {
 	lines := bufio.NewScanner(stream)
 	var last client.RequestState
+	ended := false
 	for {
 		request, err := client.Content(api.GetRequestWithResponse(cmd.Context(), id))
 		if err != nil {
@@ -348,11 +347,14 @@ func (c *connection) watch(cmd *cobra.Command, api *client.Client, id string, un
 		case final:
 			return &differs{fmt.Sprintf("the request ended as %s", last)}
 		}
-		for lines.Scan() {
-			if strings.HasPrefix(lines.Text(), "data:") {
-				break
-			}
+		if ended {
+			return countersign.Errorf(countersign.Unavailable, "connection-lost", "The house ended the stream before the request came so far; watch it again.")
 		}
+		told := false
+		for !told && lines.Scan() {
+			told = strings.HasPrefix(lines.Text(), "data:")
+		}
+		ended = !told
 		if err := lines.Err(); err != nil && cmd.Context().Err() == nil {
 			return countersign.Errorf(countersign.Unavailable, "connection-lost", "The connection was lost while waiting: %v", err)
 		}

@@ -16,7 +16,8 @@ import (
 	"github.com/countersign/countersign"
 )
 
-// Version is set by the release build.
+// Version is what `--version` and /api/v1/house say; a build can set it with
+// -ldflags "-X".
 var Version = "development"
 
 // Exit codes, a contract with scripts; docs/operating.md lists them.

@@ -63,7 +63,7 @@ func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) 
 		task := &delivery.Task
 		task.Intent, task.Attempt, task.Credential, task.Grant = grant.Intent.ID, work.Attempt, grant.Intent.Credential, grant.ID
 		delivery.Until = workflow.ClaimedUntil(grant, work.ClaimedAt)
-		if grant.System != tx.directory.systemNames[SystemName] {
+		if !tx.directory.isPower(grant) {
 			// The target ends it by itself, too; but for the desk's own powers, whose
 			// end can have to be put off.
 			task.Until = delivery.Until

@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -470,22 +471,7 @@ func (d *Desk) Start(ctx context.Context) error {
 		return err
 	}
 	if known := d.known.Load(); known != nil {
-		for _, identity := range known.identities {
-			d.stopInactive([]*countersign.Identity{identity})
-		}
+		d.stopInactive(slices.Collect(maps.Values(known.identities)))
 	}
-	query := store.GrantQuery{States: []countersign.GrantState{countersign.GrantRevoking, countersign.GrantRevoked}, Limit: 500}
-	for {
-		grants, err := d.Store.Grants(ctx, query)
-		if err != nil {
-			return err
-		}
-		for _, grant := range grants {
-			d.Stop(false, string(grant.ID))
-		}
-		if len(grants) < query.Limit {
-			return nil
-		}
-		query.Before = grants[len(grants)-1].ID
-	}
+	return d.followEnding(ctx)
 }

@@ -47,18 +47,7 @@ func Explain(set *policy.Set, files []directory.File, requester string, asking A
 func worldOf(difference directory.Difference) *snapshot {
 	var world store.Directory
 	for _, change := range difference.Changes {
-		switch row := change.After.(type) {
-		case *countersign.Identity:
-			world.Identities = append(world.Identities, row)
-		case *countersign.Group:
-			world.Groups = append(world.Groups, row)
-		case *countersign.System:
-			world.Systems = append(world.Systems, row)
-		case *countersign.Entitlement:
-			world.Entitlements = append(world.Entitlements, row)
-		case *countersign.Record:
-			world.Records = append(world.Records, row)
-		}
+		world.Add(change.After)
 	}
 	return (*snapshot)(nil).with(world)
 }

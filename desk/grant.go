@@ -135,7 +135,7 @@ func (tx *transaction) decideGrant(ctx context.Context, grant *countersign.Grant
 	if after.State == grant.State {
 		return nil
 	}
-	if system := tx.directory.systems[grant.System]; system != nil && system.Name == SystemName {
+	if tx.directory.isPower(grant) {
 		// Whoever acts by this power looks again.
 		if err := tx.bump(ctx, grant.Holder); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/policy"
@@ -254,20 +255,7 @@ func (d *Desk) followHolds(ctx context.Context) error {
 		}
 		before = holds[len(holds)-1].ID
 	}
-	earlier := d.held.Load()
-	for on := range now {
-		if earlier == nil || !(*earlier)[on] {
-			d.Stop(true, on)
-		}
-	}
-	d.held.Store(&now)
-	if earlier != nil {
-		for on := range *earlier {
-			if !now[on] {
-				d.Forget(true, on)
-			}
-		}
-	}
+	d.follow(&d.held, true, now)
 	return nil
 }
 
@@ -292,20 +280,28 @@ func (d *Desk) followEnding(ctx context.Context) error {
 		}
 		query.Before = grants[len(grants)-1].ID
 	}
-	earlier := d.ending.Swap(&now)
-	for id := range now {
-		if earlier == nil || !(*earlier)[id] {
-			d.Stop(false, id)
-		}
-	}
-	if earlier != nil {
-		for id := range *earlier {
-			if !now[id] {
-				d.Forget(false, id)
-			}
-		}
-	}
+	d.follow(&d.ending, false, now)
 	return nil
+}
+
+// follow stops what is new among the ids since the last look, and forgets what is
+// there no longer.
+func (d *Desk) follow(seen *atomic.Pointer[map[string]bool], held bool, now map[string]bool) {
+	var earlier map[string]bool
+	if last := seen.Load(); last != nil {
+		earlier = *last
+	}
+	for id := range now {
+		if !earlier[id] {
+			d.Stop(held, id)
+		}
+	}
+	seen.Store(&now)
+	for id := range earlier {
+		if !now[id] {
+			d.Forget(held, id)
+		}
+	}
 }
 
 // heldNow reports whether a hold is in force on the id.
@@ -342,6 +338,11 @@ func (d *Desk) SweepHolds(ctx context.Context, works []store.Work) error {
 		if err != nil {
 			return err
 		}
+		if hold.State() != countersign.HoldActive {
+			// It was lifted before the sweep came this far; what is left stays.
+			tx.looked(works[i], 0)
+			return nil
+		}
 		query := found.query
 		query.States, query.Limit = []countersign.GrantState{countersign.GrantProvisioning, countersign.GrantLive}, sweptAtOnce
 		grants, err := d.Store.Grants(ctx, query)
@@ -357,7 +358,7 @@ func (d *Desk) SweepHolds(ctx context.Context, works []store.Work) error {
 			}
 		}
 		var due countersign.Instant
-		if len(grants) == sweptAtOnce && hold.State() == countersign.HoldActive {
+		if len(grants) == sweptAtOnce {
 			due = tx.now()
 		}
 		tx.looked(works[i], due)

@@ -200,3 +200,8 @@ func (d *Desk) roles(dir *snapshot, m matter, actor countersign.Actor) []workflo
 	}
 	return roles
 }
+
+// isPower reports whether a grant is a power of the desk itself.
+func (d *snapshot) isPower(grant *countersign.Grant) bool {
+	return grant.System == d.systemNames[SystemName]
+}

@@ -66,7 +66,7 @@ const deferral = countersign.Day
 // amongTheLast reports whether the grant is a power of the desk that at most one
 // other active person holds.
 func (tx *transaction) amongTheLast(ctx context.Context, grant *countersign.Grant) (bool, error) {
-	if grant.System != tx.directory.systemNames[SystemName] {
+	if !tx.directory.isPower(grant) {
 		return false, nil
 	}
 	holders, err := tx.desk.Store.Grants(ctx, store.GrantQuery{Entitlement: grant.Entitlement, States: []countersign.GrantState{countersign.GrantLive}})

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,7 +60,13 @@ func TestTheGlossaryHasEveryStateCommandAndRole(t *testing.T) {
 	for _, state := range countersign.GrantStates {
 		add(state)
 	}
-	for _, command := range append(append([]workflow.Command{}, workflow.RequestCommands...), workflow.GrantCommands...) {
+	for _, state := range countersign.ProposalStates {
+		add(state)
+	}
+	for _, state := range countersign.HoldStates {
+		add(state)
+	}
+	for _, command := range slices.Concat(workflow.RequestCommands, workflow.GrantCommands, workflow.ProposalCommands, workflow.HoldCommands) {
 		add(command)
 	}
 	for _, role := range workflow.Roles {

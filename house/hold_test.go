@@ -132,3 +132,18 @@ func TestAHoldOfAnotherReplicaIsFollowed(t *testing.T) {
 		t.Errorf("a beat after lifting it says %+v", mayEdit(other.Point))
 	}
 }
+
+func TestWhatWasNotRevokedWhenTheHoldIsLiftedStays(t *testing.T) {
+	w := found(t, onSQLite(t), editorPolicy)
+	request := w.editor()
+	id, err := w.hold("adam", "ana", true)
+	w.must(err)
+	w.must(w.lift("alma", id))
+	w.settle()
+	w.pass(61 * time.Second)
+	w.state(request, countersign.RequestActive)
+	if decision := mayEdit(w.house.Point); decision.Reason != "" {
+		t.Errorf("the decision point says %+v after the hold was lifted", decision)
+	}
+	w.verified()
+}

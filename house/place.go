@@ -60,7 +60,7 @@ func (p Place) Prepare() error {
 	return nil
 }
 
-// Database opens the database. It makes a new one only in a data folder that was
+// open opens the database. It makes a new one only in a data folder that was
 // prepared, and only when create is set.
 func (p Place) open(ctx context.Context, create bool, log *slog.Logger) (store.Store, error) {
 	if p.Database != "" {

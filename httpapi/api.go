@@ -32,8 +32,8 @@ type Config struct {
 	Ready func(ctx context.Context) error
 	// Mounts are the endpoints of targets.
 	Mounts []Mount
-	// Wait returns when a watched request should be looked at again; nil waits a
-	// second. It returns the context's error when that ends first.
+	// Wait returns when a watched request should be looked at again, or an
+	// error that ends the stream: the context's, when that ends first.
 	Wait func(ctx context.Context) error
 	// Sample marks every answer as one of a sample house.
 	Sample bool
@@ -112,9 +112,6 @@ type api struct {
 
 // New returns the door.
 func New(config Config) http.Handler {
-	if config.Wait == nil {
-		config.Wait = waitASecond
-	}
 	a := &api{Config: config, mux: http.NewServeMux()}
 	strict := NewStrictHandlerWithOptions(a, nil, StrictHTTPServerOptions{RequestErrorHandlerFunc: a.refuse, ResponseErrorHandlerFunc: a.refuse})
 	HandlerWithOptions(strict, StdHTTPServerOptions{BaseURL: Prefix, BaseRouter: guarded{a}, ErrorHandlerFunc: a.refuse})

@@ -70,24 +70,15 @@ func (a *api) RetryGrant(ctx context.Context, request RetryGrantRequestObject) (
 // onGrant gives one command on a grant, unless it was answered before under its
 // key, and shows what came of it.
 func (a *api) onGrant(ctx context.Context, id, match string, command func(*session, countersign.GrantID) error) (GrantJSONResponse, error) {
-	s := sessionOf(ctx)
-	_, replay, err := a.Desk.Answered(ctx, s.caller, s.key)
+	err := a.once(ctx, match, func() (int64, error) {
+		view, err := a.Desk.Grant(ctx, sessionOf(ctx).caller, countersign.GrantID(id))
+		if err != nil {
+			return 0, err
+		}
+		return view.Version, nil
+	}, func(s *session) error { return command(s, countersign.GrantID(id)) })
 	if err != nil {
 		return GrantJSONResponse{}, err
-	}
-	if !replay {
-		if match != "" {
-			view, err := a.Desk.Grant(ctx, s.caller, countersign.GrantID(id))
-			if err != nil {
-				return GrantJSONResponse{}, err
-			}
-			if err := checkMatch(match, view.Version); err != nil {
-				return GrantJSONResponse{}, err
-			}
-		}
-		if err := command(s, countersign.GrantID(id)); err != nil {
-			return GrantJSONResponse{}, err
-		}
 	}
 	return a.grant(ctx, id)
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/base64"
 	"strconv"
 	"strings"
@@ -61,12 +62,29 @@ func page[T any](lines []T, limit int, id func(T) string) ([]T, string) {
 
 func etagOf(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
-// checkMatch compares an If-Match (RFC 9110, section 13.1.1) with the present
-// version; "" asks nothing.
-func checkMatch(match string, version int64) error {
-	if match == "" {
-		return nil
+// once gives one command, unless it was answered before under its key. With an
+// If-Match it compares the version first.
+func (a *api) once(ctx context.Context, match string, version func() (int64, error), command func(*session) error) error {
+	s := sessionOf(ctx)
+	_, replay, err := a.Desk.Answered(ctx, s.caller, s.key)
+	if err != nil || replay {
+		return err
 	}
+	if match != "" {
+		now, err := version()
+		if err != nil {
+			return err
+		}
+		if err := checkMatch(match, now); err != nil {
+			return err
+		}
+	}
+	return command(s)
+}
+
+// checkMatch compares an If-Match (RFC 9110, section 13.1.1) with the present
+// version.
+func checkMatch(match string, version int64) error {
 	now := etagOf(version)
 	for candidate := range strings.SplitSeq(match, ",") {
 		candidate = strings.TrimSpace(candidate)

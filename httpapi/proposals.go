@@ -6,7 +6,6 @@ import (
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/desk"
-	"github.com/countersign/countersign/directory"
 )
 
 // ListProposals answers the proposals that the caller may see.
@@ -37,10 +36,7 @@ func (a *api) ListProposals(ctx context.Context, request ListProposalsRequestObj
 // Propose drafts a change.
 func (a *api) Propose(ctx context.Context, request ProposeRequestObject) (ProposeResponseObject, error) {
 	s := sessionOf(ctx)
-	files := make([]directory.File, len(request.Body.Files))
-	for i, file := range request.Body.Files {
-		files[i] = directory.File{Path: file.Path, Bytes: []byte(file.Content)}
-	}
+	files := (&DirectoryFiles{Files: request.Body.Files}).read()
 	id, err := a.Desk.Propose(ctx, s.caller, s.key, request.Body.Kind, files, request.Body.Reason)
 	if err != nil {
 		return nil, err

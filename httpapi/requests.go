@@ -150,24 +150,15 @@ func (a *api) CancelRequest(ctx context.Context, request CancelRequestRequestObj
 // onRequest gives one command on a request, unless it was answered before under
 // its key, and shows what came of it.
 func (a *api) onRequest(ctx context.Context, id, match string, command func(*session, countersign.RequestID) error) (RequestJSONResponse, error) {
-	s := sessionOf(ctx)
-	_, replay, err := a.Desk.Answered(ctx, s.caller, s.key)
+	err := a.once(ctx, match, func() (int64, error) {
+		view, err := a.Desk.Request(ctx, sessionOf(ctx).caller, countersign.RequestID(id))
+		if err != nil {
+			return 0, err
+		}
+		return view.Version, nil
+	}, func(s *session) error { return command(s, countersign.RequestID(id)) })
 	if err != nil {
 		return RequestJSONResponse{}, err
-	}
-	if !replay {
-		if match != "" {
-			view, err := a.Desk.Request(ctx, s.caller, countersign.RequestID(id))
-			if err != nil {
-				return RequestJSONResponse{}, err
-			}
-			if err := checkMatch(match, view.Version); err != nil {
-				return RequestJSONResponse{}, err
-			}
-		}
-		if err := command(s, countersign.RequestID(id)); err != nil {
-			return RequestJSONResponse{}, err
-		}
 	}
 	return a.request(ctx, id)
 }

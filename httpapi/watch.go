@@ -14,18 +14,6 @@ import (
 // so that nobody between takes the connection for dead.
 const looksPerHeartbeat = 15
 
-// waitASecond is how a door waits that was told nothing better.
-func waitASecond(ctx context.Context) error {
-	timer := time.NewTimer(time.Second)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
 // WatchRequest tells when a request changes.
 func (a *api) WatchRequest(ctx context.Context, request WatchRequestRequestObject) (WatchRequestResponseObject, error) {
 	id := countersign.RequestID(request.Id)

@@ -39,11 +39,6 @@ type answerContext struct {
 	FreshnessBoundMS int64  `json:"freshness_bound_ms"`
 }
 
-// Register mounts the evaluation endpoint for the callers that are known.
-func (p *Point) Register(mux *http.ServeMux, callers target.Authenticator) {
-	mux.Handle(EvaluationPath, p.Evaluation(callers))
-}
-
 // Evaluation is the Access Evaluation endpoint of AuthZEN Authorization API 1.0.
 func (p *Point) Evaluation(callers target.Authenticator) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -14,12 +14,12 @@ import (
 func (l *lab) post(method, contentType, body string, header http.Header) *httptest.ResponseRecorder {
 	l.t.Helper()
 	mux := http.NewServeMux()
-	l.Register(mux, target.AuthenticatorFunc(func(r *http.Request) (countersign.IdentityID, error) {
+	mux.Handle(EvaluationPath, l.Evaluation(target.AuthenticatorFunc(func(r *http.Request) (countersign.IdentityID, error) {
 		if r.Header.Get("Authorization") == "" {
 			return "", countersign.Errorf(countersign.Unauthenticated, "no-token", "no token")
 		}
 		return "idn_gateway", nil
-	}))
+	})))
 	request := httptest.NewRequest(method, EvaluationPath, strings.NewReader(body))
 	for name, values := range header {
 		request.Header[name] = values

@@ -268,6 +268,23 @@ type Directory struct {
 	Records      []*countersign.Record
 }
 
+// Add puts a row among those of its noun; a row of another noun is no part of the
+// directory and is left out.
+func (d *Directory) Add(row countersign.Row) {
+	switch row := row.(type) {
+	case *countersign.Identity:
+		d.Identities = append(d.Identities, row)
+	case *countersign.Group:
+		d.Groups = append(d.Groups, row)
+	case *countersign.System:
+		d.Systems = append(d.Systems, row)
+	case *countersign.Entitlement:
+		d.Entitlements = append(d.Entitlements, row)
+	case *countersign.Record:
+		d.Records = append(d.Records, row)
+	}
+}
+
 // Guard keys.
 
 // GuardPolicy is moved on by every change of the active policy set.

@@ -160,10 +160,6 @@ func (f *folding) endGrant(cause, reason string, verdict GrantVerdict) error {
 	return f.grant(g.ID, ending)
 }
 
-// DefaultOverlap is how long a rotation keeps the older credential where nobody
-// says otherwise.
-const DefaultOverlap = countersign.Day
-
 func (f *folding) rotate(command GrantCommand, verdict GrantVerdict) error {
 	g := f.outcome.Grants[0]
 	switch {

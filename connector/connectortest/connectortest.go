@@ -12,6 +12,7 @@ import (
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/target"
 )
 
 // Bench is one connector on one fresh target.
@@ -64,6 +65,28 @@ func Run(t *testing.T, harness Harness) {
 			bench := harness(t)
 			test.run(&suite{t, bench, countersign.NewMint([32]byte{9}, bench.Clock.Instant())})
 		})
+	}
+}
+
+// RunStopped holds a connector of a target that the desk stops to this: a stop is
+// no proof that the access is gone, and neither is a target that cannot judge.
+func RunStopped(t *testing.T, hands connector.Connector, clock *Clock, stops *target.Stops) {
+	s := &suite{t, &Bench{Connector: hands, Clock: clock}, countersign.NewMint([32]byte{5}, clock.Instant())}
+	task := s.task()
+	if err := hands.Apply(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	grant, err := target.ParseID(task.Grant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stops.Stop(grant, target.Ended)
+	if reading, err := hands.VerifyGone(t.Context(), task); err != nil || !reading.Present || !strings.Contains(reading.How, "stopped") {
+		t.Errorf("our own stop passes for the target's answer: %+v, %v", reading, err)
+	}
+	stops.SetUnfit("the clock is 3 s off")
+	if reading, err := hands.VerifyGone(t.Context(), task); err == nil {
+		t.Errorf("a target that cannot judge ends answers %+v", reading)
 	}
 }
 

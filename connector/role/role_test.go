@@ -2,7 +2,6 @@ package role_test
 
 import (
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -87,26 +86,7 @@ func TestAnAssignmentThatTheDeskStopsIsNotGone(t *testing.T) {
 	clock, stops := connectortest.NewClock(), target.NewStops()
 	point := pdp.New(shelftest.New(pdp.ShelfName), stops, byID{}, clock, pdp.Options{})
 	hands := role.New(point, clock, 5)
-	mint := countersign.NewMint([32]byte{5}, clock.Instant())
-	task := connector.Task{
-		Intent: mint.Intent(), Attempt: 1, Credential: mint.Credential(), Grant: mint.Grant(), Action: "assign",
-		Holder: mint.Identity(), System: mint.System(), SystemName: "billing", Resource: "invoices", Entitlement: "reader",
-	}
-	if err := hands.Apply(t.Context(), task); err != nil {
-		t.Fatal(err)
-	}
-	grant, err := target.ParseID(task.Grant)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stops.Stop(grant, target.Ended)
-	if reading, err := hands.VerifyGone(t.Context(), task); err != nil || !reading.Present || !strings.Contains(reading.How, "stopped") {
-		t.Errorf("our own stop passes for the target's answer: %+v, %v", reading, err)
-	}
-	stops.SetUnfit("the clock is 3 s off")
-	if reading, err := hands.VerifyGone(t.Context(), task); err == nil {
-		t.Errorf("a point that cannot judge ends answers %+v", reading)
-	}
+	connectortest.RunStopped(t, hands, clock, stops)
 	if residual := hands.Describe().Residual; residual.Duration() != pdp.DefaultFreshness || residual.Duration() < time.Second {
 		t.Errorf("other replicas may answer for %s, and the connector declares %s", pdp.DefaultFreshness, residual)
 	}

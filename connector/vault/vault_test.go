@@ -97,26 +97,7 @@ func issued(t *testing.T, shelf store.Shelf, task connector.Task) int {
 func TestAKeyThatTheDeskStopsIsNotGone(t *testing.T) {
 	clock, stops := connectortest.NewClock(), target.NewStops()
 	hands := vaultconnector.New(newVault(t, shelftest.New(vault.ShelfName), stops, clock), clock)
-	mint := countersign.NewMint([32]byte{5}, clock.Instant())
-	task := connector.Task{
-		Intent: mint.Intent(), Attempt: 1, Credential: mint.Credential(), Grant: mint.Grant(), Action: "issue-key",
-		Holder: mint.Identity(), System: mint.System(), SystemName: "billing", Resource: "invoices", Entitlement: "reader",
-	}
-	if err := hands.Apply(t.Context(), task); err != nil {
-		t.Fatal(err)
-	}
-	grant, err := target.ParseID(task.Grant)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stops.Stop(grant, target.Ended)
-	if reading, err := hands.VerifyGone(t.Context(), task); err != nil || !reading.Present || !strings.Contains(reading.How, "stopped") {
-		t.Errorf("our own stop passes for the target's answer: %+v, %v", reading, err)
-	}
-	stops.SetUnfit("the clock is 3 s off")
-	if reading, err := hands.VerifyGone(t.Context(), task); err == nil {
-		t.Errorf("a vault that cannot judge ends answers %+v", reading)
-	}
+	connectortest.RunStopped(t, hands, clock, stops)
 }
 
 func TestASettingThatTheVaultDoesNotKnowIsRejected(t *testing.T) {

@@ -200,18 +200,7 @@ func directoryRow(directory *store.Directory, noun string, body []byte) error {
 		if err != nil {
 			return err
 		}
-		switch row := decoded.(type) {
-		case *countersign.Identity:
-			directory.Identities = append(directory.Identities, row)
-		case *countersign.Group:
-			directory.Groups = append(directory.Groups, row)
-		case *countersign.System:
-			directory.Systems = append(directory.Systems, row)
-		case *countersign.Entitlement:
-			directory.Entitlements = append(directory.Entitlements, row)
-		case *countersign.Record:
-			directory.Records = append(directory.Records, row)
-		}
+		directory.Add(decoded)
 	}
 	return nil
 }

@@ -44,12 +44,6 @@ func (*KeyIssued) EventKind() string  { return "vault.key-issued@1" }
 func (*KeyRevoked) EventKind() string { return "vault.key-revoked@1" }
 func (*SecretRead) EventKind() string { return "vault.secret-read@1" }
 
-// Payloads are the events that the vault appends to the streams of its systems.
-// None of them changes a row that the desk keeps.
-func Payloads() []countersign.Payload {
-	return []countersign.Payload{&KeyIssued{}, &KeyRevoked{}, &SecretRead{}}
-}
-
 func (r record) issued(credential countersign.CredentialID) *KeyIssued {
 	return &KeyIssued{Change: KeyIssuedChange{
 		Credential: credential, Grant: r.Grant, Intent: r.Intent, Holder: r.Holder,

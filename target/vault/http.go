@@ -9,7 +9,7 @@ import (
 	"github.com/countersign/countersign/target"
 )
 
-// Where the vault answers; Register mounts both.
+// Where the vault answers.
 const (
 	IntrospectPath = "/targets/vault/introspect"
 	ReadPath       = "/targets/vault/secrets/{reference}/read"
@@ -17,13 +17,6 @@ const (
 
 // maxBody bounds what a caller may send, in bytes.
 const maxBody = 16 << 10
-
-// Register mounts the vault's endpoints: introspection for resource servers and
-// the reading of a secret for its holder.
-func (v *Vault) Register(mux *http.ServeMux, resourceServers, holders target.Authenticator) {
-	mux.Handle(IntrospectPath, v.Introspect(resourceServers))
-	mux.Handle(ReadPath, v.ReadSecret(holders))
-}
 
 // introspection is the answer of RFC 7662, section 2.2; times are seconds since
 // 1970. An inactive key has no other member than active.

@@ -25,7 +25,8 @@ var byBearer = target.AuthenticatorFunc(func(r *http.Request) (countersign.Ident
 func (h *house) serve(method, path, contentType, caller, body string) *httptest.ResponseRecorder {
 	h.t.Helper()
 	mux := http.NewServeMux()
-	h.Register(mux, byBearer, byBearer)
+	mux.Handle(IntrospectPath, h.Introspect(byBearer))
+	mux.Handle(ReadPath, h.ReadSecret(byBearer))
 	request := httptest.NewRequest(method, path, strings.NewReader(body))
 	request.Header.Set("Content-Type", contentType)
 	if caller != "" {
