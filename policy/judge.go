@@ -305,35 +305,6 @@ func (j *judgement) judgeStage(s stage) {
 	}
 }
 
-// judgeDistinct refuses a path whose stages must be decided by different people
-// when there are not enough of them.
-func (j *judgement) judgeDistinct() {
-	if len(j.plan.Refusals) > 0 {
-		return
-	}
-	for _, planned := range j.plan.Stages {
-		if planned.Stage.State != countersign.StageWaiting || len(planned.Stage.DistinctFrom) == 0 {
-			continue
-		}
-		var joint countersign.Stage
-		var asked []countersign.Asked
-		for _, other := range j.plan.Stages {
-			if other.Stage.Name != planned.Stage.Name && !slices.Contains(planned.Stage.DistinctFrom, other.Stage.Name) || other.Stage.State != countersign.StageWaiting {
-				continue
-			}
-			for _, a := range other.Standing {
-				a.Quorum += len(joint.Quorums)
-				asked = append(asked, a)
-			}
-			joint.Quorums = append(joint.Quorums, other.Stage.Quorums...)
-		}
-		if missing, ok := Supplies(joint, asked); !ok {
-			j.refuse(Refusal{Reason: ReasonTooFewApprovers, Because: fmt.Sprintf("The stage %s must be decided by other people than %s, and there are too few: %s.",
-				planned.Stage.Name, enumerate(planned.Stage.DistinctFrom, "and"), missing)})
-		}
-	}
-}
-
 // namely names who was found and kept out, and why.
 func (j *judgement) namely(excluded []Excluded) string {
 	if len(excluded) == 0 {

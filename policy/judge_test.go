@@ -326,6 +326,17 @@ func TestStagesThatMustDifferAreRefusedWhenOnePersonIsAllThereIs(t *testing.T) {
 	wantRefusal(t, judge(t, sample(t), "database-role", f).Refusals, ReasonTooFewApprovers, "stage second", "other people than `owner`")
 }
 
+func TestAStageThatDiffersFromTwoOthersLetsThemShareTheirPeople(t *testing.T) {
+	set := withType(t, `stages: [{name: boss, approvers: [manager-of(requester)]}, {name: owner, approvers: [owner-of(resource)]}, {name: last, approvers: [group(security)], distinct_from: [boss, owner]}]`)
+	f := smallFacts()
+	f.Approvers["owner-of(resource)"] = people("mara")
+	if plan := judge(t, set, "small", f); len(plan.Refusals) > 0 {
+		t.Errorf("mara may decide the first two, and it is refused: %v", plan.Refusals)
+	}
+	f.Approvers["group(security)"] = people("mara")
+	wantRefusal(t, judge(t, set, "small", f).Refusals, ReasonTooFewApprovers, "stage last", "other people than `boss` and `owner`")
+}
+
 func TestPartiesThatMayNotHoldAccessAreRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*Facts)
