@@ -128,6 +128,8 @@ const (
 type provider struct {
 	types.Provider
 	fields map[string]map[string]*types.FieldType
+	// names are what conditions can begin with.
+	names []string
 }
 
 func (p *provider) FindStructType(name string) (*types.Type, bool) {
@@ -203,12 +205,24 @@ func (p *provider) addVariable(name string, i int, of *types.Type) {
 	}
 }
 
-// variableNames are what conditions can begin with.
+// variableNames are what the conditions of request types can begin with.
 var variableNames = []string{"requester", "beneficiary", "resource", "entitlement", "request", "answers", "variables", "now"}
 
-// newEnvironment is the language of one request type, with its answers and as
-// yet without variables.
-func newEnvironment() (*cel.Env, *provider, error) {
+var variableTypes = map[string]*cel.Type{
+	"requester":   cel.ObjectType("policy.party"),
+	"beneficiary": cel.ObjectType("policy.party"),
+	"identity":    cel.ObjectType("policy.party"),
+	"resource":    cel.ObjectType("policy.resource"),
+	"entitlement": cel.ObjectType("policy.entitlement"),
+	"request":     cel.ObjectType("policy.asking"),
+	"answers":     cel.ObjectType(answersType),
+	"variables":   cel.ObjectType(variablesType),
+	"now":         cel.TimestampType,
+}
+
+// newEnvironment is the language of conditions over the given names; answers and
+// variables have no fields as yet.
+func newEnvironment(names []string) (*cel.Env, *provider, error) {
 	base, err := cel.NewEnv(
 		ext.NativeTypes(ext.ParseStructTags(true), reflect.TypeFor[party](), reflect.TypeFor[resource](), reflect.TypeFor[entitlement](), reflect.TypeFor[asking]()),
 		cel.ExtendedValidations(),
@@ -218,17 +232,14 @@ func newEnvironment() (*cel.Env, *provider, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	p := &provider{base.CELTypeProvider(), map[string]map[string]*types.FieldType{answersType: {}, variablesType: {}}}
-	env, err := base.Extend(
-		cel.CustomTypeProvider(p),
-		cel.Variable("requester", cel.ObjectType("policy.party")),
-		cel.Variable("beneficiary", cel.ObjectType("policy.party")),
-		cel.Variable("resource", cel.ObjectType("policy.resource")),
-		cel.Variable("entitlement", cel.ObjectType("policy.entitlement")),
-		cel.Variable("request", cel.ObjectType("policy.asking")),
-		cel.Variable("answers", cel.ObjectType(answersType)),
-		cel.Variable("variables", cel.ObjectType(variablesType)),
-		cel.Variable("now", cel.TimestampType),
-	)
+	p := &provider{base.CELTypeProvider(), map[string]map[string]*types.FieldType{}, names}
+	options := []cel.EnvOption{cel.CustomTypeProvider(p)}
+	for _, name := range names {
+		if name == answersType || name == variablesType {
+			p.fields[name] = map[string]*types.FieldType{}
+		}
+		options = append(options, cel.Variable(name, variableTypes[name]))
+	}
+	env, err := base.Extend(options...)
 	return env, p, err
 }

@@ -103,11 +103,13 @@ func readSelector(s *source, node *yaml.Node) Selector {
 	return selector
 }
 
+// common reports whether two lists allow the same name; an empty one allows any.
+func common(a, b []string) bool {
+	return len(a) == 0 || len(b) == 0 || slices.ContainsFunc(a, func(name string) bool { return slices.Contains(b, name) })
+}
+
 // overlaps reports whether a request could match both types.
 func (t *requestType) overlaps(other *requestType) bool {
-	common := func(a, b []string) bool {
-		return len(a) == 0 || len(b) == 0 || slices.ContainsFunc(a, func(name string) bool { return slices.Contains(b, name) })
-	}
 	return t.grants.Kind == other.grants.Kind &&
 		common(t.grants.Systems, other.grants.Systems) &&
 		common(t.grants.Resources, other.grants.Resources) &&
@@ -190,8 +192,8 @@ func (s *Set) known(name string) (*requestType, error) {
 }
 
 // Needs says what a judgement of the type must be told beyond the facts that
-// are given: who each approver rule finds, the records that answers name, and
-// the holder's open requests.
+// are given: who each approver rule finds, the records that answers name, the
+// holder's open requests, and what is held already.
 func (s *Set) Needs(typeName string, facts Facts) ([]Query, error) {
 	t, err := s.known(typeName)
 	if err != nil {
@@ -210,12 +212,20 @@ func (s *Set) Needs(typeName string, facts Facts) ([]Query, error) {
 			}
 		}
 	}
+	if facts.Exception != nil && t.exceptions != nil {
+		for _, rule := range StageRules(t.exceptions.stage.template) {
+			add(Query{Approvers: rule})
+		}
+	}
 	answers, _ := t.form.decode(facts.Answers)
 	for _, key := range t.recordKeys(t.form.view(answers)) {
 		add(Query{Record: key.key})
 	}
 	if t.openPerHolder > 0 {
 		add(Query{OpenRequests: true})
+	}
+	if slices.ContainsFunc(s.separations, func(rule SeparationInfo) bool { return rule.touches(facts.Items) }) {
+		add(Query{Held: true})
 	}
 	return queries, nil
 }
@@ -234,4 +244,9 @@ func (t *requestType) recordKeys(answers *answerFields) []recordKey {
 		}
 	}
 	return keys
+}
+
+// path is how an entitlement is written.
+func (i Item) path() string {
+	return i.Resource.System + "/" + i.Resource.Name + "/" + i.Entitlement.Name
 }

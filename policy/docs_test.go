@@ -23,8 +23,8 @@ func TestTheExamplesOfTheReferenceLoad(t *testing.T) {
 		}
 		files = append(files, File{Path: fmt.Sprintf("example-%d.yaml", i+1), Bytes: []byte(content)})
 	}
-	if len(files) != 4 {
-		t.Fatalf("the page has %d examples, want 4", len(files))
+	if len(files) != 9 {
+		t.Fatalf("the page has %d examples, want 9", len(files))
 	}
 	set, problems := Load(files, time.LoadLocation)
 	for _, problem := range problems {
@@ -45,7 +45,8 @@ func TestTheExamplesOfTheReferenceLoad(t *testing.T) {
 	for _, reason := range []string{ReasonInactive, ReasonUnowned, ReasonTooManyItems, ReasonTooManyOpen, ReasonInvalidAnswer, ReasonRecordNotFound,
 		ReasonRecordRetired, ReasonRecordOfAnother, ReasonEndAndDuration, ReasonEndInThePast, ReasonNotOffered, ReasonContractEnded,
 		ReasonRefusedByPolicy, ReasonMissingAttribute, ReasonConditionFailed, ReasonNoApprover, ReasonTooFewApprovers, ReasonNoRequestType,
-		ReasonWrongRequestType, ReasonNothingIsAskedFor} {
+		ReasonWrongRequestType, ReasonNothingIsAskedFor, ReasonToxicCombination, ReasonNoExceptions, ReasonNothingToWaive, ReasonNoControl,
+		ReasonNoExceptionOwner, ReasonExceptionEnd} {
 		if !strings.Contains(string(page), "`"+reason+"`") {
 			t.Errorf("the reference does not name the reason %s", reason)
 		}

@@ -66,14 +66,20 @@ func (j *judgement) judgeDuration() {
 			j.refuse(Refusal{Reason: ReasonContractEnded, Because: fmt.Sprintf("The contract of %s ended at %s.", p.Name, p.ContractEnd)})
 		}
 	}
+	j.limit(limits...)
+}
+
+// limit adds limits to the plan, the strictest first, and moves its latest end.
+func (j *judgement) limit(limits ...Limit) {
 	end := func(limit Limit) countersign.Instant {
 		if limit.End != 0 {
 			return limit.End
 		}
-		return facts.Now.Add(limit.Duration)
+		return j.facts.Now.Add(limit.Duration)
 	}
-	slices.SortStableFunc(limits, func(a, b Limit) int { return cmp.Compare(end(a), end(b)) })
-	plan.Limits = limits
+	plan := &j.plan
+	plan.Limits = append(plan.Limits, limits...)
+	slices.SortStableFunc(plan.Limits, func(a, b Limit) int { return cmp.Compare(end(a), end(b)) })
 	for _, limit := range limits {
 		plan.LatestEnd = countersign.Earliest(plan.LatestEnd, limit.End)
 	}

@@ -44,6 +44,12 @@ func (s *Set) Explain(typeName string, facts Facts) (string, error) {
 	for _, refusal := range plan.Refusals {
 		line(1, "%s: %s", refusal.Reason, refusal.Because)
 	}
+	if len(plan.Waived) > 0 {
+		line(0, "Waived, if the exception is approved")
+	}
+	for _, refusal := range plan.Waived {
+		line(1, "%s: %s", refusal.Reason, refusal.Because)
+	}
 	if len(j.traces) > 0 {
 		line(0, "Conditions")
 	}

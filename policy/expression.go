@@ -37,7 +37,7 @@ type expression struct {
 	vocabulary []string
 }
 
-// compiler compiles the expressions of one request type.
+// compiler compiles the expressions of one file.
 type compiler struct {
 	*source
 	env      *cel.Env
@@ -167,7 +167,7 @@ func (c *compiler) fieldsAt(parsed *ast.AST, id int64) []string {
 				continue
 			}
 			switch name := operand.AsIdent(); name {
-			case "requester", "beneficiary":
+			case "requester", "beneficiary", "identity":
 				owners = []string{"policy.party"}
 			case "resource", "entitlement":
 				owners = []string{"policy." + name}
@@ -189,7 +189,7 @@ func (c *compiler) fieldsAt(parsed *ast.AST, id int64) []string {
 
 // namesLike returns the variables, and the functions that are near to a word.
 func (c *compiler) namesLike(word string) []string {
-	names := slices.Clone(variableNames)
+	names := slices.Clone(c.provider.names)
 	var functions []string
 	for name := range c.env.Functions() {
 		if kebab.MatchString(strings.ToLower(name)) {

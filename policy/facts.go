@@ -32,6 +32,9 @@ type Query struct {
 	// OpenRequests asks for the holder's open requests of the type; the answer is
 	// Facts.OpenRequests.
 	OpenRequests bool
+	// Held asks for what everybody holds who counts as one person with the
+	// beneficiary; the answer is Facts.Held.
+	Held bool
 }
 
 // Facts is the complete typed input of a judgement. It is kept with the
@@ -60,6 +63,11 @@ type Facts struct {
 	// SamePerson says who counts as the requester or the beneficiary for
 	// separation of duties, and why ("the requester", "the owner of svc-billing").
 	SamePerson map[countersign.IdentityID]string `json:"same_person"`
+	// Held is what everybody who counts as one person with the beneficiary holds
+	// now, this request's own grants not included.
+	Held []HeldItem `json:"held,omitempty"`
+	// Exception is the exception that is asked for; nil for none.
+	Exception *ExceptionFact `json:"exception,omitempty"`
 }
 
 // Party is an identity as policies see it.

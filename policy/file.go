@@ -35,6 +35,8 @@ type requestType struct {
 	fulfil   []countersign.Step
 	terms    countersign.GrantTerms
 	tests    []test
+	// exceptions is how the set lets refusals be waived; nil for not at all.
+	exceptions *exceptions
 }
 
 type variable struct {
@@ -60,30 +62,19 @@ const (
 )
 
 // readType reads one request type file. Problems stay with the source.
-func readType(s *source, root *yaml.Node, calendars []string) *requestType {
+func readType(s *source, root *yaml.Node, calendars []string, exceptions *exceptions) *requestType {
 	m := s.mapping(root, "a request type", "request", "title", "description", "priority", "grants", "beneficiary", "ask",
 		"variables", "limits", "collect_within", "evidence", "refuse", "stages", "fulfil", "grant", "close", "tests")
 	m.require("request", "title", "grants", "beneficiary", "limits", "stages", "fulfil")
 	t := &requestType{
 		name: m.name("request"), title: m.text("title"), description: m.text("description"), path: s.path,
 		line: root.Line, column: root.Column, priority: m.number("priority", 0, -1_000_000, 1_000_000),
-		entitlements: 1, collectWithin: defaultWithin,
+		entitlements: 1, collectWithin: defaultWithin, exceptions: exceptions,
 	}
 	if m.has("grants") {
 		t.grants = readSelector(s, m.values["grants"])
 	}
-	if m.has("beneficiary") {
-		for _, node := range s.each(m.values["beneficiary"], "`beneficiary`") {
-			if contains(identityKinds, node.Value) {
-				t.beneficiary = append(t.beneficiary, countersign.IdentityKind(node.Value))
-			} else {
-				s.problem(node, "%s", unknown("kind", node.Value, words(identityKinds)))
-			}
-		}
-		if len(t.beneficiary) == 0 {
-			s.problem(m.values["beneficiary"], "`beneficiary` names no kind: use %s", enumerate(words(identityKinds), "or"))
-		}
-	}
+	t.beneficiary = m.kinds("beneficiary")
 	if m.has("collect_within") {
 		t.collectWithin = m.within("collect_within")
 	}
@@ -96,7 +87,7 @@ func readType(s *source, root *yaml.Node, calendars []string) *requestType {
 	t.form = readForm(formSource, m.values["ask"])
 	s.problems = append(s.problems, formSource.problems...)
 
-	env, provider, err := newEnvironment()
+	env, provider, err := newEnvironment(variableNames)
 	if err != nil {
 		s.problem(root, "the language of conditions cannot be set up: %s", err)
 		return t

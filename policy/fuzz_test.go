@@ -11,9 +11,14 @@ func FuzzLoad(f *testing.F) {
 	for _, file := range sampleFiles(f) {
 		f.Add(file.Bytes)
 	}
-	f.Add([]byte(rightFile))
+	for _, file := range []string{rightFile, separationFile, exceptionsFile, packagesFile, birthrightsFile, sourcesFile} {
+		f.Add([]byte(file))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		set, problems := Load([]File{{"p.yaml", data}}, time.LoadLocation)
+		if besides, _ := Load([]File{{"p.yaml", data}, {"q.yaml", []byte(packagesFile)}}, time.LoadLocation); besides != nil {
+			besides.Birthright(facts().Beneficiary, monday)
+		}
 		if (set == nil) != (len(problems) > 0) {
 			t.Fatalf("a set and problems: %v", problems)
 		}
@@ -36,6 +41,7 @@ func FuzzLoad(f *testing.F) {
 			}
 			set.Recheck(info.Name, facts())
 			_, _ = set.Judge(info.Name, facts())
+			_, _ = set.Judge(info.Name, exceptional())
 		}
 	})
 }

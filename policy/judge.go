@@ -65,16 +65,19 @@ func (s *Set) judge(typeName string, facts Facts) (*judgement, error) {
 	j.judgeDuration()
 	j.judgeRecords()
 	j.judgeRefusals()
+	j.judgeSeparations(s.separations)
 	for _, stage := range t.stages {
 		j.judgeStage(stage)
 	}
+	j.judgeException()
 	j.judgeDistinct()
 	return j, j.err
 }
 
 // Recheck judges again what can only refuse: the parties, the limits, the
-// records and the policy's own refusals. Facts are those of the request as it
-// stands, with the duration that is decided so far; approvers are not needed.
+// records, the policy's own refusals and the separation rules. Facts are those of
+// the request as it stands, with the duration that is decided so far; approvers
+// are not needed. What an exception was approved for is lifted while it lasts.
 func (s *Set) Recheck(typeName string, facts Facts) []Refusal {
 	t := s.find(typeName)
 	if t == nil {
@@ -96,6 +99,8 @@ func (s *Set) Recheck(typeName string, facts Facts) []Refusal {
 	j.judgeDuration()
 	j.judgeRecords()
 	j.judgeRefusals()
+	j.judgeSeparations(s.separations)
+	j.keepWaived()
 	if j.err != nil {
 		j.refuse(Refusal{Reason: ReasonIncompleteFacts, Because: j.err.Error()})
 	}

@@ -10,6 +10,8 @@ type Plan struct {
 	// Rule is the digest of the request type's file.
 	Rule     countersign.Digest `json:"rule"`
 	Refusals []Refusal          `json:"refusals,omitempty"`
+	// Waived are the refusals that the exception lifts, if its stage approves it.
+	Waived []Refusal `json:"waived,omitempty"`
 
 	// Duration is how long the access will last from its read-back on, after all
 	// limits; LatestEnd is the end that no limit allows to pass, 0 for none.
@@ -33,7 +35,8 @@ type Plan struct {
 type Refusal struct {
 	// Reason is one of the stable names below.
 	Reason string `json:"reason"`
-	// Rule is the text of the policy's condition, for its own refusals.
+	// Rule is the text of the policy's condition, for its own refusals, or the name
+	// of the separation rule.
 	Rule string `json:"rule,omitempty"`
 	// Because is the sentence for the person who asked.
 	Because string `json:"because"`
@@ -92,11 +95,18 @@ const (
 	ReasonWrongRequestType  = "wrong-request-type"
 	ReasonNothingIsAskedFor = "no-entitlement"
 	ReasonIncompleteFacts   = "incomplete-facts"
+
+	ReasonToxicCombination = "toxic-combination"
+	ReasonNoExceptions     = "no-exceptions"
+	ReasonNothingToWaive   = "nothing-to-waive"
+	ReasonNoControl        = "no-control"
+	ReasonNoExceptionOwner = "no-exception-owner"
+	ReasonExceptionEnd     = "exception-end-not-offered"
 )
 
 // Route names the path that a plan gives: the type and its rule, the duration,
-// and each stage with its state, rules, quorums and the people who stand. The
-// latest end and the limits are no part of it.
+// what is waived, and each stage with its state, rules, quorums and the people
+// who stand. The latest end and the limits are no part of it.
 func (p Plan) Route() countersign.Digest {
 	type routeStage struct {
 		Name         string                 `json:"name"`
@@ -105,6 +115,14 @@ func (p Plan) Route() countersign.Digest {
 		Quorums      []countersign.Quorum   `json:"quorums"`
 		DistinctFrom []string               `json:"distinct_from"`
 		Standing     []countersign.Asked    `json:"standing"`
+	}
+	type routeWaived struct {
+		Reason string `json:"reason"`
+		Rule   string `json:"rule"`
+	}
+	var waived []routeWaived
+	for _, refusal := range p.Waived {
+		waived = append(waived, routeWaived{refusal.Reason, refusal.Rule})
 	}
 	stages := make([]routeStage, len(p.Stages))
 	for i, planned := range p.Stages {
@@ -118,6 +136,7 @@ func (p Plan) Route() countersign.Digest {
 		Rule     countersign.Digest  `json:"rule"`
 		Duration countersign.Seconds `json:"duration"`
 		Stages   []routeStage        `json:"stages"`
-	}{p.Type, p.Rule, p.Duration, stages})
+		Waived   []routeWaived       `json:"waived,omitempty"`
+	}{p.Type, p.Rule, p.Duration, stages, waived})
 	return route
 }

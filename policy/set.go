@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -15,12 +14,19 @@ import (
 	"github.com/countersign/countersign"
 )
 
-// Set is a loaded policy set: request types and calendars. It never changes.
+// Set is a loaded policy set: request types, calendars and what counts for the
+// whole set. It never changes.
 type Set struct {
-	bytes     []byte
-	digest    countersign.Digest
-	types     []*requestType
-	calendars map[string]*calendar
+	bytes       []byte
+	digest      countersign.Digest
+	types       []*requestType
+	calendars   map[string]*calendar
+	separations []SeparationInfo
+	// exceptions is nil where nothing can be waived.
+	exceptions  *exceptions
+	packages    []PackageInfo
+	birthrights []*birthright
+	sources     []SourceInfo
 }
 
 // content is the kept form of a set.
@@ -45,7 +51,7 @@ func Load(files []File, zones Zones) (*Set, []Problem) {
 	files = slices.Clone(files)
 	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(a.Path, b.Path) })
 	set := &Set{calendars: map[string]*calendar{defaultCalendar: plainCalendar()}}
-	loader := loader{set: set, zones: zones, places: map[string]Problem{}}
+	loader := loader{set: set, zones: zones, pending: map[string][]pendingFile{}, byName: map[string]*requestType{}, places: map[string]Problem{}}
 	kept := content{Files: []contentFile{}}
 	for i, file := range files {
 		s := &source{path: file.Path}
@@ -71,44 +77,83 @@ func Load(files []File, zones Zones) (*Set, []Problem) {
 		return nil, []Problem{{File: "policies", Line: 1, Column: 1, Message: err.Error()}}
 	}
 	set.digest = countersign.DigestBytes("policy-set", set.bytes)
-	slices.SortFunc(set.types, func(a, b *requestType) int { return cmp.Compare(a.name, b.name) })
+	set.sort()
 	return set, nil
 }
 
-// loader collects the files of a set. Calendars are read before request types,
-// whatever the names of their files, because stages name them.
+// sort puts everything that has a name in the order of names.
+func (s *Set) sort() {
+	slices.SortFunc(s.types, func(a, b *requestType) int { return cmp.Compare(a.name, b.name) })
+	slices.SortFunc(s.separations, func(a, b SeparationInfo) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.packages, func(a, b PackageInfo) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.birthrights, func(a, b *birthright) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.sources, func(a, b SourceInfo) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// loader collects the files of a set.
 type loader struct {
 	set     *Set
 	zones   Zones
 	sources []*source
-	pending []pendingType
-	// places says where each calendar was read.
+	// pending holds the files by the key that they begin with.
+	pending map[string][]pendingFile
+	byName  map[string]*requestType
+	// places says where each thing with a name of its own was read.
 	places map[string]Problem
 }
 
-type pendingType struct {
+type pendingFile struct {
 	*source
 	root *yaml.Node
 }
 
+// fileKinds are what a file can begin with, in the words of problems.
+var fileKinds = []string{"request", "calendars", "separation", "exceptions", "packages", "birthrights", "sources"}
+
+func beginning() string { return "the file should begin with " + enumerate(fileKinds, "or") }
+
 func (l *loader) add(s *source, root *yaml.Node) {
 	keys := s.mapping(root, "the file")
-	switch {
-	case keys.has("request"):
-		l.pending = append(l.pending, pendingType{s, root})
-	case keys.has("calendars"):
-		l.readCalendars(s, root)
-	default:
-		wrong := root
-		message := "the file should begin with `request:` or `calendars:`"
-		if len(root.Content) > 0 {
-			wrong = root.Content[0]
-			if near := countersign.Nearest(wrong.Value, []string{"request", "calendars"}); near != "" {
-				message = unknown("key", wrong.Value, []string{near})
-			}
+	for _, kind := range fileKinds {
+		if keys.has(kind) {
+			l.pending[kind] = append(l.pending[kind], pendingFile{s, root})
+			return
 		}
-		s.problem(wrong, "%s", message)
 	}
+	wrong, message := root, beginning()
+	if len(root.Content) > 0 {
+		wrong = root.Content[0]
+		if near := countersign.Nearest(wrong.Value, fileKinds); near != "" {
+			message = unknown("key", wrong.Value, []string{near})
+		}
+	}
+	s.problem(wrong, "%s", message)
+}
+
+// entries returns the list that a file of the kind holds.
+func (l *loader) entries(s *source, root *yaml.Node, kind string) []*yaml.Node {
+	return s.mapping(root, "the file", kind).list(kind)
+}
+
+// named reads the name of something that the set holds once under it; "" where
+// it has none, or one that is taken.
+func (l *loader) named(m *mapping, what string) string {
+	name := m.name("name")
+	if name == "" || !l.first(m.source, m.values["name"], what, name) {
+		return ""
+	}
+	return name
+}
+
+// first reports a name that stands twice, and keeps the place of the first.
+func (l *loader) first(s *source, node *yaml.Node, what, name string) bool {
+	key := what + " " + name
+	if other, twice := l.places[key]; twice {
+		s.problem(node, "the %s `%s` is given twice, first in %s:%d", what, name, other.File, other.Line)
+		return false
+	}
+	l.places[key] = Problem{File: s.path, Line: node.Line}
+	return true
 }
 
 func (l *loader) readCalendars(s *source, root *yaml.Node) {
@@ -120,32 +165,47 @@ func (l *loader) readCalendars(s *source, root *yaml.Node) {
 			s.problem(key, "`%s` is not a name: write it in lower case with hyphens, as in follow-the-sun", countersign.Clip(name))
 			continue
 		}
-		if other, twice := l.places[name]; twice {
-			s.problem(key, "the calendar `%s` is given twice, first in %s:%d", name, other.File, other.Line)
-			continue
+		if l.first(s, key, "calendar", name) {
+			l.set.calendars[name] = readCalendar(s, node, l.zones)
 		}
-		l.places[name] = Problem{File: s.path, Line: key.Line}
-		l.set.calendars[name] = readCalendar(s, node, l.zones)
 	}
 }
 
+func (l *loader) readRequestType(s *source, root *yaml.Node) {
+	t := readType(s, root, l.set.calendarNames(), l.set.exceptions)
+	t.rule = s.digest()
+	if other := l.byName[t.name]; other != nil {
+		s.problem(root.Content[1], "the request type `%s` is given twice, first in %s:%d", t.name, other.path, other.line)
+	}
+	for _, other := range l.set.types {
+		if t.name != other.name && t.priority == other.priority && t.overlaps(other) {
+			s.problem(root, "`%s` and `%s` (%s) could match the same request: give them different priorities, so that the higher one is chosen", t.name, other.name, other.path)
+		}
+	}
+	if t.name != "" && l.byName[t.name] == nil {
+		l.byName[t.name] = t
+		l.set.types = append(l.set.types, t)
+	}
+}
+
+// finish reads the files, whatever their names, so that what is named comes
+// before what names it: stages name calendars and keep clear of the exception
+// stage, birthrights name packages.
 func (l *loader) finish() []Problem {
-	names := l.set.calendarNames()
-	byName := map[string]*requestType{}
-	for _, p := range l.pending {
-		t := readType(p.source, p.root, names)
-		t.rule = countersign.DigestBytes("policy-file", []byte(strings.Join(p.lines, "\n")))
-		if other := byName[t.name]; other != nil {
-			p.problem(p.root.Content[1], "the request type `%s` is given twice, first in %s:%d", t.name, other.path, other.line)
-		}
-		for _, other := range l.set.types {
-			if t.name != other.name && t.priority == other.priority && t.overlaps(other) {
-				p.problem(p.root, "`%s` and `%s` (%s) could match the same request: give them different priorities, so that the higher one is chosen", t.name, other.name, other.path)
-			}
-		}
-		if t.name != "" && byName[t.name] == nil {
-			byName[t.name] = t
-			l.set.types = append(l.set.types, t)
+	for _, kind := range []struct {
+		key  string
+		read func(s *source, root *yaml.Node)
+	}{
+		{"calendars", l.readCalendars},
+		{"separation", l.readSeparations},
+		{"exceptions", l.readExceptions},
+		{"packages", l.readPackages},
+		{"birthrights", l.readBirthrights},
+		{"sources", l.readSources},
+		{"request", l.readRequestType},
+	} {
+		for _, file := range l.pending[kind.key] {
+			kind.read(file.source, file.root)
 		}
 	}
 	var problems []Problem

@@ -95,7 +95,7 @@ func (s *source) parse(content []byte) *yaml.Node {
 	}
 	switch {
 	case errors.Is(err, io.EOF):
-		s.problemAt(1, 1, "the file is empty: it should begin with `request:` or `calendars:`")
+		s.problemAt(1, 1, "the file is empty: %s", beginning())
 		return nil
 	case err != nil:
 		line, message := 1, err.Error()
@@ -115,10 +115,15 @@ func (s *source) parse(content []byte) *yaml.Node {
 		return nil
 	}
 	if root.Kind != yaml.MappingNode {
-		s.problem(root, "the file should begin with `request:` or `calendars:`")
+		s.problem(root, "%s", beginning())
 		return nil
 	}
 	return root
+}
+
+// digest names the file's content, as the rule that something was judged by.
+func (s *source) digest() countersign.Digest {
+	return countersign.DigestBytes("policy-file", []byte(strings.Join(s.lines, "\n")))
 }
 
 // check refuses what no policy needs and what makes YAML dangerous or
@@ -197,6 +202,26 @@ func (m *mapping) require(keys ...string) {
 			m.problem(m.node, "the key `%s` is missing", key)
 		}
 	}
+}
+
+// sentences reports a key that is missing or holds no word.
+func (m *mapping) sentences(keys ...string) {
+	m.require(keys...)
+	for _, key := range keys {
+		if node := m.values[key]; node != nil && node.Kind == yaml.ScalarNode && strings.TrimSpace(node.Value) == "" {
+			m.problem(node, "`%s` is empty: write a sentence for people", key)
+		}
+	}
+}
+
+// some returns the texts under the key like names, and reports a list of none:
+// an absent key means any, and must not be meant by mistake.
+func (m *mapping) some(key string) []string {
+	names := m.names(key)
+	if m.has(key) && len(names) == 0 {
+		m.problem(m.values[key], "`%s` names nothing", key)
+	}
+	return names
 }
 
 // text returns the text under the key, or "".

@@ -55,6 +55,9 @@ func (t *requestType) readStage(c *compiler, node *yaml.Node, calendars, earlier
 	if name != "" && slices.ContainsFunc(t.stages, func(other stage) bool { return other.template.Name == name }) {
 		m.problem(m.values["name"], "there are two stages named `%s`", name)
 	}
+	if name != "" && t.exceptions.stageName() == name {
+		m.problem(m.values["name"], "a stage cannot be named `%s`: the exception stage of %s:%d is", name, t.exceptions.path, t.exceptions.line)
+	}
 	if m.has("when") {
 		read.when = c.compile(m.values["when"], "`when`", cel.BoolType)
 	}

@@ -18,10 +18,10 @@ type test struct {
 	name  string
 	line  int
 	facts Facts
-	// stages and skipped are nil where the test does not say.
-	stages, skipped []string
-	refused         string
-	duration        countersign.Seconds
+	// stages, skipped and waived are nil where the test does not say.
+	stages, skipped, waived []string
+	refused                 string
+	duration                countersign.Seconds
 }
 
 // TestResult is the outcome of one test; without failures it passed.
@@ -79,6 +79,9 @@ func (t test) failures(plan Plan) []string {
 	if t.skipped != nil && !slices.Equal(t.skipped, skipped) {
 		fail("expected to skip [%s], and skipped are [%s]", strings.Join(t.skipped, ", "), strings.Join(skipped, ", "))
 	}
+	if wrong := t.waivedOtherwise(plan.Waived); wrong != "" {
+		fail("%s", wrong)
+	}
 	if t.duration != 0 && t.duration != plan.Duration {
 		fail("expected the duration %s, and it is %s", t.duration, plan.Duration)
 	}
@@ -93,19 +96,22 @@ func readTest(s *source, node *yaml.Node, t *requestType) test {
 	given := &mapping{s, node, nil, nil}
 	if m.has("given") {
 		given = s.mapping(m.values["given"], "`given`", "requester", "beneficiary", "resource", "entitlement", "duration",
-			"until", "reason", "answers", "approvers", "records", "open_requests", "now")
+			"until", "reason", "answers", "approvers", "records", "open_requests", "held", "exception", "now")
 	}
 	read.facts = t.readFacts(given)
 	if !m.has("expect") {
 		return read
 	}
-	expect := s.mapping(m.values["expect"], "`expect`", "stages", "skipped", "refused", "duration")
+	expect := s.mapping(m.values["expect"], "`expect`", "stages", "skipped", "waived", "refused", "duration")
 	if len(expect.values) == 0 {
 		s.problem(expect.node, "`expect` expects nothing")
 	}
 	var stages []string
 	for _, stage := range t.stages {
 		stages = append(stages, stage.template.Name)
+	}
+	if name := t.exceptions.stageName(); name != "" {
+		stages = append(stages, name)
 	}
 	for key, list := range map[string]*[]string{"stages": &read.stages, "skipped": &read.skipped} {
 		if !expect.has(key) {
@@ -117,6 +123,12 @@ func readTest(s *source, node *yaml.Node, t *requestType) test {
 				s.problem(name, "%s", unknown("stage", name.Value, stages))
 			}
 			*list = append(*list, name.Value)
+		}
+	}
+	if expect.has("waived") {
+		read.waived = []string{}
+		for _, node := range expect.list("waived") {
+			read.waived = append(read.waived, expect.scalar(node, "each entry of `waived`"))
 		}
 	}
 	if read.refused = expect.text("refused"); read.refused == "false" {
@@ -161,6 +173,8 @@ func (t *requestType) readFacts(m *mapping) Facts {
 	facts.Answers, _ = json.Marshal(answers)
 	t.readApprovers(m, facts.Approvers)
 	t.readRecords(m, facts, t.form.view(answers))
+	facts.Held = readHeld(m, facts.Beneficiary)
+	facts.Exception = readException(m, facts.Now)
 	return facts
 }
 
@@ -284,11 +298,15 @@ func (t *requestType) readAnswers(given *mapping) map[string]any {
 	return answers
 }
 
-// readApprovers gives each rule of the type's stages the people that the test
-// names, or two people who are called after the rule.
+// readApprovers gives each rule of the type's stages, and of the exception stage,
+// the people that the test names, or two people who are called after the rule.
 func (t *requestType) readApprovers(given *mapping, approvers map[string][]Candidate) {
 	var rules []string
-	for _, stage := range t.stages {
+	stages := t.stages
+	if t.exceptions != nil {
+		stages = append(slices.Clone(stages), t.exceptions.stage)
+	}
+	for _, stage := range stages {
 		for _, rule := range StageRules(stage.template) {
 			rules = append(rules, rule)
 			approvers[rule] = nil
