@@ -14,7 +14,8 @@ type Scope string
 const (
 	// Read looks at requests, grants, the catalogue and identities.
 	Read Scope = "read"
-	// Request asks for access, takes requests back and attaches evidence.
+	// Request asks for access, takes requests back, attaches evidence, and opens and
+	// closes tickets.
 	Request Scope = "request"
 	// Decide approves, denies and consents.
 	Decide Scope = "decide"

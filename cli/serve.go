@@ -27,6 +27,7 @@ import (
 	"github.com/countersign/countersign/httpapi"
 	"github.com/countersign/countersign/pdp"
 	"github.com/countersign/countersign/target"
+	"github.com/countersign/countersign/target/tickets"
 	"github.com/countersign/countersign/target/vault"
 )
 
@@ -195,6 +196,7 @@ func run(ctx context.Context, h *house.House, listener net.Listener, settings co
 // doors mounts the interface and the endpoints of the built-in targets.
 func doors(h *house.House, now connector.Clock, log *slog.Logger, isSample bool, draining *atomic.Bool) http.Handler {
 	caller := target.AuthenticatorFunc(httpapi.Authenticated)
+	person := h.PeopleOnly(caller)
 	return httpapi.New(httpapi.Config{
 		Desk: h.Desk, Authenticate: h.Authenticate, Tokens: h.Auth, Clock: now, Log: log, Sample: isSample,
 		Wait: func(ctx context.Context) error { return waitUnless(ctx, draining) },
@@ -207,6 +209,10 @@ func doors(h *house.House, now connector.Clock, log *slog.Logger, isSample bool,
 		Mounts: []httpapi.Mount{
 			{Path: vault.IntrospectPath, Scope: auth.Introspect, Handler: h.Vault.Introspect(caller)},
 			{Path: vault.ReadPath, Scope: auth.Read, Handler: h.Vault.ReadSecret(caller)},
+			{Path: tickets.OpenPath, Scope: auth.Request, Handler: h.Tickets.OpenTicket(person)},
+			{Path: tickets.ListPath, Scope: auth.Read, Handler: h.Tickets.ListTickets(caller)},
+			{Path: tickets.ReadPath, Scope: auth.Read, Handler: h.Tickets.ReadTicket(caller)},
+			{Path: tickets.ClosePath, Scope: auth.Request, Handler: h.Tickets.CloseTicket(person)},
 			{Path: pdp.EvaluationPath, Scope: auth.Evaluate, Handler: h.Point.Evaluation(caller)},
 		},
 	})

@@ -1,5 +1,5 @@
 // Package house puts the rooms together: storage, desk, engine, decision point,
-// vault and the connectors that reach them. The command line starts one, and so
+// vault, tickets and the connectors that reach them. The command line starts one, and so
 // do tests and the tour.
 //
 // It holds no rule and no door. What Open returns has followed the database and
@@ -25,6 +25,7 @@ import (
 	"github.com/countersign/countersign/pdp"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/target"
+	"github.com/countersign/countersign/target/tickets"
 	"github.com/countersign/countersign/target/vault"
 )
 
@@ -51,13 +52,14 @@ type Options struct {
 
 // House is everything behind the doors.
 type House struct {
-	Store  store.Store
-	Desk   *desk.Desk
-	Engine *engine.Engine
-	Point  *pdp.Point
-	Vault  *vault.Vault
-	Auth   *auth.Tokens
-	Stops  *target.Stops
+	Store   store.Store
+	Desk    *desk.Desk
+	Engine  *engine.Engine
+	Point   *pdp.Point
+	Vault   *vault.Vault
+	Tickets *tickets.Register
+	Auth    *auth.Tokens
+	Stops   *target.Stops
 }
 
 // resolver lets the decision point name identities as the desk does.
@@ -82,6 +84,7 @@ func Open(ctx context.Context, options Options) (*House, error) {
 	}
 	h.Point = pdp.New(options.Store.Shelf(pdp.ShelfName), h.Stops, resolver{&h.Desk}, options.Clock, pointOptions)
 	h.Vault = vault.New(options.Store.Shelf(vault.ShelfName), options.Master, h.Stops, options.Clock, options.Entropy, options.Issuer)
+	h.Tickets = tickets.New(options.Store.Shelf(tickets.ShelfName), options.Clock)
 	h.Auth = auth.New(options.Store.Shelf(auth.ShelfName), options.Clock, options.Entropy)
 	connectors := connector.Set{}
 	for _, hands := range []connector.Connector{role.New(h.Point, options.Clock, residual), vaulthands.New(h.Vault, options.Clock)} {

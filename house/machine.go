@@ -2,9 +2,11 @@ package house
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/auth"
+	"github.com/countersign/countersign/target"
 	"github.com/countersign/countersign/target/vault"
 )
 
@@ -38,4 +40,18 @@ func (h *House) Authenticate(ctx context.Context, bearer countersign.Secret) (au
 	return auth.Token{
 		Identity: check.Holder, Scopes: keyScopes[check.Scope], Issuer: "vault", Strength: "key", IssuedAt: check.IssuedAt, ExpiresAt: check.Until,
 	}, nil
+}
+
+// PeopleOnly lets only people through, for what no machine may do.
+func (h *House) PeopleOnly(callers target.Authenticator) target.Authenticator {
+	return target.AuthenticatorFunc(func(r *http.Request) (countersign.IdentityID, error) {
+		caller, err := callers.Authenticate(r)
+		if err != nil {
+			return "", err
+		}
+		if _, person := h.Desk.ResolveAs(string(countersign.Person), string(caller)); !person {
+			return "", countersign.Errorf(countersign.Refused, "people-only", "only people do this; a machine may read")
+		}
+		return caller, nil
+	})
 }

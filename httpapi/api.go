@@ -42,7 +42,7 @@ type Config struct {
 // Mount is an endpoint that a target answers itself. Its handler finds who is
 // calling with Authenticated.
 type Mount struct {
-	// Path is a pattern of http.ServeMux without a method.
+	// Path is a pattern of http.ServeMux, with a method where the scope depends on it.
 	Path string
 	// Scope is what the caller's token must have; "" for any token.
 	Scope   auth.Scope

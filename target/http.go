@@ -9,8 +9,9 @@ import (
 )
 
 // Authenticator says who is calling. An Unauthenticated error means nobody
-// known; any other, that it cannot be found out now. The wiring gives one, so
-// that targets do not import auth.
+// known; Refused, that somebody known may not call here; any other, that it
+// cannot be found out now. The wiring gives one, so that targets do not import
+// auth.
 type Authenticator interface {
 	Authenticate(r *http.Request) (countersign.IdentityID, error)
 }
@@ -21,12 +22,16 @@ type AuthenticatorFunc func(r *http.Request) (countersign.IdentityID, error)
 // Authenticate implements Authenticator.
 func (f AuthenticatorFunc) Authenticate(r *http.Request) (countersign.IdentityID, error) { return f(r) }
 
-// Caller returns who is calling, or answers 401 (503 if that cannot be found
-// out now) and returns false.
+// Caller returns who is calling, or answers 401 (403 if the caller may not, 503
+// if that cannot be found out now) and returns false.
 func Caller(w http.ResponseWriter, r *http.Request, callers Authenticator) (countersign.IdentityID, bool) {
 	caller, err := callers.Authenticate(r)
 	if err == nil && caller != "" {
 		return caller, true
+	}
+	if countersign.KindOf(err) == countersign.Refused {
+		Refuse(w, http.StatusForbidden, countersign.ReasonOf(err), err.Error())
+		return "", false
 	}
 	if err != nil && countersign.KindOf(err) != countersign.Unauthenticated {
 		Refuse(w, http.StatusServiceUnavailable, "unavailable", "who is calling cannot be checked now")
