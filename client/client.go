@@ -32,8 +32,9 @@ const Prefix = "/api/v1"
 // answerTime bounds a whole exchange, from connecting to the last byte.
 const answerTime = 40 * time.Second
 
-// maxProblem bounds how much of an error's body is read, in bytes.
-const maxProblem = 1 << 20
+// maxAnswer bounds how much of the body of an error, or of a target's answer, is
+// read, in bytes.
+const maxAnswer = 1 << 20
 
 // Client speaks to one house as the bearer of one token. It is safe for use
 // by many goroutines.
@@ -103,21 +104,44 @@ func (c *Client) Watch(ctx context.Context, id string) (io.ReadCloser, error) {
 // ReadSecret reads a secret of the vault, as whoever may read it. Most can be read
 // once only.
 func (c *Client) ReadSecret(ctx context.Context, reference string) (countersign.Secret, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.server+"/targets/vault/secrets/"+url.PathEscape(reference)+"/read", nil)
-	if err != nil {
-		return countersign.Secret{}, err
-	}
-	request.Header.Set("Authorization", "Bearer "+c.token.Reveal())
-	response, err := c.plain.Do(request)
-	if err != nil {
-		return countersign.Secret{}, err
-	}
-	defer response.Body.Close()
 	var answer struct{ Secret string }
-	if err := json.NewDecoder(io.LimitReader(response.Body, maxProblem)).Decode(&answer); err != nil || answer.Secret == "" {
+	if err := c.target(ctx, http.MethodPost, "vault/secrets/"+url.PathEscape(reference)+"/read", nil, &answer); err != nil {
+		return countersign.Secret{}, err
+	}
+	if answer.Secret == "" {
 		return countersign.Secret{}, countersign.Errorf(countersign.Unavailable, "unexpected-answer", "The vault's answer holds no secret.")
 	}
 	return countersign.NewSecret(answer.Secret), nil
+}
+
+// target calls an endpoint of a target, sends a value as JSON if there is one, and
+// reads the answer.
+func (c *Client) target(ctx context.Context, method, path string, send, into any) error {
+	var body io.Reader = http.NoBody
+	if send != nil {
+		text, err := json.Marshal(send)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(text)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, c.server+"/targets/"+path, body)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", "Bearer "+c.token.Reveal())
+	if send != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := c.plain.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(into); err != nil {
+		return countersign.Errorf(countersign.Unavailable, "unexpected-answer", "The answer of %s cannot be read.", request.URL.Host)
+	}
+	return nil
 }
 
 // NewEvidence is evidence with any content, as text where it is text.
@@ -143,7 +167,7 @@ func (d doer) Do(r *http.Request) (*http.Response, error) {
 		return response, nil
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxProblem))
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
 		body = nil
 	}
