@@ -83,6 +83,8 @@ type Grant struct {
 	// Intent is the one operation under way; Queue holds what follows, in order.
 	Intent *Intent  `json:"intent,omitempty"`
 	Queue  []Intent `json:"queue,omitempty"`
+	// Extending is set while the target is told a later end.
+	Extending *Extension `json:"extending,omitempty"`
 	// EffectiveBy is when what the target handed out has run out, or when the
 	// second read-back falls due; set while revoked.
 	EffectiveBy Instant `json:"effective_by,omitempty"`
@@ -122,9 +124,20 @@ type Operation string
 const (
 	ApplyOperation  Operation = "apply"
 	RevokeOperation Operation = "revoke"
+	// ExtendOperation gives a credential that is there a later end.
+	ExtendOperation Operation = "extend"
 	// ConfirmOperation reads back once more that nothing is there.
 	ConfirmOperation Operation = "confirm-gone"
 )
+
+// Extension is a later end that was approved. It is the grant's when the target
+// was read back with it; until then the earlier one stands.
+type Extension struct {
+	Request RequestID `json:"request"`
+	// Duration counts from the claim of the operation; LatestEnd limits it.
+	Duration  Seconds `json:"duration"`
+	LatestEnd Instant `json:"latest_end,omitempty"`
+}
 
 // Parked says since when an intent waits for a person, for whom, and why.
 type Parked struct {

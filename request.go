@@ -106,6 +106,20 @@ type Request struct {
 	Terms    GrantTerms `json:"terms"`
 	Grants   []GrantRef `json:"grants"`
 
+	// BreakGlass says that the access was taken at once, in an emergency, and that a
+	// review is owed for it.
+	BreakGlass bool `json:"break_glass,omitempty"`
+	// Told are the people who were told at once when it was approved, sorted.
+	Told []IdentityID `json:"told,omitempty"`
+	// Extends is the grant whose end the request moves; "" for new access.
+	Extends GrantID `json:"extends,omitempty"`
+	// Exception is what a refusal was waived for; nil where nothing was.
+	Exception *Exception `json:"exception,omitempty"`
+	// Questions are what approvers asked before they decided, with the answers.
+	Questions []Question `json:"questions,omitempty"`
+	// Openings say who has looked into which evidence.
+	Openings []Opening `json:"openings,omitempty"`
+
 	SubmittedAt Instant `json:"submitted_at"`
 	DecidedAt   Instant `json:"decided_at,omitempty"`
 	ClosedAt    Instant `json:"closed_at,omitempty"`
@@ -148,6 +162,14 @@ const (
 	DueAtClosure EvidenceDue = "at-closure"
 )
 
+// TicketState is what a source can report of a ticket.
+type TicketState string
+
+const (
+	TicketOpen   TicketState = "open"
+	TicketClosed TicketState = "closed"
+)
+
 // Slot is a named place for evidence.
 type Slot struct {
 	Name  string       `json:"name"`
@@ -156,9 +178,13 @@ type Slot struct {
 	Due   EvidenceDue  `json:"due"`
 	// VerifiedBy names the verifier ("directory"), or "" for evidence kept as given.
 	VerifiedBy string `json:"verified_by,omitempty"`
-	// Record is the key of the system record that the answers name, for evidence
-	// that the directory verifies.
+	// Record is the key of the system record or ticket that the answers name, for
+	// evidence that the directory or a source verifies.
 	Record string `json:"record,omitempty"`
+	// Ticket is the state that a source must report of the ticket.
+	Ticket TicketState `json:"ticket,omitempty"`
+	// MustOpen says that nobody approves without having opened the content.
+	MustOpen bool `json:"must_open,omitempty"`
 	// Within is the time after the end of access in which a slot due at closure
 	// must be filled, as written in the policy.
 	Within string `json:"within,omitempty"`
@@ -174,12 +200,54 @@ type Slot struct {
 type Evidence struct {
 	ID     EvidenceID `json:"id"`
 	Digest Digest     `json:"digest"`
-	// Source says where the content came from: "upload", or a verifier's source.
+	// Source says where the content came from: "upload", a verifier's source, or
+	// DeclaredSource.
 	Source string     `json:"source"`
 	By     IdentityID `json:"by"`
 	At     Instant    `json:"at"`
 	// Verified says what the verifier confirmed; "" where nothing was verified.
 	Verified string `json:"verified,omitempty"`
+}
+
+// DeclaredSource marks evidence that is only the word of who asked, because its
+// source could not be reached; it is fetched before the request can close.
+const DeclaredSource = "declared"
+
+// Declared reports whether the evidence still waits for its source.
+func (e *Evidence) Declared() bool { return e.Source == DeclaredSource }
+
+// Exception is a refusal that was waived: who answers for it, what stands in for
+// the rule meanwhile, and until when.
+type Exception struct {
+	Waives  []Waived   `json:"waives"`
+	Control string     `json:"control"`
+	Owner   IdentityID `json:"owner"`
+	Until   Instant    `json:"until"`
+}
+
+// Waived names a refusal as the policy does.
+type Waived struct {
+	Reason string `json:"reason"`
+	Rule   string `json:"rule,omitempty"`
+}
+
+// Question is what an approver asks before deciding.
+type Question struct {
+	By     IdentityID `json:"by"`
+	At     Instant    `json:"at"`
+	Text   string     `json:"text"`
+	Answer string     `json:"answer,omitempty"`
+	// AnsweredAt is zero while the question is open.
+	AnsweredBy IdentityID `json:"answered_by,omitempty"`
+	AnsweredAt Instant    `json:"answered_at,omitempty"`
+}
+
+// Opening is one look of one person into the content of evidence.
+type Opening struct {
+	By     IdentityID `json:"by"`
+	At     Instant    `json:"at"`
+	Slot   string     `json:"slot"`
+	Digest Digest     `json:"digest"`
 }
 
 // StageState is where a stage is.
@@ -219,6 +287,24 @@ type Stage struct {
 	Deadline  Instant    `json:"deadline,omitempty"`
 	Asked     []Asked    `json:"asked,omitempty"`
 	Decisions []Decision `json:"decisions,omitempty"`
+	// Review marks the review that follows the access. It opens when the access is
+	// gone, and what its deadline brings is no denial.
+	Review bool `json:"review,omitempty"`
+	// Overdue says that a deadline of the review has passed: until it is done, the
+	// person takes nothing more by break-glass on the same system, unless two people
+	// have lifted that.
+	Overdue  bool         `json:"overdue,omitempty"`
+	LiftedBy []IdentityID `json:"lifted_by,omitempty"`
+}
+
+// Lifters is how many people lift what an overdue review blocks.
+const Lifters = 2
+
+// Blocks reports whether the stage is a review whose deadline has passed at now
+// and that still keeps the person from break-glass.
+func (s *Stage) Blocks(now Instant) bool {
+	late := s.Overdue || s.Deadline != 0 && now >= s.Deadline
+	return s.Review && s.State == StageOpen && late && len(s.LiftedBy) < Lifters
 }
 
 // Quorum says that Need different people out of a set must approve. Several
@@ -245,6 +331,16 @@ type Asked struct {
 	Rule   string     `json:"rule"`
 	// Quorum is the index of the quorum that the person counts for.
 	Quorum int `json:"quorum"`
+	// OnBehalfOf is whom the person stands in for by a delegation; "" for nobody.
+	OnBehalfOf IdentityID `json:"on_behalf_of,omitempty"`
+}
+
+// Seat is who counts: a person and whoever stands in for that person are one.
+func (a Asked) Seat() IdentityID {
+	if a.OnBehalfOf != "" {
+		return a.OnBehalfOf
+	}
+	return a.Person
 }
 
 // Outcome is what a decision says.
@@ -253,6 +349,9 @@ type Outcome string
 const (
 	Approve Outcome = "approve"
 	Deny    Outcome = "deny"
+	// InOrder and NotInOrder are what a review finds.
+	InOrder    Outcome = "in-order"
+	NotInOrder Outcome = "not-in-order"
 )
 
 // Decision is one approve or deny by one person.
@@ -265,8 +364,10 @@ type Decision struct {
 	// that they count for.
 	Standing []Asked `json:"standing"`
 	// Shown is the digest of exactly what the person was shown.
-	Shown  Digest `json:"shown"`
-	Reason string `json:"reason,omitempty"`
+	Shown Digest `json:"shown"`
+	// Opened are the digests of the evidence that the person had opened by then.
+	Opened []Digest `json:"opened,omitempty"`
+	Reason string   `json:"reason,omitempty"`
 	// Duration is set where the approver shortened it.
 	Duration Seconds `json:"duration,omitempty"`
 	// Issuer and Strength say how the person was authenticated.
@@ -301,7 +402,10 @@ type GrantRef struct {
 func (r *Request) KeptOutDecider(keptOut map[IdentityID]string) IdentityID {
 	for i := range r.Stages {
 		for _, decision := range r.Stages[i].Decisions {
-			if _, kept := keptOut[decision.By]; kept && decision.Outcome == Approve {
+			if decision.Outcome != Approve {
+				continue
+			}
+			if _, kept := keptOut[decision.By]; kept {
 				return decision.By
 			}
 		}

@@ -60,7 +60,10 @@ type Entitlement struct {
 	Risk Risk `json:"risk,omitempty"`
 	// MaxDuration is a limit of the target on any grant; zero means none.
 	MaxDuration Seconds `json:"max_duration,omitempty"`
-	Retired     bool    `json:"retired,omitempty"`
+	// EligibleFor makes the right an eligible assignment: whoever holds it may take
+	// the named entitlement of the same resource by break-glass.
+	EligibleFor string `json:"eligible_for,omitempty"`
+	Retired     bool   `json:"retired,omitempty"`
 }
 
 // FindResource returns the resource with the id, or nil.

@@ -57,6 +57,9 @@ type Description struct {
 	Kind countersign.EntitlementKind
 	// Rotates says that one grant may have two credentials at a time.
 	Rotates bool
+	// Extends says that Apply gives a credential that is there a later Until, under a
+	// new intent.
+	Extends bool
 	// EnforcesExpiryItself says that the target refuses after Until by itself.
 	EnforcesExpiryItself bool
 	// EndsSessions says that a revoke ends what is open on the target.

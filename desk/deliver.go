@@ -39,6 +39,16 @@ func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) 
 			tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: work, Attempt: work.Attempt, Delete: true})
 			return nil
 		}
+		if grant.Intent.Operation == countersign.ExtendOperation {
+			drop, err := tx.stopsExtension(ctx, grant)
+			if err != nil {
+				return err
+			}
+			if drop != "" {
+				verdict := workflow.GrantVerdict{Standing: workflow.Standing{Actor: tx.occasion.Actor, Roles: []workflow.Role{workflow.Timer}}, Drop: drop}
+				return tx.decideGrant(ctx, grant, workflow.GrantCommand{Name: workflow.Wake}, verdict)
+			}
+		}
 		if grant.Intent.Operation == countersign.ApplyOperation {
 			cause, why, err := tx.stopsFulfilment(ctx, grant)
 			if err != nil {
@@ -102,30 +112,51 @@ func (tx *transaction) stopsFulfilment(ctx context.Context, grant *countersign.G
 	case grant.Request == "" || grant.State != countersign.GrantProvisioning:
 		return "", "", nil
 	}
-	request, err := tx.desk.Store.Request(ctx, grant.Request)
-	if err != nil {
+	why, err = tx.rejected(ctx, grant.Request)
+	if err != nil || why == "" {
 		return "", "", err
+	}
+	return workflow.CauseRejected, why, nil
+}
+
+// stopsExtension judges once more, before the end is moved, whether it may be.
+func (tx *transaction) stopsExtension(ctx context.Context, grant *countersign.Grant) (string, error) {
+	held, err := tx.heldOn(ctx, grant)
+	switch {
+	case err != nil:
+		return "", err
+	case held:
+		return "A hold is in force.", nil
+	}
+	return tx.rejected(ctx, grant.Extending.Request)
+}
+
+// rejected says why an approved request may not be carried out today, or "".
+func (tx *transaction) rejected(ctx context.Context, id countersign.RequestID) (string, error) {
+	request, err := tx.desk.Store.Request(ctx, id)
+	if err != nil {
+		return "", err
 	}
 	for _, stage := range request.Stages {
 		for _, decision := range stage.Decisions {
 			if approver := tx.directory.identities[decision.By]; approver == nil || !approver.ActiveAt(tx.now()) {
-				return workflow.CauseRejected, "Somebody who approved this is not active any more.", nil
+				return "Somebody who approved this is not active any more.", nil
 			}
 		}
 	}
 	m, err := tx.directory.matterOf(request.Requester, request.Beneficiary, request.Entitlements)
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
 	same := tx.directory.samePerson(m, request.SamePerson)
 	if request.KeptOutDecider(same) != "" {
-		return workflow.CauseRejected, "Somebody who approved this counts by now as one person with who asked or is to have it.", nil
+		return "Somebody who approved this counts by now as one person with who asked or is to have it.", nil
 	}
 	_, refusals, err := tx.recheck(ctx, request, tx.directory.resolver(m, tx.now()), same)
 	if err != nil || len(refusals) == 0 {
-		return "", "", err
+		return "", err
 	}
-	return workflow.CauseRejected, refusals[0].Because, nil
+	return refusals[0].Because, nil
 }
 
 // wake ends a grant for a cause that desk found.
@@ -262,7 +293,8 @@ func (d *Desk) Fail(ctx context.Context, delivery *Delivery, cause error) error 
 		// later attempt knows nothing of what an earlier one left.
 		work.Reported = kind != connector.Transient && work.Attempt == 1
 		work.DueAt = tx.now().Add(max(backoff(work.Attempt), after))
-		if delivery.Intent.Operation == countersign.ApplyOperation && (kind == connector.Rejected || work.Attempt >= parkAfter) {
+		gives := delivery.Intent.Operation == countersign.ApplyOperation || delivery.Intent.Operation == countersign.ExtendOperation
+		if gives && (kind == connector.Rejected || work.Attempt >= parkAfter) {
 			work.ParkedAt = tx.now()
 			system := tx.directory.systems[grant.System]
 			command := workflow.GrantCommand{Name: workflow.Park, Intent: delivery.Intent.ID, Attempt: work.Attempt, Reason: work.Trouble, Person: system.Owner}

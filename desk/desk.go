@@ -12,6 +12,7 @@ import (
 	"github.com/countersign/countersign/audit"
 	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/source"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/workflow"
 )
@@ -32,6 +33,8 @@ type Config struct {
 	Entropy    io.Reader
 	Zones      policy.Zones
 	Connectors connector.Set
+	// Source returns what answers for a source of tickets that the policy set names.
+	Source func(info policy.SourceInfo) (source.Source, error)
 	// Power reports whether the identity holds a power of the desk now, as the
 	// decision point answers.
 	Power func(holder countersign.IdentityID, power string) bool

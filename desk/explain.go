@@ -36,11 +36,32 @@ func Explain(set *policy.Set, files []directory.File, requester string, asking A
 	if err != nil {
 		return "", err
 	}
-	facts, err := r.facts(set, typeName, base, func() (int, error) { return 0, nil })
+	facts, err := explained(set, typeName, r, base)
 	if err != nil {
 		return "", err
 	}
 	return set.Explain(asking.Type, facts)
+}
+
+// explained answers what the policy needs out of the files alone: nobody holds
+// anything, and every ticket is as it must be.
+func explained(set *policy.Set, typeName string, r *resolved, base policy.Facts) (policy.Facts, error) {
+	queries, err := set.Needs(typeName, base)
+	if err != nil {
+		return base, err
+	}
+	base.Approvers, base.Records, base.Tickets = map[string][]policy.Candidate{}, map[string]policy.RecordFact{}, map[string]policy.TicketFact{}
+	for _, query := range queries {
+		switch {
+		case query.Approvers != "":
+			base.Approvers[query.Approvers] = r.answer(query.Approvers)[query.Approvers]
+		case query.Record != "":
+			base.Records[query.Record] = r.record(query.Record)
+		case query.Ticket.Key != "":
+			base.Tickets[query.Ticket.Slot] = policy.TicketFact{Key: query.Ticket.Key, Found: true, Open: true}
+		}
+	}
+	return base, nil
 }
 
 // worldOf is the directory as a difference from nothing would make it.

@@ -1,11 +1,14 @@
 package desk
 
 import (
+	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/store"
 )
 
 // matter is what a request is about, resolved: who asks, for whom, for what.
@@ -279,8 +282,10 @@ func (r *resolved) relyOnMatter(tx *transaction) {
 	}
 }
 
-// facts answers what the policy set needs for a judgement.
-func (r *resolved) facts(set *policy.Set, typeName string, base policy.Facts, openRequests func() (int, error)) (policy.Facts, error) {
+// facts answers what the policy set needs for a judgement. Sources are asked only
+// where tickets are wanted; except is the request that is judged, if it is there
+// already.
+func (tx *transaction) facts(ctx context.Context, r *resolved, set *policy.Set, typeName string, base policy.Facts, except countersign.RequestID, asked tickets) (policy.Facts, error) {
 	queries, err := set.Needs(typeName, base)
 	if err != nil {
 		return policy.Facts{}, err
@@ -293,12 +298,105 @@ func (r *resolved) facts(set *policy.Set, typeName string, base policy.Facts, op
 		case query.Record != "":
 			base.Records[query.Record] = r.record(query.Record)
 		case query.OpenRequests:
-			if base.OpenRequests, err = openRequests(); err != nil {
-				return policy.Facts{}, err
+			base.OpenRequests, err = tx.desk.openRequests(ctx, r.matter.beneficiary.ID, typeName, except)
+		case query.Held:
+			base.Held, err = tx.heldBySame(ctx, r.matter.beneficiary, except)
+		case query.Eligible:
+			if base.Eligible, err = tx.eligible(ctx, r.matter); err == nil {
+				base.OverdueReviews, err = tx.overdueReviews(ctx, r.matter.beneficiary.ID)
 			}
+		case query.Ticket != policy.TicketQuery{} && asked != nil:
+			var found ticket
+			if found, err = asked.look(ctx, tx.desk, set, query.Ticket); err == nil {
+				if base.Tickets == nil {
+					base.Tickets = map[string]policy.TicketFact{}
+				}
+				base.Tickets[query.Ticket.Slot] = found.fact
+			}
+		}
+		if err != nil {
+			return policy.Facts{}, err
 		}
 	}
 	return base, nil
+}
+
+// heldBySame returns what everybody holds who counts as one person with the
+// holder: a person with the machines that the person answers for, a machine with
+// whoever answers for it and with their other machines.
+func (tx *transaction) heldBySame(ctx context.Context, holder *countersign.Identity, except countersign.RequestID) ([]policy.HeldItem, error) {
+	people := holder.SamePerson()
+	holders := map[countersign.IdentityID]bool{}
+	for _, id := range people {
+		holders[id] = true
+	}
+	for id, identity := range tx.directory.identities {
+		if slices.ContainsFunc(identity.SamePerson(), func(other countersign.IdentityID) bool { return slices.Contains(people, other) }) {
+			holders[id] = true
+		}
+	}
+	grants, err := tx.desk.Store.Grants(ctx, store.GrantQuery{Holders: slices.Sorted(maps.Keys(holders)), States: heldStates})
+	if err != nil {
+		return nil, err
+	}
+	var held []policy.HeldItem
+	for _, grant := range grants {
+		if except != "" && grant.Request == except {
+			continue
+		}
+		item, err := tx.directory.rightOf(grant.Entitlement)
+		if err != nil {
+			return nil, err
+		}
+		held = append(held, policy.HeldItem{Item: item.item(), Holder: grant.Holder, HolderName: tx.directory.nameOf(grant.Holder), Grant: grant.ID})
+	}
+	return held, nil
+}
+
+// eligible returns which of the items the beneficiary may take by break-glass:
+// those that a live grant of an eligible assignment is for, with no hold on it.
+func (tx *transaction) eligible(ctx context.Context, m matter) ([]countersign.EntitlementID, error) {
+	grants, err := tx.desk.Store.Grants(ctx, store.GrantQuery{Holders: []countersign.IdentityID{m.beneficiary.ID}, States: []countersign.GrantState{countersign.GrantLive}})
+	if err != nil {
+		return nil, err
+	}
+	var eligible []countersign.EntitlementID
+	for _, grant := range grants {
+		assigned := tx.directory.entitlements[grant.Entitlement]
+		if assigned == nil || assigned.EligibleFor == "" || assigned.Retired || grant.Until != 0 && tx.now() >= grant.Until || tx.desk.heldNow(string(grant.ID)) {
+			continue
+		}
+		for _, item := range m.items {
+			if item.entitlement.Resource == assigned.Resource && item.entitlement.Name == assigned.EligibleFor {
+				tx.relyOn(assigned)
+				eligible = append(eligible, item.entitlement.ID)
+			}
+		}
+	}
+	return eligible, nil
+}
+
+// overdueReviews returns the reviews of the person's earlier break-glass access
+// whose time has passed, and that two people have not set aside.
+func (tx *transaction) overdueReviews(ctx context.Context, who countersign.IdentityID) ([]policy.OverdueReview, error) {
+	closing, err := tx.desk.Store.Requests(ctx, store.RequestQuery{Holder: who, States: []countersign.RequestState{countersign.RequestClosing}})
+	if err != nil {
+		return nil, err
+	}
+	var overdue []policy.OverdueReview
+	for _, request := range closing {
+		if !request.BreakGlass || !slices.ContainsFunc(request.Stages, func(stage countersign.Stage) bool { return stage.Blocks(tx.now()) }) {
+			continue
+		}
+		one := policy.OverdueReview{Request: request.ID}
+		for _, id := range request.Entitlements {
+			if item, err := tx.directory.rightOf(id); err == nil && !slices.Contains(one.Systems, item.system.Name) {
+				one.Systems = append(one.Systems, item.system.Name)
+			}
+		}
+		overdue = append(overdue, one)
+	}
+	return overdue, nil
 }
 
 func (r *resolved) record(key string) policy.RecordFact {

@@ -126,6 +126,11 @@ func (tx *transaction) decideGrant(ctx context.Context, grant *countersign.Grant
 	tx.write(outcome, nil, grant)
 	tx.guardClaim(claimed)
 	after := outcome.Grants[0]
+	if grant.Extending != nil && after.Extending == nil {
+		if err := tx.progressExtension(ctx, grant.Extending.Request, after, command); err != nil {
+			return err
+		}
+	}
 	if command.Name == workflow.Retry {
 		// The count of attempts goes on, so that a late report of an old one loses.
 		work := claimed
@@ -135,8 +140,9 @@ func (tx *transaction) decideGrant(ctx context.Context, grant *countersign.Grant
 	if after.State == grant.State {
 		return nil
 	}
-	if tx.directory.isPower(grant) {
-		// Whoever acts by this power looks again.
+	assigned := tx.directory.entitlements[grant.Entitlement]
+	if tx.directory.isPower(grant) || assigned != nil && assigned.EligibleFor != "" {
+		// Whoever acts by this power or eligible assignment looks again.
 		if err := tx.bump(ctx, grant.Holder); err != nil {
 			return err
 		}
@@ -183,12 +189,55 @@ func (tx *transaction) progress(ctx context.Context, grant *countersign.Grant) e
 	}
 	verdict := workflow.RequestVerdict{Standing: workflow.Standing{Actor: countersign.SystemDelivery, Roles: []workflow.Role{workflow.Delivery}}}
 	verdict.Owed = tx.owed(ctx, request)
+	verdict.Rungs = tx.reviewRungs(ctx, request)
 	outcome, err := workflow.DecideRequest(tx.occasion, request, workflow.RequestCommand{Name: workflow.Progress, Grant: grant.ID, GrantState: grant.State}, verdict)
 	if err != nil || len(outcome.Events) == 0 {
 		return err
 	}
 	tx.write(outcome, request)
 	return nil
+}
+
+// progressExtension tells a request for a later end what became of it.
+func (tx *transaction) progressExtension(ctx context.Context, id countersign.RequestID, grant *countersign.Grant, command workflow.GrantCommand) error {
+	request, err := tx.load(ctx, id)
+	if err != nil || request.State.Final() {
+		return err
+	}
+	progress := workflow.RequestCommand{Name: workflow.Progress, Grant: grant.ID, GrantState: grant.State}
+	if command.Name != workflow.Observe {
+		progress.Reason = "the extension was dropped"
+	}
+	verdict := workflow.RequestVerdict{Standing: workflow.Standing{Actor: countersign.SystemDelivery, Roles: []workflow.Role{workflow.Delivery}}}
+	outcome, err := workflow.DecideRequest(tx.occasion, request, progress, verdict)
+	if err != nil || len(outcome.Events) == 0 {
+		return err
+	}
+	tx.write(outcome, request)
+	return nil
+}
+
+// reviewRungs says who would do the reviews that open when the access is gone. An
+// end waits for none of it: what cannot be found out now is asked again later.
+func (tx *transaction) reviewRungs(ctx context.Context, request *countersign.Request) map[int][]workflow.Rung {
+	found := map[int][]workflow.Rung{}
+	for index := range request.Stages {
+		if stage := &request.Stages[index]; !stage.Review || stage.State != countersign.StageWaiting {
+			continue
+		}
+		m, err := tx.directory.matterOf(request.Requester, request.Beneficiary, request.Entitlements)
+		if err != nil {
+			continue
+		}
+		pinned, err := tx.desk.policySet(ctx, request.PolicySet)
+		if err != nil {
+			continue
+		}
+		if asked, err := rungs(tx, pinned, tx.directory.resolver(m, tx.now()), request.Stages, index, tx.directory.samePerson(m, request.SamePerson)); err == nil {
+			found[index] = asked
+		}
+	}
+	return found
 }
 
 // owed gives the deadlines of evidence that falls due when the access is gone.

@@ -13,6 +13,19 @@ import (
 )
 
 func waitSentence(d *snapshot, stage string, need int, who []countersign.IdentityID) string {
+	return fmt.Sprintf("%d more approval(s) in the stage %q, by %s", need, stage, d.namely(who))
+}
+
+func reviewSentence(d *snapshot, stage *countersign.Stage, who []countersign.IdentityID) string {
+	text := fmt.Sprintf("the review of what was done, by %s, due %s", d.namely(who), stage.Deadline)
+	if stage.Overdue {
+		text = "the overdue " + strings.TrimPrefix(text, "the ")
+	}
+	return text
+}
+
+// namely lists a few names and counts the rest.
+func (d *snapshot) namely(who []countersign.IdentityID) string {
 	names := make([]string, 0, 4)
 	for i, id := range who {
 		if i == 3 && len(who) > 4 {
@@ -21,7 +34,7 @@ func waitSentence(d *snapshot, stage string, need int, who []countersign.Identit
 		}
 		names = append(names, d.nameOf(id))
 	}
-	return fmt.Sprintf("%d more approval(s) in the stage %q, by %s", need, stage, strings.Join(names, ", "))
+	return strings.Join(names, ", ")
 }
 
 // Request shows one request to somebody who may read it.

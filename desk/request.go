@@ -35,6 +35,12 @@ type DecisionPage struct {
 	Versions     map[countersign.EntitlementID]int64 `json:"versions"`
 	// Step is the step of the open stages; 0 where none is open.
 	Step int `json:"step"`
+	// Extends, Exception and Questions are there where the request has them.
+	Extends   countersign.GrantID    `json:"extends,omitempty"`
+	Exception *countersign.Exception `json:"exception,omitempty"`
+	Questions countersign.Digest     `json:"questions,omitempty"`
+	// Grants are what a review is about.
+	Grants []countersign.GrantRef `json:"grants,omitempty"`
 }
 
 // pageOf builds the page, without what other people decide meanwhile: their
@@ -46,6 +52,13 @@ func (d *snapshot) pageOf(request *countersign.Request) (countersign.Digest, err
 		Answers: countersign.DigestBytes("answers", request.Answers), Evidence: map[string]countersign.Digest{},
 		Route: request.Route, PolicySet: request.PolicySet, Versions: map[countersign.EntitlementID]int64{},
 		Consent: map[string]countersign.IdentityID{"of": request.Consent.Of, "by": request.Consent.By},
+		Extends: request.Extends, Exception: request.Exception,
+	}
+	if len(request.Questions) > 0 {
+		var err error
+		if page.Questions, err = countersign.DigestOf("questions", request.Questions); err != nil {
+			return "", err
+		}
 	}
 	for _, slot := range request.Evidence {
 		if slot.Held != nil {
@@ -54,6 +67,9 @@ func (d *snapshot) pageOf(request *countersign.Request) (countersign.Digest, err
 	}
 	if open := request.OpenStages(); len(open) > 0 {
 		page.Step = request.Stages[open[0]].Step
+		if request.Stages[open[0]].Review {
+			page.Grants = request.Grants
+		}
 	}
 	for _, id := range request.Entitlements {
 		if entitlement := d.entitlements[id]; entitlement != nil {
@@ -72,6 +88,8 @@ type Decision struct {
 	Duration countersign.Seconds
 	// Shown is the digest of what the person was shown.
 	Shown countersign.Digest
+
+	finding countersign.Outcome
 }
 
 // Approve takes one person's approval.
@@ -84,11 +102,18 @@ func (d *Desk) Deny(ctx context.Context, caller Caller, key Key, id countersign.
 	return d.decide(ctx, caller, key, id, workflow.Deny, decision)
 }
 
+// Review takes what one person found of what was done with access that was taken
+// by break-glass.
+func (d *Desk) Review(ctx context.Context, caller Caller, key Key, id countersign.RequestID, finding countersign.Outcome, decision Decision) error {
+	decision.finding = finding
+	return d.decide(ctx, caller, key, id, workflow.Review, decision)
+}
+
 func (d *Desk) decide(ctx context.Context, caller Caller, key Key, id countersign.RequestID, name workflow.Command, decision Decision) error {
 	return d.onRequest(ctx, caller, key, id, func(tx *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
 		command := workflow.RequestCommand{
 			Name: name, Stage: decision.Stage, Reason: decision.Reason, Duration: decision.Duration,
-			Shown: decision.Shown, Issuer: caller.Issuer, Strength: caller.Strength,
+			Shown: decision.Shown, Finding: decision.finding, Issuer: caller.Issuer, Strength: caller.Strength,
 		}
 		// The holder's guard is read before the facts that it stands for.
 		if name == workflow.Approve {
@@ -159,6 +184,97 @@ func (d *Desk) Attach(ctx context.Context, caller Caller, key Key, id countersig
 	})
 }
 
+// Ask wants to know more before deciding.
+func (d *Desk) Ask(ctx context.Context, caller Caller, key Key, id countersign.RequestID, question string) error {
+	return d.say(ctx, caller, key, id, workflow.Ask, question)
+}
+
+// Answer tells an approver what was asked, which begins the time to decide anew.
+func (d *Desk) Answer(ctx context.Context, caller Caller, key Key, id countersign.RequestID, answer string) error {
+	return d.say(ctx, caller, key, id, workflow.Answer, answer)
+}
+
+// Unblock is one of the two voices that let somebody use break-glass again whose
+// review is overdue.
+func (d *Desk) Unblock(ctx context.Context, caller Caller, key Key, id countersign.RequestID, reason string) error {
+	return d.say(ctx, caller, key, id, workflow.Unblock, reason)
+}
+
+// say gives a command that consists of words.
+func (d *Desk) say(ctx context.Context, caller Caller, key Key, id countersign.RequestID, name workflow.Command, words string) error {
+	return d.onRequest(ctx, caller, key, id, func(tx *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
+		return workflow.RequestCommand{Name: name, Reason: words}, workflow.RequestVerdict{Rungs: s.rungs}, checkReason(words)
+	})
+}
+
+// Amend changes what an undecided request asks for. Type and beneficiary stay.
+func (d *Desk) Amend(ctx context.Context, caller Caller, key Key, id countersign.RequestID, asking Asking) error {
+	asked := tickets{}
+	_, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
+		request, s, err := tx.readable(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		if err := workflow.Allowed(workflow.RequestTransitions, request.State, workflow.Amend, s.standing); err != nil {
+			return "", err
+		}
+		amendment := asking
+		amendment.Type, amendment.Beneficiary, amendment.Extends = request.Type, string(request.Beneficiary), request.Extends
+		judged, err := d.judge(ctx, tx, caller, &amendment, request, asked)
+		if err != nil {
+			return "", err
+		}
+		if err := refusal(judged.preview.Plan.Refusals); err != nil {
+			return "", err
+		}
+		route, verdict, err := tx.route(ctx, judged, amendment)
+		if err != nil {
+			return "", err
+		}
+		// Evidence that is not given anew stays as it is.
+		for i := range route.Evidence {
+			for _, was := range request.Evidence {
+				if slot := &route.Evidence[i]; slot.Name == was.Name && slot.Held == nil {
+					slot.Held = was.Held
+				}
+			}
+		}
+		verdict.Standing = s.standing
+		outcome, err := workflow.AmendRequest(tx.occasion, request, route, verdict)
+		if err != nil {
+			return "", err
+		}
+		tx.writeRouted(judged, outcome, request)
+		return string(id), nil
+	})
+	return err
+}
+
+// OpenEvidence returns the content of evidence, and puts on the record who has
+// opened it, as long as somebody may still decide on it.
+func (d *Desk) OpenEvidence(ctx context.Context, caller Caller, key Key, id countersign.RequestID, slotName string) ([]byte, error) {
+	var digest countersign.Digest
+	err := d.onRequest(ctx, caller, key, id, func(_ *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
+		for _, slot := range request.Evidence {
+			if slot.Name == slotName && slot.Held != nil {
+				digest = slot.Held.Digest
+			}
+		}
+		return workflow.RequestCommand{Name: workflow.Open, Slot: slotName}, workflow.RequestVerdict{}, nil
+	})
+	// What has ended takes no more history, and can be read all the same by those
+	// who may read it.
+	ended := digest != "" && countersign.KindOf(err) == countersign.Conflict
+	if err != nil && !ended {
+		return nil, err
+	}
+	content, err := d.Store.Content(ctx, digest)
+	if err == nil && countersign.DigestBytes(evidenceDomain, content) != digest {
+		err = countersign.Errorf(countersign.Internal, "damaged-evidence", "the evidence that is kept under %s has another digest: it was changed behind the house's back", digest)
+	}
+	return content, err
+}
+
 // Cancel takes a request back that is not decided yet.
 func (d *Desk) Cancel(ctx context.Context, caller Caller, key Key, id countersign.RequestID, reason string) error {
 	return d.onRequest(ctx, caller, key, id, func(*transaction, *countersign.Request, *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
@@ -188,7 +304,11 @@ func (d *Desk) onRequest(ctx context.Context, caller Caller, key Key, id counter
 			return string(id), nil
 		}
 		tx.relyOnPolicy()
-		tx.write(outcome, request)
+		if verdict.Extended != nil {
+			tx.write(outcome, request, verdict.Extended)
+		} else {
+			tx.write(outcome, request)
+		}
 		return string(id), nil
 	})
 	return err
@@ -230,6 +350,14 @@ func (tx *transaction) verdict(ctx context.Context, request *countersign.Request
 	if decider := request.KeptOutDecider(s.same); decider != "" {
 		refusals = append(refusals, policy.Refusal{Reason: "separation-of-duties", Because: fmt.Sprintf("%s approved an earlier stage and now %s: the request has to be asked for anew.", tx.directory.nameOf(decider), s.same[decider])})
 	}
+	if request.Extends != "" {
+		if verdict.Extended, err = tx.desk.Store.Grant(ctx, request.Extends); err != nil {
+			return verdict, err
+		}
+	}
+	if pinned, err := tx.desk.policySet(ctx, request.PolicySet); err == nil {
+		verdict.Tell = s.resolver.tell(pinned.Tell(request.Type))
+	}
 	verdict.Refusal = refusal(refusals)
 	verdict.Facts, err = countersign.Canonical(facts)
 	s.resolver.relyOnMatter(tx)
@@ -248,12 +376,17 @@ func (tx *transaction) recheck(ctx context.Context, request *countersign.Request
 	if err != nil {
 		return facts, nil, err
 	}
-	complete, err := r.facts(set, request.Type, facts, func() (int, error) {
-		return tx.desk.openRequests(ctx, request.Beneficiary, request.Type, request.ID)
-	})
+	if exception := request.Exception; exception != nil {
+		owner := tx.directory.identities[exception.Owner]
+		facts.Exception = &policy.ExceptionFact{Control: exception.Control, Owner: exception.Owner, OwnerActive: owner != nil && owner.ActiveAt(tx.now()), Until: exception.Until}
+		for _, waived := range exception.Waives {
+			facts.Exception.Waived = append(facts.Exception.Waived, policy.Refusal{Reason: waived.Reason, Rule: waived.Rule})
+		}
+	}
+	complete, err := tx.facts(ctx, r, set, request.Type, facts, request.ID, nil)
 	if err == nil {
 		facts = complete
-	} else if countersign.KindOf(err) == countersign.Internal {
+	} else if kind := countersign.KindOf(err); kind == countersign.Internal || kind == countersign.Unavailable {
 		return facts, nil, err
 	}
 	refusals := append(set.Recheck(request.Type, facts), tx.desk.refuseHeld(r.matter)...)
@@ -265,7 +398,7 @@ func (tx *transaction) recheck(ctx context.Context, request *countersign.Request
 		if err != nil {
 			return facts, nil, err
 		}
-		if held != nil {
+		if held != nil && held.ID != request.Extends {
 			refusals = append(refusals, policy.Refusal{Reason: "already-held", Because: r.directory.alreadyHeld(held)})
 		}
 	}

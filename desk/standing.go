@@ -93,7 +93,8 @@ func (tx *transaction) stand(ctx context.Context, request *countersign.Request) 
 	}
 	s := &stance{matter: m, resolver: dir.resolver(m, tx.now()), same: dir.samePerson(m, request.SamePerson), rungs: map[int][]workflow.Rung{}}
 	for index := range request.Stages {
-		if state := request.Stages[index].State; state == countersign.StageOpen || state == countersign.StageWaiting {
+		// A review is looked at once it is open, and not before.
+		if state := request.Stages[index].State; state == countersign.StageOpen || state == countersign.StageWaiting && !request.Stages[index].Review {
 			pinned, err := tx.desk.policySet(ctx, request.PolicySet)
 			if err != nil && countersign.KindOf(err) != countersign.Unavailable {
 				// Nobody can decide by a set that cannot be read; to cancel needs none,
@@ -136,7 +137,7 @@ func (tx *transaction) stand(ctx context.Context, request *countersign.Request) 
 		s.standing.KeptOut = "is under a hold"
 	}
 	s.mayRead = s.standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable, workflow.Approver, workflow.SystemOwner, workflow.Auditor) ||
-		asked || tookPart(request, who)
+		asked || tookPart(request, who) || slices.Contains(request.Told, who)
 	return s, nil
 }
 

@@ -30,8 +30,21 @@ type Asking struct {
 	Until    countersign.Instant
 	Answers  json.RawMessage
 	Evidence []EvidenceContent
+	// Extends is the grant whose end is to be moved; "" asks for new access.
+	Extends countersign.GrantID
+	// Exception asks to waive what the policy lets be waived; nil for nothing.
+	Exception *AskedException
 	// Route is the digest of the preview that was agreed to; "" agrees to any.
 	Route countersign.Digest
+}
+
+// AskedException is what somebody offers for a refusal to be waived.
+type AskedException struct {
+	// Control is what stands in for the rule meanwhile.
+	Control string
+	// Owner is who answers for it, by any of the person's names.
+	Owner string
+	Until countersign.Instant
 }
 
 // EvidenceContent is evidence as somebody gives it.
@@ -68,14 +81,18 @@ type judgement struct {
 	resolver *resolved
 	facts    policy.Facts
 	same     map[countersign.IdentityID]string
+	set      *policy.Set
+	asked    tickets
+	extended *countersign.Grant
 }
 
 // Preview judges an asking and changes nothing. What the policy refuses is in
 // the plan; an error is what cannot be judged at all.
 func (d *Desk) Preview(ctx context.Context, caller Caller, asking Asking) (*Preview, error) {
 	var judged *judgement
+	asked := tickets{}
 	err := d.attempt(ctx, countersign.Actor(caller.Identity), func(tx *transaction) (err error) {
-		judged, err = d.judge(ctx, tx, caller, &asking)
+		judged, err = d.judge(ctx, tx, caller, &asking, nil, asked)
 		return err
 	})
 	if err != nil {
@@ -84,7 +101,10 @@ func (d *Desk) Preview(ctx context.Context, caller Caller, asking Asking) (*Prev
 	return &judged.preview, nil
 }
 
-func (d *Desk) judge(ctx context.Context, tx *transaction, caller Caller, asking *Asking) (*judgement, error) {
+// judge takes an asking through the policy set: today's for a new request, for one
+// that is amended the set that routed it. Everything that can only refuse is
+// judged by today's in any case.
+func (d *Desk) judge(ctx context.Context, tx *transaction, caller Caller, asking *Asking, amended *countersign.Request, asked tickets) (*judgement, error) {
 	if len(asking.Answers) == 0 {
 		asking.Answers = json.RawMessage("{}")
 	}
@@ -99,26 +119,47 @@ func (d *Desk) judge(ctx context.Context, tx *transaction, caller Caller, asking
 	if err := tx.lookAtMatter(ctx, m); err != nil {
 		return nil, err
 	}
-	j := &judgement{matter: m, resolver: tx.directory.resolver(m, tx.now()), same: tx.directory.samePerson(m, nil)}
+	j := &judgement{matter: m, resolver: tx.directory.resolver(m, tx.now()), same: tx.directory.samePerson(m, nil), asked: asked}
+	if j.set, err = tx.policy.judging(); err != nil {
+		return nil, err
+	}
+	var itself countersign.RequestID
 	base := j.resolver.baseFacts(asking.Reason, asking.Duration, asking.Until, asking.Answers, j.same)
 	for _, evidence := range asking.Evidence {
 		base.Evidence = append(base.Evidence, evidence.Slot)
 	}
-	set, err := tx.policy.judging()
+	if amended != nil {
+		itself = amended.ID
+		if j.set, err = d.policySet(ctx, amended.PolicySet); err != nil {
+			return nil, err
+		}
+	}
+	if base.Exception, err = tx.exceptionFact(asking.Exception); err != nil {
+		return nil, err
+	}
+	typeName, err := j.set.Find(asking.Type, base)
 	if err != nil {
 		return nil, err
 	}
-	typeName, err := set.Find(asking.Type, base)
+	j.facts, err = tx.facts(ctx, j.resolver, j.set, typeName, base, itself, asked)
 	if err != nil {
 		return nil, err
 	}
-	j.facts, err = j.resolver.facts(set, typeName, base, func() (int, error) { return d.openRequests(ctx, m.beneficiary.ID, typeName, "") })
+	plan, err := j.set.Judge(typeName, j.facts)
 	if err != nil {
 		return nil, err
 	}
-	plan, err := set.Judge(typeName, j.facts)
-	if err != nil {
-		return nil, err
+	if amended != nil && amended.PolicySet != tx.policy.digest {
+		facts := j.facts
+		if facts.Exception != nil {
+			facts.Exception.Waived = plan.Waived
+		}
+		plan.Refusals = append(plan.Refusals, tx.policy.set.Recheck(typeName, facts)...)
+	}
+	if asking.Extends != "" {
+		if j.extended, err = tx.extended(ctx, asking.Extends, m, &plan); err != nil {
+			return nil, err
+		}
 	}
 	plan.Refusals = append(plan.Refusals, d.refuseHeld(m)...)
 	j.preview = Preview{Plan: plan, Beneficiary: m.beneficiary.ID, Names: map[countersign.IdentityID]string{}}
@@ -259,8 +300,9 @@ var heldStates = []countersign.GrantState{countersign.GrantProvisioning, counter
 
 // Submit opens a request and returns its id.
 func (d *Desk) Submit(ctx context.Context, caller Caller, key Key, asking Asking) (countersign.RequestID, error) {
+	asked := tickets{}
 	id, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
-		judged, err := d.judge(ctx, tx, caller, &asking)
+		judged, err := d.judge(ctx, tx, caller, &asking, nil, asked)
 		if err != nil {
 			return "", err
 		}
@@ -317,7 +359,7 @@ func (d *Desk) checkDuplicate(ctx context.Context, j *judgement) error {
 		if err != nil {
 			return err
 		}
-		if held != nil {
+		if held != nil && (j.extended == nil || held.ID != j.extended.ID) {
 			return countersign.Errorf(countersign.Conflict, "already-held", "%s", j.resolver.directory.alreadyHeld(held))
 		}
 	}
@@ -335,29 +377,51 @@ func (d *Desk) heldElsewhere(ctx context.Context, holder countersign.IdentityID,
 }
 
 func (d *snapshot) alreadyHeld(grant *countersign.Grant) string {
-	return fmt.Sprintf("%s holds %s already (grant %s, %s): ask again when that has ended.", d.nameOf(grant.Holder), d.entitlementRef(grant.Entitlement).Name, grant.ID, grant.State)
+	return fmt.Sprintf("%s holds %s already (grant %s, %s): ask for a later end of that grant, or again when it has ended.", d.nameOf(grant.Holder), d.entitlementRef(grant.Entitlement).Name, grant.ID, grant.State)
 }
 
 func (d *Desk) open(ctx context.Context, tx *transaction, j *judgement, asking Asking) (string, error) {
+	route, verdict, err := tx.route(ctx, j, asking)
+	if err != nil {
+		return "", err
+	}
+	outcome, err := workflow.SubmitRequest(tx.occasion, route, verdict)
+	if err != nil {
+		return "", err
+	}
+	tx.writeRouted(j, outcome, nil)
+	return string(outcome.Request.ID), nil
+}
+
+// route turns a judgement into what the law needs to open a request, or to amend
+// one.
+func (tx *transaction) route(ctx context.Context, j *judgement, asking Asking) (workflow.Route, workflow.RequestVerdict, error) {
 	plan := j.preview.Plan
 	facts, err := countersign.Canonical(j.facts)
 	if err != nil {
-		return "", countersign.Errorf(countersign.Invalid, "not-representable", "The answers cannot be kept: %v.", err).At("/answers")
-	}
-	collectBy, err := tx.policy.set.Deadline(plan.CollectWithin, "", tx.now())
-	if err != nil {
-		return "", err
+		return workflow.Route{}, workflow.RequestVerdict{}, countersign.Errorf(countersign.Invalid, "not-representable", "The answers cannot be kept: %v.", err).At("/answers")
 	}
 	route := workflow.Route{
 		Type: plan.Type, Title: plan.Title, Requester: j.matter.requester.ID, Beneficiary: j.matter.beneficiary.ID,
 		SamePerson: sortedIDs(j.same), Reason: asking.Reason, Answers: asking.Answers, Duration: plan.Duration, LatestEnd: plan.LatestEnd,
-		Route: j.preview.Route, ConsentOf: j.preview.ConsentOf, Fulfil: plan.Fulfil, Terms: plan.Terms, CollectBy: collectBy, Facts: facts,
+		Route: j.preview.Route, ConsentOf: j.preview.ConsentOf, Fulfil: plan.Fulfil, Terms: plan.Terms, Facts: facts,
+		BreakGlass: plan.BreakGlass, Extends: asking.Extends,
+	}
+	verdict := workflow.RequestVerdict{Systems: j.matter.systems(), Rungs: map[int][]workflow.Rung{}, Extended: j.extended}
+	if exception := j.facts.Exception; exception != nil {
+		route.Exception = &countersign.Exception{Control: exception.Control, Owner: exception.Owner, Until: exception.Until}
+		for _, waived := range plan.Waived {
+			route.Exception.Waives = append(route.Exception.Waives, countersign.Waived{Reason: waived.Reason, Rule: waived.Rule})
+		}
+	}
+	if route.CollectBy, err = j.set.Deadline(plan.CollectWithin, "", tx.now()); err != nil {
+		return route, verdict, err
 	}
 	for _, item := range j.matter.items {
 		route.Entitlements = append(route.Entitlements, item.entitlement.ID)
 	}
-	if route.Evidence, err = tx.fillSlots(j, asking); err != nil {
-		return "", err
+	if route.Evidence, err = tx.fillSlots(ctx, j, asking); err != nil {
+		return route, verdict, err
 	}
 	for _, planned := range plan.Stages {
 		route.Stages = append(route.Stages, tx.directory.impersonal(planned.Stage))
@@ -365,18 +429,20 @@ func (d *Desk) open(ctx context.Context, tx *transaction, j *judgement, asking A
 	for i := range route.Evidence {
 		route.Evidence[i].EscalateTo = tx.directory.impersonalRules(route.Evidence[i].EscalateTo)
 	}
-	verdict := workflow.RequestVerdict{Systems: j.matter.systems(), Rungs: map[int][]workflow.Rung{}}
 	for index, stage := range route.Stages {
 		if stage.State == countersign.StageWaiting {
-			if verdict.Rungs[index], err = rungs(tx, tx.policy.set, j.resolver, route.Stages, index, j.same); err != nil {
-				return "", err
+			if verdict.Rungs[index], err = rungs(tx, j.set, j.resolver, route.Stages, index, j.same); err != nil {
+				return route, verdict, err
 			}
 		}
 	}
-	outcome, err := workflow.SubmitRequest(tx.occasion, route, verdict)
-	if err != nil {
-		return "", err
-	}
+	verdict.Tell = j.resolver.tell(plan.Tell)
+	return route, verdict, nil
+}
+
+// writeRouted writes what opened or amended a request, with guards on everything
+// that the path relied on.
+func (tx *transaction) writeRouted(j *judgement, outcome workflow.Outcome, before *countersign.Request) {
 	j.resolver.relyOnMatter(tx)
 	for _, stage := range outcome.Request.Stages {
 		for _, asked := range stage.Asked {
@@ -384,8 +450,84 @@ func (d *Desk) open(ctx context.Context, tx *transaction, j *judgement, asking A
 		}
 	}
 	tx.relyOnPolicy()
-	tx.write(outcome, nil)
-	return string(outcome.Request.ID), nil
+	if j.extended != nil {
+		tx.write(outcome, before, j.extended)
+		return
+	}
+	tx.write(outcome, before)
+}
+
+// tell returns the active people whom the rules find, each once, sorted.
+func (r *resolved) tell(rules []string) []countersign.IdentityID {
+	var told []countersign.IdentityID
+	for _, rule := range rules {
+		for _, candidate := range r.answer(rule)[rule] {
+			if candidate.Active && candidate.Human {
+				told = append(told, candidate.ID)
+			}
+		}
+	}
+	slices.Sort(told)
+	return slices.Compact(told)
+}
+
+// exceptionFact finds who is to answer for an exception.
+func (tx *transaction) exceptionFact(asked *AskedException) (*policy.ExceptionFact, error) {
+	if asked == nil {
+		return nil, nil
+	}
+	if err := checkReason(asked.Control); err != nil {
+		return nil, err
+	}
+	fact := &policy.ExceptionFact{Control: asked.Control, Until: asked.Until}
+	if asked.Owner == "" {
+		return fact, nil
+	}
+	owner := tx.directory.findIdentity(asked.Owner)
+	if owner == nil || !owner.Human() {
+		return nil, countersign.Errorf(countersign.Invalid, "no-such-identity", "There is no person %q to answer for the exception.", countersign.Clip(asked.Owner)).At("/exception/owner")
+	}
+	tx.relyOn(owner)
+	fact.Owner, fact.OwnerActive = owner.ID, owner.ActiveAt(tx.now())
+	return fact, nil
+}
+
+// extended returns the grant that is to be extended, and refuses in the plan what
+// cannot be.
+func (tx *transaction) extended(ctx context.Context, id countersign.GrantID, m matter, plan *policy.Plan) (*countersign.Grant, error) {
+	grant, err := tx.desk.Store.Grant(ctx, id)
+	if countersign.KindOf(err) == countersign.NotFound {
+		return nil, notFound("grant", string(id))
+	}
+	if err != nil {
+		return nil, err
+	}
+	standing, err := tx.standOnGrant(ctx, grant)
+	if err != nil {
+		return nil, err
+	}
+	if !standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable) {
+		return nil, notFound("grant", string(id))
+	}
+	refuse := func(format string, args ...any) {
+		plan.Refusals = append(plan.Refusals, policy.Refusal{Reason: "cannot-extend", Field: "/extends", Because: fmt.Sprintf(format, args...)})
+	}
+	if grant.Holder != m.beneficiary.ID || len(m.items) != 1 || m.items[0].entitlement.ID != grant.Entitlement {
+		refuse("The grant %s is of another holder or entitlement than is asked for.", id)
+	}
+	if grant.State != countersign.GrantLive {
+		refuse("The grant %s is %s: only live access is extended.", id, grant.State)
+	}
+	if plan.BreakGlass {
+		refuse("Access that is taken by break-glass is not extended: take it anew, or ask for it.")
+	}
+	if hands, err := tx.desk.Connectors.Find(grant.Step.Connector); err != nil || !hands.Describe().Extends {
+		refuse("The connector %q cannot move the end of what it gave: ask again when it has ended.", grant.Step.Connector)
+	}
+	if end := countersign.Earliest(tx.now().Add(plan.Duration), plan.LatestEnd); end <= grant.Until {
+		refuse("The grant %s ends at %s already, and what is asked for would end at %s.", id, grant.Until, end)
+	}
+	return grant, nil
 }
 
 func (m matter) systems() map[countersign.EntitlementID]countersign.SystemID {
@@ -398,7 +540,7 @@ func (m matter) systems() map[countersign.EntitlementID]countersign.SystemID {
 
 // fillSlots puts evidence into the slots that the asking brought or that the
 // directory verifies.
-func (tx *transaction) fillSlots(j *judgement, asking Asking) ([]countersign.Slot, error) {
+func (tx *transaction) fillSlots(ctx context.Context, j *judgement, asking Asking) ([]countersign.Slot, error) {
 	slots := append([]countersign.Slot{}, j.preview.Plan.Evidence...)
 	given := map[string][]byte{}
 	for _, evidence := range asking.Evidence {
@@ -417,6 +559,14 @@ func (tx *transaction) fillSlots(j *judgement, asking Asking) ([]countersign.Slo
 				return nil, err
 			}
 			slot.Held = held
+		case slot.Ticket != "" && slot.Due == countersign.DueAtRequest && slot.Record != "":
+			found, err := j.asked.look(ctx, tx.desk, j.set, policy.TicketQuery{Slot: slot.Name, Source: slot.VerifiedBy, Key: slot.Record})
+			if err != nil {
+				return nil, err
+			}
+			if slot.Held, err = tx.ticketEvidence(found); err != nil {
+				return nil, err
+			}
 		case has && slot.Due == countersign.DueAtClosure:
 			return nil, countersign.Errorf(countersign.Invalid, "not-due-yet", "The evidence %q falls due when the access is gone.", slot.Name).At("/evidence")
 		case has:

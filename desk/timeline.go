@@ -130,16 +130,39 @@ func (d *snapshot) sentence(request *countersign.Request, payload countersign.Pa
 		for _, asked := range event.Change.Asked {
 			names = append(names, d.nameOf(asked.Person)+" by "+d.readable(asked.Rule))
 		}
-		verb := map[string]string{workflow.WhyOpened: "opened", workflow.WhyEscalated: "escalated", workflow.WhyApproversChanged: "asks other people now"}[event.Change.Why]
+		verb := map[string]string{workflow.WhyOpened: "opened", workflow.WhyEscalated: "escalated", workflow.WhyApproversChanged: "asks other people now",
+			workflow.WhyAnswered: "goes on after the answer", workflow.WhyOverdue: "is overdue and asks again"}[event.Change.Why]
 		return fmt.Sprintf("the stage %q %s: %s may decide until %s", stageName(request, event.Change.Stage), verb, strings.Join(names, ", "), event.Change.Deadline)
+	case *workflow.RequestAmended:
+		text := fmt.Sprintf("the request was amended to %s for %s%s", d.rightsText(event.Change.Entitlements), event.Change.Duration, because(event.Reason))
+		if event.Change.Voids {
+			text += "; what was consented to and approved before counts no longer"
+		}
+		return text
+	case *workflow.EvidenceOpened:
+		return fmt.Sprintf("opened the evidence %q", event.Change.Slot)
+	case *workflow.QuestionAsked:
+		return "asked" + because(event.Reason)
+	case *workflow.QuestionAnswered:
+		return "answered" + because(event.Reason)
+	case *workflow.BlockLifted:
+		return "agreed that break-glass can be used again before the review is done" + because(event.Reason)
 	case *workflow.RequestDecided:
 		verb := "approved"
-		if event.Change.Outcome == countersign.Deny {
+		switch event.Change.Outcome {
+		case countersign.Approve:
+		case countersign.Deny:
 			verb = "denied"
+		case countersign.InOrder, countersign.NotInOrder:
+			verb = "found " + strings.ReplaceAll(string(event.Change.Outcome), "-", " ")
 		}
 		rules := make([]string, 0, len(event.Change.Standing))
 		for _, standing := range event.Change.Standing {
-			rules = append(rules, d.readable(standing.Rule))
+			rule := d.readable(standing.Rule)
+			if standing.OnBehalfOf != "" {
+				rule += " on behalf of " + d.nameOf(standing.OnBehalfOf)
+			}
+			rules = append(rules, rule)
 		}
 		text := fmt.Sprintf("%s in the stage %q by %s%s", verb, stageName(request, event.Change.Stage), strings.Join(rules, " and "), because(event.Reason))
 		if event.Change.Duration != 0 {
@@ -149,7 +172,15 @@ func (d *snapshot) sentence(request *countersign.Request, payload countersign.Pa
 	case *workflow.StageSettled:
 		return fmt.Sprintf("the stage %q %s", stageName(request, event.Change.Stage), event.Change.State)
 	case *workflow.RequestApproved:
-		return "the request is approved; the access is being set up"
+		text := "the request is approved; the access is being set up"
+		if len(event.Change.Told) > 0 {
+			names := make([]string, len(event.Change.Told))
+			for i, id := range event.Change.Told {
+				names[i] = d.nameOf(id)
+			}
+			text += "; told at once: " + strings.Join(names, ", ")
+		}
+		return text
 	case *workflow.RequestEnded:
 		return fmt.Sprintf("the request ended as %s (%s)%s", event.Change.State, event.Change.Cause, because(event.Reason))
 	case *workflow.RequestProgressed:
@@ -175,6 +206,12 @@ func (d *snapshot) grantSentence(payload countersign.Payload) string {
 		return text
 	case *workflow.RotationStarted:
 		return "a new credential is to be issued under the same grant" + because(event.Reason)
+	case *workflow.ExtensionStarted:
+		return fmt.Sprintf("the end is to be moved by the request %s", event.Change.Extension.Request)
+	case *workflow.CredentialExtended:
+		return fmt.Sprintf("read back by %s: the access works until %s", event.Change.Observation.By, event.Change.Until)
+	case *workflow.ExtensionDropped:
+		return "the end stays where it is" + because(event.Reason)
 	case *workflow.CredentialRetiring:
 		return "the older credential is to go after the overlap"
 	case *workflow.GrantEnding:

@@ -54,6 +54,14 @@ type RequestView struct {
 	// Shown is what a decision must name: the digest of what is decided on.
 	Shown countersign.Digest `json:"shown"`
 
+	// BreakGlass says that the access was taken at once; Told who was told of it.
+	BreakGlass bool  `json:"break_glass,omitempty"`
+	Told       []Ref `json:"told,omitempty"`
+	// Extends is the grant whose end the request moves.
+	Extends   countersign.GrantID `json:"extends,omitempty"`
+	Exception *ExceptionView      `json:"exception,omitempty"`
+	Questions []QuestionView      `json:"questions,omitempty"`
+
 	SubmittedAt countersign.Instant `json:"submitted_at"`
 	DecidedAt   countersign.Instant `json:"decided_at,omitzero"`
 	ClosedAt    countersign.Instant `json:"closed_at,omitzero"`
@@ -62,6 +70,23 @@ type RequestView struct {
 	WaitsFor string `json:"waits_for,omitempty"`
 	// Offered are the commands that the reader may give now.
 	Offered []workflow.Command `json:"offered"`
+}
+
+// ExceptionView is what a refusal was waived for.
+type ExceptionView struct {
+	Waives  []countersign.Waived `json:"waives"`
+	Control string               `json:"control"`
+	Owner   Ref                  `json:"owner"`
+	Until   countersign.Instant  `json:"until"`
+}
+
+// QuestionView is what an approver asked, with the answer once there is one.
+type QuestionView struct {
+	By         Ref                 `json:"by"`
+	At         countersign.Instant `json:"at"`
+	Text       string              `json:"text"`
+	Answer     string              `json:"answer,omitempty"`
+	AnsweredAt countersign.Instant `json:"answered_at,omitzero"`
 }
 
 type ConsentView struct {
@@ -76,9 +101,14 @@ type SlotView struct {
 	Kind       countersign.EvidenceKind `json:"kind"`
 	Due        countersign.EvidenceDue  `json:"due"`
 	VerifiedBy string                   `json:"verified_by,omitempty"`
-	Deadline   countersign.Instant      `json:"deadline,omitzero"`
-	Overdue    bool                     `json:"overdue,omitempty"`
-	Held       *EvidenceView            `json:"held,omitempty"`
+	// Ticket and Record are the state that a source must report, and of which ticket;
+	// Record can also be the key of a system record.
+	Ticket   countersign.TicketState `json:"ticket,omitempty"`
+	Record   string                  `json:"record,omitempty"`
+	MustOpen bool                    `json:"must_open,omitempty"`
+	Deadline countersign.Instant     `json:"deadline,omitzero"`
+	Overdue  bool                    `json:"overdue,omitempty"`
+	Held     *EvidenceView           `json:"held,omitempty"`
 }
 
 type EvidenceView struct {
@@ -100,7 +130,12 @@ type StageView struct {
 	StillNeeded int                 `json:"still_needed"`
 	Deadline    countersign.Instant `json:"deadline,omitzero"`
 	Escalated   int                 `json:"escalated,omitempty"`
-	Asked       []AskedView         `json:"asked"`
+	// Review marks the review that follows the access; Overdue that its time has
+	// passed; LiftedBy who agreed to lift what that blocks.
+	Review   bool        `json:"review,omitempty"`
+	Overdue  bool        `json:"overdue,omitempty"`
+	LiftedBy []Ref       `json:"lifted_by,omitempty"`
+	Asked    []AskedView `json:"asked"`
 	// CanStillDecide are those asked who have not decided yet.
 	CanStillDecide []Ref          `json:"can_still_decide"`
 	Decisions      []DecisionView `json:"decisions"`
@@ -109,18 +144,24 @@ type StageView struct {
 type AskedView struct {
 	Person Ref    `json:"person"`
 	Rule   string `json:"rule"`
+	// OnBehalfOf is whom the person stands in for.
+	OnBehalfOf *Ref `json:"on_behalf_of,omitempty"`
 }
 
 type DecisionView struct {
-	By       Ref                 `json:"by"`
-	Outcome  countersign.Outcome `json:"outcome"`
-	At       countersign.Instant `json:"at"`
-	Rules    []string            `json:"rules"`
-	Reason   string              `json:"reason,omitempty"`
-	Duration countersign.Seconds `json:"duration,omitempty"`
-	Shown    countersign.Digest  `json:"shown"`
-	Issuer   string              `json:"issuer"`
-	Strength string              `json:"strength"`
+	By      Ref                 `json:"by"`
+	Outcome countersign.Outcome `json:"outcome"`
+	At      countersign.Instant `json:"at"`
+	Rules   []string            `json:"rules"`
+	// OnBehalfOf is whom the person stood in for; Opened the evidence that the person
+	// had opened.
+	OnBehalfOf *Ref                 `json:"on_behalf_of,omitempty"`
+	Opened     []countersign.Digest `json:"opened,omitempty"`
+	Reason     string               `json:"reason,omitempty"`
+	Duration   countersign.Seconds  `json:"duration,omitempty"`
+	Shown      countersign.Digest   `json:"shown"`
+	Issuer     string               `json:"issuer"`
+	Strength   string               `json:"strength"`
 }
 
 // GrantView is a grant as one reader sees it.
@@ -168,6 +209,23 @@ func (d *snapshot) ref(id countersign.IdentityID) Ref {
 	return ref
 }
 
+func (d *snapshot) refs(ids []countersign.IdentityID) []Ref {
+	var refs []Ref
+	for _, id := range ids {
+		refs = append(refs, d.ref(id))
+	}
+	return refs
+}
+
+// behalf names whom the person stands in for; nil for nobody.
+func (d *snapshot) behalf(asked countersign.Asked) *Ref {
+	if asked.OnBehalfOf == "" {
+		return nil
+	}
+	ref := d.ref(asked.OnBehalfOf)
+	return &ref
+}
+
 func (d *snapshot) entitlementRef(id countersign.EntitlementID) EntitlementRef {
 	ref := EntitlementRef{ID: id, Name: string(id)}
 	if item, err := d.rightOf(id); err == nil {
@@ -185,7 +243,15 @@ func (tx *transaction) requestView(request *countersign.Request, s *stance, gran
 		Reason: request.Reason, Answers: request.Answers, Duration: request.Duration, LatestEnd: request.LatestEnd,
 		PolicySet: request.PolicySet, Route: request.Route, SubmittedAt: request.SubmittedAt, DecidedAt: request.DecidedAt,
 		ClosedAt: request.ClosedAt, Outcome: request.Outcome,
+		BreakGlass: request.BreakGlass, Extends: request.Extends,
 		Evidence: []SlotView{}, Stages: []StageView{}, Grants: []GrantView{}, Offered: []workflow.Command{},
+	}
+	view.Told = dir.refs(request.Told)
+	if exception := request.Exception; exception != nil {
+		view.Exception = &ExceptionView{Waives: exception.Waives, Control: exception.Control, Owner: dir.ref(exception.Owner), Until: exception.Until}
+	}
+	for _, question := range request.Questions {
+		view.Questions = append(view.Questions, QuestionView{By: dir.ref(question.By), At: question.At, Text: question.Text, Answer: question.Answer, AnsweredAt: question.AnsweredAt})
 	}
 	var err error
 	if view.Shown, err = dir.pageOf(request); err != nil {
@@ -216,7 +282,10 @@ func (tx *transaction) requestView(request *countersign.Request, s *stance, gran
 }
 
 func (d *snapshot) slotView(slot countersign.Slot) SlotView {
-	view := SlotView{Name: slot.Name, Title: slot.Title, Kind: slot.Kind, Due: slot.Due, VerifiedBy: slot.VerifiedBy, Deadline: slot.Deadline, Overdue: slot.Overdue}
+	view := SlotView{
+		Name: slot.Name, Title: slot.Title, Kind: slot.Kind, Due: slot.Due, VerifiedBy: slot.VerifiedBy, Ticket: slot.Ticket, Record: slot.Record,
+		MustOpen: slot.MustOpen, Deadline: slot.Deadline, Overdue: slot.Overdue,
+	}
 	if slot.Held != nil {
 		view.Held = &EvidenceView{ID: slot.Held.ID, Digest: slot.Held.Digest, Source: slot.Held.Source, By: d.ref(slot.Held.By), At: slot.Held.At, Verified: slot.Held.Verified}
 	}
@@ -227,12 +296,13 @@ func (d *snapshot) stageView(stage *countersign.Stage) StageView {
 	view := StageView{
 		Name: stage.Name, Step: stage.Step, State: stage.State, Because: stage.Because, Deadline: stage.Deadline, Escalated: stage.Climbed,
 		Asked: []AskedView{}, CanStillDecide: []Ref{}, Decisions: []DecisionView{},
+		Review: stage.Review, Overdue: stage.Overdue, LiftedBy: d.refs(stage.LiftedBy),
 	}
 	for _, quorum := range stage.Quorums {
 		view.Need += quorum.Need
 	}
 	for _, asked := range stage.Asked {
-		view.Asked = append(view.Asked, AskedView{Person: d.ref(asked.Person), Rule: d.readable(asked.Rule)})
+		view.Asked = append(view.Asked, AskedView{Person: d.ref(asked.Person), Rule: d.readable(asked.Rule), OnBehalfOf: d.behalf(asked)})
 	}
 	if stage.State == countersign.StageOpen {
 		var who []countersign.IdentityID
@@ -244,9 +314,12 @@ func (d *snapshot) stageView(stage *countersign.Stage) StageView {
 	for _, decision := range stage.Decisions {
 		one := DecisionView{
 			By: d.ref(decision.By), Outcome: decision.Outcome, At: decision.At, Reason: decision.Reason, Duration: decision.Duration,
-			Shown: decision.Shown, Issuer: decision.Issuer, Strength: decision.Strength,
+			Shown: decision.Shown, Opened: decision.Opened, Issuer: decision.Issuer, Strength: decision.Strength,
 		}
 		for _, standing := range decision.Standing {
+			if one.OnBehalfOf == nil {
+				one.OnBehalfOf = d.behalf(standing)
+			}
 			one.Rules = append(one.Rules, d.readable(standing.Rule))
 		}
 		view.Decisions = append(view.Decisions, one)
@@ -296,6 +369,9 @@ func (d *snapshot) waitsFor(request *countersign.Request) string {
 		}
 	case countersign.RequestDeciding:
 		for _, index := range request.OpenStages() {
+			if last := len(request.Questions) - 1; last >= 0 && request.Questions[last].AnsweredAt == 0 {
+				return "an answer to " + d.nameOf(request.Questions[last].By)
+			}
 			need, who := workflow.StillNeeded(&request.Stages[index])
 			return waitSentence(d, request.Stages[index].Name, need, who)
 		}
@@ -308,6 +384,13 @@ func (d *snapshot) waitsFor(request *countersign.Request) string {
 			if slot.Due == countersign.DueAtClosure && slot.Held == nil {
 				return "the follow-up " + slot.Name + ", due " + slot.Deadline.String()
 			}
+			if slot.Held != nil && slot.Held.Declared() {
+				return "the source of the evidence " + slot.Name + ", which is only declared so far"
+			}
+		}
+		for _, index := range request.OpenStages() {
+			_, who := workflow.StillNeeded(&request.Stages[index])
+			return reviewSentence(d, &request.Stages[index], who)
 		}
 	case countersign.RequestClosed, countersign.RequestDenied, countersign.RequestCancelled, countersign.RequestExpired, countersign.RequestFailed:
 	}

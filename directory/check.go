@@ -80,6 +80,7 @@ func (c *checker) index(o *Organisation) {
 			entitlements := map[string]spot{}
 			for _, entitlement := range resource.Entitlements {
 				c.unique(entitlements, "entitlement of this resource", entitlement.Name, entitlement.spots["name"])
+				c.eligible(resource, entitlement)
 			}
 		}
 	}
@@ -88,6 +89,22 @@ func (c *checker) index(o *Organisation) {
 		if c.unique(records, "record", record.Key, record.spots["key"]) {
 			c.records[record.Key] = record
 		}
+	}
+}
+
+// eligible follows what an eligible assignment is for.
+func (c *checker) eligible(resource Resource, entitlement Entitlement) {
+	if entitlement.EligibleFor == "" {
+		return
+	}
+	var others []string
+	for _, other := range resource.Entitlements {
+		if other.Name != entitlement.Name && other.EligibleFor == "" {
+			others = append(others, other.Name)
+		}
+	}
+	if !slices.Contains(others, entitlement.EligibleFor) {
+		c.add(entitlement.spots["eligible_for"], "this resource has no entitlement %q that one could be eligible for%s", countersign.Clip(entitlement.EligibleFor), didYouMean(entitlement.EligibleFor, others))
 	}
 }
 

@@ -102,6 +102,7 @@ func (c *comparison) entitlementChange(oldSystem, system *countersign.System, re
 		Kind:        wanted.Kind,
 		Risk:        wanted.Risk,
 		MaxDuration: wanted.MaxDuration,
+		EligibleFor: wanted.EligibleFor,
 	}
 	change := Change{Noun: EntitlementNoun, Name: system.Name + "/" + resource + "/" + wanted.Name, After: after}
 	before := c.oldRight[right{after.Resource, wanted.Name}]

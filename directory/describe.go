@@ -189,6 +189,7 @@ func describeEntitlement(e *countersign.Entitlement) []attribute {
 		{name: "kind", text: string(e.Kind)},
 		{name: "risk", text: string(e.Risk)},
 		{name: "max duration", text: limit},
+		{name: "eligible for", text: e.EligibleFor},
 		{name: "retired", text: yes(e.Retired)},
 	}
 }

@@ -88,6 +88,9 @@ type Entitlement struct {
 	Kind        countersign.EntitlementKind
 	Risk        countersign.Risk
 	MaxDuration countersign.Seconds
+	// EligibleFor names the entitlement of the same resource that holders may take
+	// by break-glass.
+	EligibleFor string
 
 	spots spots
 }

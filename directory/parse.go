@@ -185,6 +185,7 @@ func (r *reader) entitlement(node *yaml.Node) Entitlement {
 		"kind":         choice(r, &e.Kind, countersign.CredentialKind, countersign.RoleKind),
 		"risk":         r.risk(&e.Risk),
 		"max_duration": r.duration(&e.MaxDuration),
+		"eligible_for": r.word(&e.EligibleFor),
 	})
 	return e
 }

@@ -155,6 +155,9 @@ func entitlementStanding(oldSystem *countersign.System, before *countersign.Enti
 	if before.MaxDuration != 0 && (after.MaxDuration == 0 || after.MaxDuration > before.MaxDuration) {
 		sentences = append(sentences, fmt.Sprintf("Access by %s can last longer.", after.Name))
 	}
+	if after.EligibleFor != "" && before.EligibleFor != after.EligibleFor {
+		sentences = append(sentences, fmt.Sprintf("Whoever holds %s may take %s by break-glass.", after.Name, after.EligibleFor))
+	}
 	return sentences
 }
 

@@ -204,7 +204,7 @@ func carryOut(ctx context.Context, hands connector.Connector, delivery *desk.Del
 		return countersign.Observation{Present: reading.Present, Until: reading.Until, Reference: reading.Reference, By: description.Name + ", " + reading.How}
 	}
 	switch delivery.Intent.Operation {
-	case countersign.ApplyOperation:
+	case countersign.ApplyOperation, countersign.ExtendOperation:
 		if err := hands.Apply(ctx, task); err != nil {
 			return countersign.Observation{}, err
 		}
@@ -214,6 +214,9 @@ func carryOut(ctx context.Context, hands connector.Connector, delivery *desk.Del
 		}
 		if !reading.Present {
 			return countersign.Observation{}, &connector.Failure{Kind: connector.Transient, Message: "the read-back shows that the target does not hold what was asked"}
+		}
+		if delivery.Intent.Operation == countersign.ExtendOperation && reading.Until != 0 && reading.Until < task.Until {
+			return countersign.Observation{}, &connector.Failure{Kind: connector.Transient, Message: "the read-back shows the earlier end"}
 		}
 		return observed(reading), nil
 	case countersign.RevokeOperation, countersign.ConfirmOperation:

@@ -137,7 +137,7 @@ type kindOfWork struct {
 // enter takes a place for the delivery. What gives access has half of the slots
 // for each connector, what takes it away a quarter.
 func (p *places) enter(ctx context.Context, delivery *desk.Delivery, slots int) (leave func(), entered bool) {
-	kind := kindOfWork{delivery.Connector, delivery.Intent.Operation == countersign.ApplyOperation}
+	kind := kindOfWork{delivery.Connector, delivery.Intent.Operation == countersign.ApplyOperation || delivery.Intent.Operation == countersign.ExtendOperation}
 	share := slots / 4
 	if kind.gives {
 		share = slots / 2

@@ -23,6 +23,7 @@ import (
 	"github.com/countersign/countersign/engine"
 	"github.com/countersign/countersign/keys"
 	"github.com/countersign/countersign/pdp"
+	ticketsource "github.com/countersign/countersign/source/tickets"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/target"
 	"github.com/countersign/countersign/target/tickets"
@@ -45,6 +46,9 @@ type Options struct {
 	Issuer string
 	// Connectors are added to the built-in ones, or stand in for them.
 	Connectors connector.Set
+	// SourceCredentials are what the sources of tickets take as Authorization, by the
+	// name of the source.
+	SourceCredentials map[string]countersign.Secret
 	// DeliverByClaim makes the engine find its work by claiming it, as after a
 	// restart; otherwise a commit hands new intents to this process at once.
 	DeliverByClaim bool
@@ -95,6 +99,7 @@ func Open(ctx context.Context, options Options) (*House, error) {
 	}
 	h.Desk = desk.New(desk.Config{
 		Store: options.Store, Clock: options.Clock, Entropy: options.Entropy, Zones: time.LoadLocation, Connectors: connectors,
+		Source: sources{built: ticketsource.New(h.Tickets), credentials: options.SourceCredentials}.find,
 		Power: func(holder countersign.IdentityID, power string) bool {
 			return h.Point.Allowed(holder, power, desk.SystemName+"/"+desk.ResourceName, countersign.InstantOf(options.Clock.Now()))
 		},

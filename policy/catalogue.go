@@ -41,6 +41,10 @@ type TypeInfo struct {
 	Evidence        []countersign.Slot     `json:"evidence"`
 	Fulfil          []countersign.Step     `json:"fulfil"`
 	Terms           countersign.GrantTerms `json:"terms"`
+	// BreakGlass says that the access is taken at once, and reviewed afterwards.
+	BreakGlass bool `json:"break_glass"`
+	// Tell are the rules that find who is told of it.
+	Tell []string `json:"tell,omitempty"`
 }
 
 // Types returns the catalogue, in the order of names.
@@ -54,6 +58,9 @@ func (s *Set) Types() []TypeInfo {
 			Evidence: t.slots(), Fulfil: slices.Clone(t.fulfil),
 			Terms: countersign.GrantTerms{Remind: t.terms.Remind, EndsWhen: slices.Clone(t.terms.EndsWhen)},
 		})
+		if t.breakGlass != nil {
+			infos[len(infos)-1].BreakGlass, infos[len(infos)-1].Tell = true, slices.Clone(t.breakGlass.tell)
+		}
 	}
 	return infos
 }
@@ -220,6 +227,15 @@ func (s *Set) Needs(typeName string, facts Facts) ([]Query, error) {
 	answers, _ := t.form.decode(facts.Answers)
 	for _, key := range t.recordKeys(t.form.view(answers)) {
 		add(Query{Record: key.key})
+	}
+	for _, ticket := range t.ticketQueries(t.form.view(answers)) {
+		add(Query{Ticket: ticket})
+	}
+	if t.breakGlass != nil {
+		add(Query{Eligible: true})
+		for _, rule := range t.breakGlass.tell {
+			add(Query{Approvers: rule})
+		}
 	}
 	if t.openPerHolder > 0 {
 		add(Query{OpenRequests: true})

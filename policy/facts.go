@@ -35,6 +35,12 @@ type Query struct {
 	// Held asks for what everybody holds who counts as one person with the
 	// beneficiary; the answer is Facts.Held.
 	Held bool
+	// Eligible asks which of the items the beneficiary has an eligible assignment
+	// for, and which reviews of earlier use are overdue; the answers are
+	// Facts.Eligible and Facts.OverdueReviews.
+	Eligible bool
+	// Ticket asks a source; the answer is Facts.Tickets under the name of the slot.
+	Ticket TicketQuery
 }
 
 // Facts is the complete typed input of a judgement. It is kept with the
@@ -66,6 +72,11 @@ type Facts struct {
 	// Held is what everybody who counts as one person with the beneficiary holds
 	// now, this request's own grants not included.
 	Held []HeldItem `json:"held,omitempty"`
+	// Eligible are the items that the beneficiary has an eligible assignment for.
+	Eligible       []countersign.EntitlementID `json:"eligible,omitempty"`
+	OverdueReviews []OverdueReview             `json:"overdue_reviews,omitempty"`
+	// Tickets answers for each evidence slot that names a ticket, at submit.
+	Tickets map[string]TicketFact `json:"tickets,omitempty"`
 	// Exception is the exception that is asked for; nil for none.
 	Exception *ExceptionFact `json:"exception,omitempty"`
 }

@@ -37,6 +37,10 @@ type requestType struct {
 	tests    []test
 	// exceptions is how the set lets refusals be waived; nil for not at all.
 	exceptions *exceptions
+	// sources are the names of the set's sources of tickets.
+	sources []string
+	// breakGlass is nil where access waits for people.
+	breakGlass *breakGlass
 }
 
 type variable struct {
@@ -61,15 +65,17 @@ const (
 	maxOpenHolders = 1000
 )
 
-// readType reads one request type file. Problems stay with the source.
-func readType(s *source, root *yaml.Node, calendars []string, exceptions *exceptions) *requestType {
+// readType reads one request type file, which may name what the set holds besides
+// request types. Problems stay with the source.
+func readType(s *source, root *yaml.Node, set *Set) *requestType {
 	m := s.mapping(root, "a request type", "request", "title", "description", "priority", "grants", "beneficiary", "ask",
-		"variables", "limits", "collect_within", "evidence", "refuse", "stages", "fulfil", "grant", "close", "tests")
+		"variables", "limits", "collect_within", "evidence", "refuse", "stages", "fulfil", "grant",
+		"break_glass", "review", "close", "tests")
 	m.require("request", "title", "grants", "beneficiary", "limits", "stages", "fulfil")
 	t := &requestType{
 		name: m.name("request"), title: m.text("title"), description: m.text("description"), path: s.path,
 		line: root.Line, column: root.Column, priority: m.number("priority", 0, -1_000_000, 1_000_000),
-		entitlements: 1, collectWithin: defaultWithin, exceptions: exceptions,
+		entitlements: 1, collectWithin: defaultWithin, exceptions: set.exceptions, sources: set.sourceNames(),
 	}
 	if m.has("grants") {
 		t.grants = readSelector(s, m.values["grants"])
@@ -117,7 +123,9 @@ func readType(s *source, root *yaml.Node, calendars []string, exceptions *except
 		}
 		t.refuse = append(t.refuse, rule)
 	}
-	t.readStages(c, m, calendars)
+	t.readStages(c, m, set.calendarNames())
+	t.readReview(c, m, set.calendarNames())
+	t.readBreakGlass(m)
 	t.readFulfilment(m)
 	for _, node := range m.list("tests") {
 		t.tests = append(t.tests, readTest(s, node, t))
@@ -200,11 +208,12 @@ var evidenceDues = []countersign.EvidenceDue{countersign.DueAtRequest, countersi
 const directoryVerifier = "directory"
 
 func (t *requestType) readSlot(s *source, node *yaml.Node) {
-	m := s.mapping(node, "an evidence slot", "name", "title", "kind", "due", "verified_by", "from", "within", "escalate_to")
+	m := s.mapping(node, "an evidence slot", "name", "title", "kind", "due", "verified_by", "from", "ticket", "must_open", "within", "escalate_to")
 	m.require("name", "kind", "due")
 	read := slot{from: m.text("from"), Slot: countersign.Slot{
 		Name: m.name("name"), Title: m.text("title"), Kind: word(m, "kind", "kind of evidence", evidenceKinds),
-		Due: word(m, "due", "moment", evidenceDues), VerifiedBy: word(m, "verified_by", "verifier", []string{directoryVerifier}),
+		Due: word(m, "due", "moment", evidenceDues), VerifiedBy: word(m, "verified_by", "verifier", append([]string{directoryVerifier}, t.sources...)),
+		Ticket: word(m, "ticket", "state of a ticket", []countersign.TicketState{countersign.TicketOpen, countersign.TicketClosed}), MustOpen: m.flag("must_open"),
 		Within: m.within("within"), EscalateTo: m.readRules("escalate_to"),
 	}}
 	if slices.ContainsFunc(t.evidence, func(other slot) bool { return other.Name == read.Name }) && read.Name != "" {
@@ -218,16 +227,23 @@ func (t *requestType) readSlot(s *source, node *yaml.Node) {
 	case read.Due == countersign.DueAtRequest && m.has("escalate_to"):
 		s.problem(m.keys["escalate_to"], "`escalate_to` belongs to evidence that is due at-closure")
 	}
-	t.readRecordField(m, &read)
+	if m.has("verified_by") && read.VerifiedBy != "" && read.VerifiedBy != directoryVerifier {
+		t.readTicketField(m, &read)
+	} else {
+		t.readRecordField(m, &read)
+	}
 	t.evidence = append(t.evidence, read)
 }
 
 // readRecordField settles which answer names the record that the directory
 // verifies.
 func (t *requestType) readRecordField(m *mapping, read *slot) {
+	if m.has("ticket") {
+		m.problem(m.keys["ticket"], "`ticket` belongs to evidence that a source verifies")
+	}
 	if read.VerifiedBy == "" {
 		if m.has("from") {
-			m.problem(m.keys["from"], "`from` belongs to evidence with `verified_by: directory`")
+			m.problem(m.keys["from"], "`from` belongs to evidence with `verified_by`")
 		}
 		return
 	}

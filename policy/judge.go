@@ -57,6 +57,9 @@ func (s *Set) judge(typeName string, facts Facts) (*judgement, error) {
 		Stages: []PlannedStage{}, Fulfil: slices.Clone(t.fulfil), Terms: t.terms,
 	}
 	j.plan.Terms.EndsWhen = slices.Clone(t.terms.EndsWhen)
+	if t.breakGlass != nil {
+		j.plan.BreakGlass, j.plan.Tell = true, slices.Clone(t.breakGlass.tell)
+	}
 	if j.refuseMismatch() {
 		return j, nil
 	}
@@ -64,6 +67,8 @@ func (s *Set) judge(typeName string, facts Facts) (*judgement, error) {
 	j.judgeParties()
 	j.judgeDuration()
 	j.judgeRecords()
+	j.judgeTickets()
+	j.judgeBreakGlass()
 	j.judgeRefusals()
 	j.judgeSeparations(s.separations)
 	for _, stage := range t.stages {
@@ -98,6 +103,7 @@ func (s *Set) Recheck(typeName string, facts Facts) []Refusal {
 	j.judgeParties()
 	j.judgeDuration()
 	j.judgeRecords()
+	j.judgeBreakGlass()
 	j.judgeRefusals()
 	j.judgeSeparations(s.separations)
 	j.keepWaived()

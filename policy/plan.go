@@ -28,6 +28,10 @@ type Plan struct {
 	Stages   []PlannedStage         `json:"stages"`
 	Fulfil   []countersign.Step     `json:"fulfil"`
 	Terms    countersign.GrantTerms `json:"terms"`
+	// BreakGlass says that the access is taken at once, and reviewed afterwards; Tell
+	// are the rules that find who is told.
+	BreakGlass bool     `json:"break_glass,omitempty"`
+	Tell       []string `json:"tell,omitempty"`
 }
 
 // Refusal is one reason why the asking cannot be submitted, or an approved one
@@ -102,6 +106,13 @@ const (
 	ReasonNoControl        = "no-control"
 	ReasonNoExceptionOwner = "no-exception-owner"
 	ReasonExceptionEnd     = "exception-end-not-offered"
+
+	ReasonNotEligible       = "not-eligible"
+	ReasonNotForOthers      = "not-for-others"
+	ReasonReviewOverdue     = "review-overdue"
+	ReasonTicketNotFound    = "ticket-not-found"
+	ReasonTicketState       = "ticket-in-another-state"
+	ReasonSourceUnavailable = "source-unavailable"
 )
 
 // Route names the path that a plan gives: the type and its rule, the duration,

@@ -172,7 +172,7 @@ func (l *loader) readCalendars(s *source, root *yaml.Node) {
 }
 
 func (l *loader) readRequestType(s *source, root *yaml.Node) {
-	t := readType(s, root, l.set.calendarNames(), l.set.exceptions)
+	t := readType(s, root, l.set)
 	t.rule = s.digest()
 	if other := l.byName[t.name]; other != nil {
 		s.problem(root.Content[1], "the request type `%s` is given twice, first in %s:%d", t.name, other.path, other.line)

@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -96,7 +97,7 @@ func readTest(s *source, node *yaml.Node, t *requestType) test {
 	given := &mapping{s, node, nil, nil}
 	if m.has("given") {
 		given = s.mapping(m.values["given"], "`given`", "requester", "beneficiary", "resource", "entitlement", "duration",
-			"until", "reason", "answers", "approvers", "records", "open_requests", "held", "exception", "now")
+			"until", "reason", "answers", "approvers", "records", "open_requests", "held", "exception", "eligible", "overdue_review", "tickets", "now")
 	}
 	read.facts = t.readFacts(given)
 	if !m.has("expect") {
@@ -175,6 +176,7 @@ func (t *requestType) readFacts(m *mapping) Facts {
 	t.readRecords(m, facts, t.form.view(answers))
 	facts.Held = readHeld(m, facts.Beneficiary)
 	facts.Exception = readException(m, facts.Now)
+	t.readEmergency(m, &facts)
 	return facts
 }
 
@@ -302,9 +304,12 @@ func (t *requestType) readAnswers(given *mapping) map[string]any {
 // the people that the test names, or two people who are called after the rule.
 func (t *requestType) readApprovers(given *mapping, approvers map[string][]Candidate) {
 	var rules []string
-	stages := t.stages
+	stages := slices.Clone(t.stages)
+	if t.breakGlass != nil {
+		stages = append(stages, stage{template: countersign.Stage{Quorums: []countersign.Quorum{{Approvers: t.breakGlass.tell}}}})
+	}
 	if t.exceptions != nil {
-		stages = append(slices.Clone(stages), t.exceptions.stage)
+		stages = append(stages, t.exceptions.stage)
 	}
 	for _, stage := range stages {
 		for _, rule := range StageRules(stage.template) {
@@ -344,6 +349,46 @@ func (t *requestType) readRecords(given *mapping, facts Facts, answers *answerFi
 		facts.Records[key] = RecordFact{
 			Key: key, Found: !r.has("found") || r.flag("found"), Owner: countersign.IdentityID(r.textOr("owner", string(facts.Beneficiary.Owner))),
 			Environment: r.text("environment"), Scopes: r.names("scopes"), Retired: r.flag("retired"),
+		}
+	}
+}
+
+// readEmergency says whether the beneficiary is eligible, whether a review of an
+// earlier use is overdue, and how the tickets are that answers name; where the
+// test is silent, all is as it should be.
+func (t *requestType) readEmergency(given *mapping, facts *Facts) {
+	if t.breakGlass != nil && !given.has("requester") {
+		facts.Requester = facts.Beneficiary
+	}
+	if !given.has("eligible") || given.flag("eligible") {
+		for _, item := range facts.Items {
+			facts.Eligible = append(facts.Eligible, item.Entitlement.ID)
+		}
+	}
+	if given.flag("overdue_review") {
+		facts.OverdueReviews = []OverdueReview{{Request: "an earlier request", Systems: []string{facts.Items[0].Resource.System}}}
+	}
+	facts.Tickets = map[string]TicketFact{}
+	m := given.inner("tickets")
+	for _, slot := range t.evidence {
+		if slot.Ticket != "" {
+			facts.Tickets[slot.Name] = TicketFact{Found: true, Open: slot.Ticket == countersign.TicketOpen}
+		}
+	}
+	for name, node := range m.values {
+		if _, known := facts.Tickets[name]; !known {
+			m.problem(m.keys[name], "%s", unknown("evidence that a source verifies", name, slices.Sorted(maps.Keys(facts.Tickets))))
+			continue
+		}
+		switch state := m.scalar(node, "the state of a ticket"); state {
+		case "open", "closed":
+			facts.Tickets[name] = TicketFact{Found: true, Open: state == "open"}
+		case "missing":
+			facts.Tickets[name] = TicketFact{}
+		case "unreachable":
+			facts.Tickets[name] = TicketFact{Unreachable: "the source does not answer."}
+		default:
+			m.problem(node, "%s", unknown("state of a ticket", state, []string{"open", "closed", "missing", "unreachable"}))
 		}
 	}
 }

@@ -88,13 +88,27 @@ func refuseActor(command Command, standing Standing) error {
 			return countersign.Errorf(countersign.Refused, "stage-not-open", "The stage %q, which you may decide, is not open yet: an earlier stage comes first.", standing.LaterStage)
 		}
 		return countersign.Errorf(countersign.Refused, "not-an-approver", "No open stage of this request asks you to decide.")
+	case Review, Ask:
+		if standing.KeptOut != "" {
+			return countersign.Errorf(countersign.Refused, "separation-of-duties", "You may not %s here: separation of duties keeps out whoever %s.", command, standing.KeptOut)
+		}
+		return countersign.Errorf(countersign.Refused, "not-an-approver", "No open stage or review of this request asks you.")
+	case Unblock:
+		if standing.KeptOut != "" {
+			return countersign.Errorf(countersign.Refused, "separation-of-duties", "You may not lift what your own overdue review blocks: two other people do.")
+		}
+		return countersign.Errorf(countersign.Refused, "not-entitled-to-unblock", "Only a reviewer, an owner of the system or an administrator can lift what an overdue review blocks; it takes two of them.")
 	case Consent:
 		return countersign.Errorf(countersign.Refused, "not-the-owner", "Only an owner or sponsor of the beneficiary who did not ask can consent.")
 	case Tick, Progress, Observe, Park, Wake:
 		return countersign.Errorf(countersign.Refused, "only-the-system", "%s is not for people: the house does it by itself.", command)
 	case Retry:
 		return countersign.Errorf(countersign.Refused, "not-the-system-owner", "Only an owner of the system or an administrator can put parked work back to work.")
-	case Attach, Cancel, Rotate:
+	case Amend:
+		return countersign.Errorf(countersign.Refused, "not-the-asker", "Only who asked can amend what is asked for.")
+	case Open:
+		return countersign.Errorf(countersign.Refused, "not-a-reader", "Only who has to do with this request, and auditors, can open its evidence.")
+	case Attach, Fetch, Answer, Cancel, Rotate:
 		return countersign.Errorf(countersign.Refused, "not-the-asker", "Only who asked, who benefits, or an owner of the beneficiary can %s.", command)
 	case Publish, Reject:
 		if standing.HasAny(Proposer) {
@@ -123,6 +137,8 @@ func refuseState(command Command, state string) error {
 		return countersign.Errorf(countersign.Conflict, "already-"+state, "It is too late to %s: this ended as %q.", command, state)
 	case command == Cancel:
 		return countersign.Errorf(countersign.Conflict, "already-approved", "It is too late to cancel: the request was approved. Revoke its grant instead.")
+	case command == Review:
+		return countersign.Errorf(countersign.Conflict, "not-due-yet", "There is nothing to review yet: the review opens when the access is gone.")
 	case command == Approve || command == Deny:
 		if state == string(countersign.RequestCollecting) {
 			return countersign.Errorf(countersign.Conflict, "not-complete", "No stage is open yet: consent or evidence is still missing.")

@@ -20,8 +20,10 @@ type Stamp struct {
 var Registry = countersign.PayloadRegistry{}.Register(
 	&RequestSubmitted{}, &RequestConsented{}, &EvidenceAttached{}, &StageOpened{}, &RequestDecided{},
 	&StageSettled{}, &RequestApproved{}, &RequestEnded{}, &RequestProgressed{}, &EvidenceOverdue{},
+	&RequestAmended{}, &EvidenceOpened{}, &QuestionAsked{}, &QuestionAnswered{}, &BlockLifted{},
 	&GrantOpened{}, &CredentialApplied{}, &RotationStarted{}, &CredentialRetiring{}, &GrantEnding{},
 	&CredentialRevoked{}, &GrantReminded{}, &EndDeferred{}, &IntentParked{}, &IntentRetried{},
+	&ExtensionStarted{}, &CredentialExtended{}, &ExtensionDropped{},
 )
 
 // Copy returns a deep copy of a state. Apply takes its argument over; copy what
@@ -67,11 +69,15 @@ func ApplyRequest(r *countersign.Request, stamp Stamp, payload countersign.Paylo
 			stage.State, stage.OpenedAt = countersign.StageOpen, stamp.Time
 		}
 		stage.Climbed, stage.Asked, stage.Deadline = event.Change.Climbed, event.Change.Asked, event.Change.Deadline
-		r.State, r.CollectBy = countersign.RequestDeciding, 0
+		if stage.Review {
+			stage.Overdue = stage.Overdue || event.Change.Why == WhyOverdue
+		} else {
+			r.State, r.CollectBy = countersign.RequestDeciding, 0
+		}
 	case *RequestDecided:
 		decision := countersign.Decision{
 			ID: event.Change.ID, By: event.Change.By, Outcome: event.Change.Outcome, At: stamp.Time,
-			Standing: event.Change.Standing, Shown: event.Change.Shown, Duration: event.Change.Duration,
+			Standing: event.Change.Standing, Shown: event.Change.Shown, Opened: event.Change.Opened, Duration: event.Change.Duration,
 			Issuer: event.Change.Issuer, Strength: event.Change.Strength,
 		}
 		if event.Reason != nil {
@@ -88,7 +94,7 @@ func ApplyRequest(r *countersign.Request, stamp Stamp, payload countersign.Paylo
 		stage.Deadline = 0
 	case *RequestApproved:
 		r.State, r.DecidedAt, r.CollectBy = countersign.RequestFulfilling, stamp.Time, 0
-		r.Grants = event.Change.Grants
+		r.Grants, r.Told = event.Change.Grants, event.Change.Told
 	case *RequestEnded:
 		r.State, r.ClosedAt, r.CollectBy = event.Change.State, stamp.Time, 0
 		if r.State == countersign.RequestDenied {
@@ -99,6 +105,25 @@ func ApplyRequest(r *countersign.Request, stamp Stamp, payload countersign.Paylo
 			r.Outcome = event.Reason.Text
 		}
 		closeStages(r)
+	case *RequestAmended:
+		applyAmended(r, event)
+	case *EvidenceOpened:
+		r.Openings = append(r.Openings, countersign.Opening{By: event.Change.By, At: stamp.Time, Slot: event.Change.Slot, Digest: event.Change.Digest})
+	case *QuestionAsked:
+		question := countersign.Question{By: event.Change.By, At: stamp.Time}
+		if event.Reason != nil {
+			question.Text = event.Reason.Text
+		}
+		r.Questions = append(r.Questions, question)
+	case *QuestionAnswered:
+		question := &r.Questions[len(r.Questions)-1]
+		question.AnsweredBy, question.AnsweredAt = event.Change.By, stamp.Time
+		if event.Reason != nil {
+			question.Answer = event.Reason.Text
+		}
+	case *BlockLifted:
+		stage := &r.Stages[event.Change.Stage]
+		stage.LiftedBy = append(stage.LiftedBy, event.Change.By)
 	case *RequestProgressed:
 		applyProgressed(r, stamp, event.Change)
 	case *EvidenceOverdue:
@@ -120,11 +145,39 @@ func applySubmitted(stamp Stamp, event *RequestSubmitted) *countersign.Request {
 		PolicySet: stamp.PolicySet, Route: change.Route, Consent: countersign.Consent{Of: change.ConsentOf},
 		Evidence: change.Evidence, Stages: change.Stages, Fulfil: change.Fulfil, Terms: change.Terms,
 		SubmittedAt: stamp.Time, CollectBy: change.CollectBy, Grants: []countersign.GrantRef{},
+		BreakGlass: change.BreakGlass, Extends: change.Extends,
 	}
-	if event.Reason != nil {
-		r.Reason, r.Answers = event.Reason.Text, event.Reason.Answers
-	}
+	applyWords(r, event.Reason, change.Exception)
 	return Copy(r)
+}
+
+// applyWords takes over what people wrote, as far as it is still there.
+func applyWords(r *countersign.Request, reason *Reason, exception *ExceptionChange) {
+	r.Exception = nil
+	if exception != nil {
+		r.Exception = &countersign.Exception{Waives: exception.Waives, Owner: exception.Owner, Until: exception.Until}
+	}
+	if reason == nil {
+		return
+	}
+	r.Reason, r.Answers = reason.Text, reason.Answers
+	if r.Exception != nil {
+		r.Exception.Control = reason.Control
+	}
+}
+
+func applyAmended(r *countersign.Request, event *RequestAmended) {
+	change := event.Change
+	if change.Voids || r.Consent.Of != change.ConsentOf {
+		r.Consent = countersign.Consent{Of: change.ConsentOf}
+	}
+	r.Entitlements, r.Duration, r.LatestEnd, r.Route = change.Entitlements, change.Duration, change.LatestEnd, change.Route
+	r.Evidence, r.Stages, r.CollectBy = Copy(&change).Evidence, Copy(&change).Stages, change.CollectBy
+	applyWords(r, event.Reason, change.Exception)
+	r.State = countersign.RequestCollecting
+	if len(r.OpenStages()) > 0 {
+		r.State, r.CollectBy = countersign.RequestDeciding, 0
+	}
 }
 
 func applyProgressed(r *countersign.Request, stamp Stamp, change RequestProgressedChange) {
@@ -183,6 +236,16 @@ func ApplyGrant(g *countersign.Grant, stamp Stamp, payload countersign.Payload) 
 	case *RotationStarted:
 		g.Credentials = append(g.Credentials, countersign.Credential{ID: event.Change.Intent.Credential, State: countersign.CredentialIssuing})
 		push(g, event.Change.Intent)
+	case *ExtensionStarted:
+		extension := event.Change.Extension
+		g.Extending = &extension
+		for _, intent := range event.Change.Intents {
+			push(g, intent)
+		}
+	case *CredentialExtended:
+		applyExtended(g, event.Change.Observation, event.Change.Until)
+	case *ExtensionDropped:
+		g.Extending, g.Intent, g.Queue, g.Parked = nil, nil, nil, nil
 	case *CredentialRetiring:
 		if credential := g.FindCredential(event.Change.Intent.Credential); credential != nil {
 			credential.State = countersign.CredentialRetiring
@@ -194,7 +257,7 @@ func ApplyGrant(g *countersign.Grant, stamp Stamp, payload countersign.Payload) 
 		if event.Reason != nil && event.Reason.Text != "" {
 			g.Ending = event.Reason.Text
 		}
-		g.Intent, g.Queue, g.Parked = nil, nil, nil
+		g.Intent, g.Queue, g.Parked, g.Extending = nil, nil, nil, nil
 		for _, intent := range event.Change.Intents {
 			push(g, intent)
 			if credential := g.FindCredential(intent.Credential); credential != nil && credential.State != countersign.CredentialGone {
@@ -249,6 +312,20 @@ func applyCredential(g *countersign.Grant, stamp Stamp, change CredentialApplied
 	}
 	g.Parked = nil
 	next(g)
+}
+
+// applyExtended moves the end of a credential and, with the last one, of the
+// grant.
+func applyExtended(g *countersign.Grant, observation countersign.Observation, until countersign.Instant) {
+	if credential := g.FindCredential(observation.Credential); credential != nil {
+		credential.Until = until
+	}
+	g.Parked = nil
+	next(g)
+	if g.Intent != nil && g.Intent.Operation == countersign.ExtendOperation || g.Extending == nil {
+		return
+	}
+	g.Until, g.LatestEnd, g.Extending, g.Reminded = until, g.Extending.LatestEnd, nil, false
 }
 
 func applyRevoked(g *countersign.Grant, stamp Stamp, change CredentialRevokedChange) {

@@ -146,9 +146,26 @@ func TestEveryHistoryOfARequestKeepsTheLaw(t *testing.T) {
 				actor, roles = countersign.SystemDelivery, []workflow.Role{workflow.Delivery}
 				command.Grant = rapid.SampledFrom(request.Grants).Draw(t, "grant").Grant
 				command.GrantState = rapid.SampledFrom(countersign.GrantStates).Draw(t, "state")
-			case workflow.Attach:
+			case workflow.Ask:
+				actor, roles = countersign.Actor(rapid.SampledFrom(staff).Draw(t, "who")), []workflow.Role{workflow.Approver}
+				command.Reason = "what for?"
+			case workflow.Answer:
+				command.Reason = "for the month"
+			case workflow.Attach, workflow.Fetch, workflow.Open:
 				command.Slot, command.Evidence = "ticket", countersign.Evidence{ID: "evd_1", Digest: "sha256:e"}
-			case workflow.Consent, workflow.Cancel, workflow.Revoke, workflow.Rotate, workflow.Retry, workflow.Observe, workflow.Park, workflow.Wake,
+			case workflow.Amend:
+				occasion := h.occasion(actor)
+				outcome, err := workflow.AmendRequest(occasion, request, amended(t, request), verdict(roles...))
+				if err == nil {
+					h.take(occasion, outcome)
+					request = outcome.Request
+					grants = append(grants, outcome.Grants...)
+					lawful(t, request, grants)
+				} else if countersign.KindOf(err) == countersign.Internal {
+					t.Fatalf("amend in %s: %v", request.State, err)
+				}
+				continue
+			case workflow.Review, workflow.Unblock, workflow.Consent, workflow.Cancel, workflow.Revoke, workflow.Rotate, workflow.Retry, workflow.Observe, workflow.Park, workflow.Wake,
 				workflow.Publish, workflow.Reject, workflow.Withdraw, workflow.Lift:
 			}
 			before, err := countersign.Canonical(request)
@@ -187,6 +204,23 @@ func TestEveryHistoryOfARequestKeepsTheLaw(t *testing.T) {
 			}
 		}
 	})
+}
+
+// amended draws what the request could ask for instead.
+func amended(t *rapid.T, request *countersign.Request) workflow.Route {
+	route := workflow.Route{
+		Type: request.Type, Beneficiary: request.Beneficiary, Entitlements: request.Entitlements[:rapid.IntRange(1, len(request.Entitlements)).Draw(t, "entitlements")],
+		Reason: request.Reason, Answers: request.Answers, Duration: countersign.Day * countersign.Seconds(rapid.IntRange(1, 2).Draw(t, "days")), Route: "sha256:other",
+		Evidence: request.Evidence, Facts: []byte("{}"), CollectBy: start.Add(countersign.Day),
+	}
+	for _, stage := range request.Stages {
+		fresh := countersign.Stage{Name: stage.Name, Step: stage.Step, State: countersign.StageWaiting, Quorums: stage.Quorums}
+		if stage.State == countersign.StageSkipped {
+			fresh.State = countersign.StageSkipped
+		}
+		route.Stages = append(route.Stages, fresh)
+	}
+	return route
 }
 
 // lawful checks what must hold of a request in every state.

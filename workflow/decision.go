@@ -10,10 +10,15 @@ func (f *folding) decide(command RequestCommand, verdict RequestVerdict) error {
 		return err
 	}
 	if command.Shown == "" || command.Shown != verdict.ShownNow {
-		return countersign.Errorf(countersign.Conflict, "shown-has-changed", "What you decided on is not what the request says now: look at it again, then decide.").At("/shown")
+		return shownHasChanged()
 	}
 	if command.Name == Approve && verdict.Refusal != nil {
 		return verdict.Refusal
+	}
+	if command.Name == Approve {
+		if err := unopened(r, f.Actor.Identity()); err != nil {
+			return err
+		}
 	}
 	if command.Name == Deny && command.Reason == "" {
 		return countersign.Errorf(countersign.Invalid, "reason-missing", "A denial needs a reason: the person who asked will read it.").At("/reason")
@@ -28,7 +33,8 @@ func (f *folding) decide(command RequestCommand, verdict RequestVerdict) error {
 	decided := &RequestDecided{
 		Change: RequestDecidedChange{
 			Stage: index, ID: f.Mint.Decision(), By: f.Actor.Identity(), Outcome: countersign.Outcome(command.Name),
-			Standing: standing, Shown: command.Shown, Duration: shortened, Issuer: command.Issuer, Strength: command.Strength,
+			Standing: standing, Shown: command.Shown,
+			Opened: openedBy(r, f.Actor.Identity()), Duration: shortened, Issuer: command.Issuer, Strength: command.Strength,
 		},
 		Facts: &FactsValue{Judged: verdict.Facts},
 	}
@@ -51,6 +57,10 @@ func (f *folding) decide(command RequestCommand, verdict RequestVerdict) error {
 		return err
 	}
 	return f.advance(verdict)
+}
+
+func shownHasChanged() error {
+	return countersign.Errorf(countersign.Conflict, "shown-has-changed", "What you decided on is not what the request says now: look at it again, then decide.").At("/shown")
 }
 
 func (f *folding) settleStage(index int, state countersign.StageState) error {
@@ -97,7 +107,7 @@ func stageFor(r *countersign.Request, command RequestCommand, who countersign.Id
 func repeatedDecision(r *countersign.Request, command RequestCommand, who countersign.IdentityID, verdict RequestVerdict) bool {
 	for i := range r.Stages {
 		earlier := decisionBy(&r.Stages[i], who)
-		if earlier == nil || string(earlier.Outcome) != string(command.Name) || command.Stage != "" && command.Stage != r.Stages[i].Name {
+		if earlier == nil || string(earlier.Outcome) != string(command.Name) && earlier.Outcome != command.Finding || command.Stage != "" && command.Stage != r.Stages[i].Name {
 			continue
 		}
 		asked := undecided(r, who, verdict)

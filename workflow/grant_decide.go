@@ -26,6 +26,9 @@ type GrantVerdict struct {
 	// EndCause and EndReason say why the grant ends now; "" where it does not.
 	EndCause  string
 	EndReason string
+	// Drop says why an extension that is under way cannot be carried out; the
+	// earlier end stands.
+	Drop string
 	// DeferTo puts the end off to then, where the grant may not lapse by itself.
 	DeferTo countersign.Instant
 	// Flight is the claim of the grant's present intent.
@@ -119,7 +122,7 @@ func (f *folding) onGrant(command GrantCommand, verdict GrantVerdict) error {
 		return f.park(command)
 	case Wake:
 		return f.wake(verdict)
-	case Consent, Attach, Approve, Deny, Cancel, Tick, Progress, Publish, Reject, Withdraw, Lift:
+	case Consent, Attach, Fetch, Open, Approve, Deny, Ask, Answer, Amend, Cancel, Review, Unblock, Tick, Progress, Publish, Reject, Withdraw, Lift:
 	}
 	return countersign.Errorf(countersign.Internal, "unknown-command", "%q is not a command on a grant", command.Name)
 }
@@ -143,7 +146,8 @@ func (f *folding) endGrant(cause, reason string, verdict GrantVerdict) error {
 			if len(ending.Change.Intents) == 0 && verdict.Flight.LeaseUntil > f.Now {
 				intent.After, intent.AfterAttempt, intent.NotBefore = g.Intent.ID, verdict.Flight.Attempt, verdict.Flight.LeaseUntil
 			}
-			intent.Again = g.Intent.Operation == countersign.ApplyOperation && g.Intent.Credential == credential.ID
+			writes := g.Intent.Operation == countersign.ApplyOperation || g.Intent.Operation == countersign.ExtendOperation
+			intent.Again = writes && g.Intent.Credential == credential.ID
 		}
 		ending.Change.Intents = append(ending.Change.Intents, intent)
 	}
@@ -197,7 +201,7 @@ func (f *folding) park(command GrantCommand) error {
 	if g.Parked != nil {
 		return nil
 	}
-	if g.Intent.Operation != countersign.ApplyOperation {
+	if g.Intent.Operation != countersign.ApplyOperation && g.Intent.Operation != countersign.ExtendOperation {
 		return countersign.Errorf(countersign.Refused, "revokes-never-park", "A revoke is retried without end.")
 	}
 	parked := &IntentParked{Reason: &Reason{Text: command.Reason}}
@@ -222,6 +226,13 @@ func (f *folding) observe(command GrantCommand, verdict GrantVerdict) error {
 			change.RetireOthersAt = f.Now.Add(g.Intent.Overlap)
 		}
 		return f.grant(g.ID, &CredentialApplied{Change: change})
+	case countersign.ExtendOperation:
+		if !observation.Present {
+			return countersign.Errorf(countersign.Internal, "not-confirmed", "the target does not hold what was asked")
+		}
+		extended := &CredentialExtended{}
+		extended.Change.Observation, extended.Change.Until = observation, countersign.Earliest(command.Until, observation.Until)
+		return f.grant(g.ID, extended)
 	case countersign.RevokeOperation, countersign.ConfirmOperation:
 		if observation.Present {
 			return countersign.Errorf(countersign.Internal, "not-confirmed", "the target still holds the credential")
@@ -279,6 +290,8 @@ func (f *folding) wake(verdict GrantVerdict) error {
 	switch {
 	case verdict.EndCause != "":
 		return f.endGrant(verdict.EndCause, verdict.EndReason, verdict)
+	case verdict.Drop != "" && g.Extending != nil:
+		return f.grant(g.ID, &ExtensionDropped{Reason: &Reason{Text: verdict.Drop}})
 	case g.Until != 0 && f.Now >= g.Until && verdict.DeferTo != 0:
 		deferred := &EndDeferred{}
 		deferred.Change.Until = verdict.DeferTo

@@ -48,6 +48,34 @@ type RotationStarted struct {
 
 func (RotationStarted) EventKind() string { return "grant.rotation-started@1" }
 
+// ExtensionStarted has the target told a later end, credential by credential.
+type ExtensionStarted struct {
+	Change struct {
+		Extension countersign.Extension `json:"extension"`
+		Intents   []countersign.Intent  `json:"intents"`
+	} `json:"change"`
+}
+
+func (ExtensionStarted) EventKind() string { return "grant.extension-started@1" }
+
+// CredentialExtended says that a credential was read back with a later end.
+type CredentialExtended struct {
+	Change struct {
+		Observation countersign.Observation `json:"observation"`
+		Until       countersign.Instant     `json:"until"`
+	} `json:"change"`
+}
+
+func (CredentialExtended) EventKind() string { return "grant.credential-extended@1" }
+
+// ExtensionDropped says that the earlier end stands.
+type ExtensionDropped struct {
+	Change struct{} `json:"change"`
+	Reason *Reason  `json:"reason"`
+}
+
+func (ExtensionDropped) EventKind() string { return "grant.extension-dropped@1" }
+
 // CredentialRetiring begins the end of one credential of a grant that goes on.
 type CredentialRetiring struct {
 	Change struct {

@@ -6,7 +6,8 @@ import (
 	"github.com/countersign/countersign"
 )
 
-// person is somebody who counts, or could count, for some of a stage's quorums.
+// person is somebody who counts, or could count, for some of a stage's quorums;
+// whoever stands in for somebody counts as that one.
 type person struct {
 	id      countersign.IdentityID
 	quorums []int
@@ -34,7 +35,7 @@ func possible(stage *countersign.Stage, asked []countersign.Asked) bool {
 func approvals(stage *countersign.Stage) []person {
 	var people []person
 	for _, decision := range stage.Decisions {
-		if decision.Outcome == countersign.Approve {
+		if decision.Outcome == countersign.Approve || decision.Outcome == countersign.InOrder {
 			for _, standing := range decision.Standing {
 				people = addSeat(people, standing)
 			}
@@ -45,12 +46,12 @@ func approvals(stage *countersign.Stage) []person {
 
 func addSeat(people []person, asked countersign.Asked) []person {
 	for i := range people {
-		if people[i].id == asked.Person {
+		if people[i].id == asked.Seat() {
 			people[i].quorums = append(people[i].quorums, asked.Quorum)
 			return people
 		}
 	}
-	return append(people, person{asked.Person, []int{asked.Quorum}})
+	return append(people, person{asked.Seat(), []int{asked.Quorum}})
 }
 
 func seats(quorums []countersign.Quorum) int {

@@ -26,6 +26,9 @@ type Route struct {
 	Fulfil       []countersign.Step
 	Terms        countersign.GrantTerms
 	CollectBy    countersign.Instant
+	BreakGlass   bool
+	Extends      countersign.GrantID
+	Exception    *countersign.Exception
 	// Facts is the complete typed input of the judgement.
 	Facts json.RawMessage
 }
@@ -36,13 +39,15 @@ type RequestCommand struct {
 	// Stage names the stage that a decision is about; "" where only one asks.
 	Stage  string
 	Reason string
+	// Finding is in-order or not-in-order; only with Review.
+	Finding countersign.Outcome
 	// Duration shortens what was asked for; only with Approve.
 	Duration countersign.Seconds
 	// Shown is the digest of what the person was shown; only with decisions.
 	Shown    countersign.Digest
 	Issuer   string
 	Strength string
-	// Slot and Evidence belong to Attach.
+	// Slot and Evidence belong to Attach and Fetch, Slot also to Open.
 	Slot     string
 	Evidence countersign.Evidence
 	// Grant and GrantState belong to Progress.
@@ -66,6 +71,10 @@ type RequestVerdict struct {
 	Owed map[string]countersign.Instant
 	// Told is who hears of overdue evidence, by slot.
 	Told map[string][]countersign.IdentityID
+	// Tell is who is told at once that the request was approved.
+	Tell []countersign.IdentityID
+	// Extended is the grant whose end the request moves.
+	Extended *countersign.Grant
 	// Facts is the complete typed input of the verdict.
 	Facts json.RawMessage
 }
@@ -87,8 +96,9 @@ func SubmitRequest(occasion Occasion, route Route, verdict RequestVerdict) (Outc
 			SamePerson: route.SamePerson, Entitlements: route.Entitlements, Duration: route.Duration,
 			LatestEnd: route.LatestEnd, Route: route.Route, ConsentOf: route.ConsentOf, Evidence: route.Evidence,
 			Stages: route.Stages, Fulfil: route.Fulfil, Terms: route.Terms, CollectBy: route.CollectBy,
+			BreakGlass: route.BreakGlass, Extends: route.Extends, Exception: exceptionChange(route.Exception),
 		},
-		Reason: &Reason{Text: route.Reason, Answers: route.Answers},
+		Reason: reasonOf(route),
 		Facts:  &FactsValue{Judged: route.Facts},
 	}
 	if err := f.request(occasion.Mint.Request(), submitted); err != nil {
@@ -98,6 +108,22 @@ func SubmitRequest(occasion Occasion, route Route, verdict RequestVerdict) (Outc
 		return Outcome{}, err
 	}
 	return f.result(), nil
+}
+
+// reasonOf keeps the words that people wrote where they can be erased.
+func reasonOf(route Route) *Reason {
+	reason := &Reason{Text: route.Reason, Answers: route.Answers}
+	if route.Exception != nil {
+		reason.Control = route.Exception.Control
+	}
+	return reason
+}
+
+func exceptionChange(exception *countersign.Exception) *ExceptionChange {
+	if exception == nil {
+		return nil
+	}
+	return &ExceptionChange{Waives: exception.Waives, Owner: exception.Owner, Until: exception.Until}
 }
 
 // DecideRequest judges a command on a request. No events and no error means
@@ -119,13 +145,18 @@ func DecideRequest(occasion Occasion, state *countersign.Request, command Reques
 // repeated reports whether the actor has said exactly this already.
 func repeated(r *countersign.Request, command RequestCommand, actor countersign.Actor, verdict RequestVerdict) bool {
 	switch command.Name {
-	case Approve, Deny:
+	case Approve, Deny, Review:
 		return repeatedDecision(r, command, actor.Identity(), verdict)
+	case Open:
+		slot := findSlot(r, command.Slot)
+		return slot != nil && slot.Held != nil && slices.Contains(openedBy(r, actor.Identity()), slot.Held.Digest)
+	case Unblock:
+		return slices.ContainsFunc(r.Stages, func(stage countersign.Stage) bool { return slices.Contains(stage.LiftedBy, actor.Identity()) })
 	case Consent:
 		return r.Consent.By != "" && r.Consent.By == actor.Identity()
 	case Cancel:
 		return r.State == countersign.RequestCancelled
-	case Attach, Tick, Progress, Revoke, Rotate, Retry, Observe, Park, Wake, Publish, Reject, Withdraw, Lift:
+	case Attach, Fetch, Ask, Answer, Amend, Tick, Progress, Revoke, Rotate, Retry, Observe, Park, Wake, Publish, Reject, Withdraw, Lift:
 	}
 	return false
 }
@@ -145,54 +176,29 @@ func (f *folding) onRequest(command RequestCommand, verdict RequestVerdict) erro
 			return err
 		}
 		return f.advance(verdict)
-	case Attach:
+	case Attach, Fetch:
 		return f.attach(command, verdict)
+	case Open:
+		return f.open(command)
 	case Approve, Deny:
 		return f.decide(command, verdict)
+	case Review:
+		return f.review(command, verdict)
+	case Unblock:
+		return f.unblock(command, verdict)
+	case Ask:
+		return f.ask(command)
+	case Answer:
+		return f.answer(command, verdict)
 	case Cancel:
 		return f.end(countersign.RequestCancelled, "cancelled", command.Reason)
 	case Tick:
 		return f.tick(verdict)
 	case Progress:
 		return f.progress(command, verdict)
-	case Revoke, Rotate, Retry, Observe, Park, Wake, Publish, Reject, Withdraw, Lift:
+	case Amend, Revoke, Rotate, Retry, Observe, Park, Wake, Publish, Reject, Withdraw, Lift:
 	}
 	return countersign.Errorf(countersign.Internal, "unknown-command", "%q is not a command on a request", command.Name)
-}
-
-func (f *folding) attach(command RequestCommand, verdict RequestVerdict) error {
-	r := f.outcome.Request
-	slot := findSlot(r, command.Slot)
-	if slot == nil {
-		names := make([]string, 0, len(r.Evidence))
-		for _, known := range r.Evidence {
-			names = append(names, known.Name)
-		}
-		return countersign.Errorf(countersign.Invalid, "no-such-slot", "This request has no evidence slot %q; it has %v.", command.Slot, names).At("/slot")
-	}
-	early := slot.Due == countersign.DueAtClosure && r.State != countersign.RequestClosing
-	switch {
-	case slot.VerifiedBy != "":
-		return countersign.Errorf(countersign.Refused, "slot-is-verified", "The evidence %q is fetched and verified by %s; it cannot be attached.", slot.Name, slot.VerifiedBy).At("/slot")
-	case early:
-		return countersign.Errorf(countersign.Conflict, "not-due-yet", "The evidence %q falls due when the access is gone.", slot.Name)
-	case slot.Held != nil && (r.State != countersign.RequestCollecting || r.Consent.By != ""):
-		return countersign.Errorf(countersign.Conflict, "slot-is-filled", "The evidence %q is there already, and somebody may have relied on it.", slot.Name)
-	}
-	attached := &EvidenceAttached{
-		Change:   EvidenceAttachedChange{Slot: slot.Name, ID: command.Evidence.ID, Digest: command.Evidence.Digest, By: f.Actor.Identity()},
-		Evidence: &EvidenceValue{Source: command.Evidence.Source, Verified: command.Evidence.Verified},
-	}
-	if err := f.request(r.ID, attached); err != nil {
-		return err
-	}
-	if f.outcome.Request.State == countersign.RequestCollecting {
-		return f.advance(verdict)
-	}
-	if f.outcome.Request.State == countersign.RequestClosing {
-		return f.settleClosure("all follow-ups are done")
-	}
-	return nil
 }
 
 // complete reports whether nothing is missing before the first stage.
@@ -213,7 +219,7 @@ func (f *folding) advance(verdict RequestVerdict) error {
 	step, found := 0, false
 	for i := range f.outcome.Request.Stages {
 		stage := &f.outcome.Request.Stages[i]
-		if stage.State == countersign.StageWaiting && (!found || stage.Step < step) {
+		if stage.State == countersign.StageWaiting && !stage.Review && (!found || stage.Step < step) {
 			step, found = stage.Step, true
 		}
 	}
@@ -222,19 +228,19 @@ func (f *folding) advance(verdict RequestVerdict) error {
 	}
 	for i := range f.outcome.Request.Stages {
 		stage := &f.outcome.Request.Stages[i]
-		if stage.State != countersign.StageWaiting || stage.Step != step {
+		if stage.State != countersign.StageWaiting || stage.Review || stage.Step != step {
 			continue
 		}
-		if ended, err := f.ask(i, verdict.Rungs[i], 0, WhyOpened); ended || err != nil {
+		if ended, err := f.askRung(i, verdict.Rungs[i], 0, WhyOpened); ended || err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// ask asks the first rung from the given one on that can still supply the
+// askRung asks the first rung from the given one on that can still supply the
 // stage; with none left the request is denied, because silence never grants.
-func (f *folding) ask(index int, rungs []Rung, first int, why string) (ended bool, err error) {
+func (f *folding) askRung(index int, rungs []Rung, first int, why string) (ended bool, err error) {
 	stage := &f.outcome.Request.Stages[index]
 	for i := first; i < len(rungs); i++ {
 		if !possible(stage, rungs[i].Asked) {
@@ -267,6 +273,10 @@ func (f *folding) end(state countersign.RequestState, cause, text string) error 
 func (f *folding) approved(verdict RequestVerdict) error {
 	r := f.outcome.Request
 	approved := &RequestApproved{}
+	approved.Change.Told = verdict.Tell
+	if r.Extends != "" {
+		return f.extend(approved, verdict)
+	}
 	var opened []*GrantOpened
 	for _, entitlement := range r.Entitlements {
 		system, known := verdict.Systems[entitlement]
@@ -289,6 +299,28 @@ func (f *folding) approved(verdict RequestVerdict) error {
 		}
 	}
 	return nil
+}
+
+// extend has the end of a live grant moved. The earlier end stands until the
+// target was read back with the later one.
+func (f *folding) extend(approved *RequestApproved, verdict RequestVerdict) error {
+	r, g := f.outcome.Request, verdict.Extended
+	if g == nil || g.ID != r.Extends || g.State != countersign.GrantLive || g.Extending != nil || g.Intent != nil {
+		return countersign.Errorf(countersign.Conflict, "cannot-extend-now", "The grant %s is not live, or another operation on it is under way.", r.Extends)
+	}
+	approved.Change.Grants = []countersign.GrantRef{{Grant: g.ID, Entitlement: g.Entitlement, State: g.State}}
+	if err := f.request(r.ID, approved); err != nil {
+		return err
+	}
+	started := &ExtensionStarted{}
+	started.Change.Extension = countersign.Extension{Request: r.ID, Duration: f.outcome.Request.Duration, LatestEnd: r.LatestEnd}
+	for _, credential := range g.Credentials {
+		if credential.State == countersign.CredentialLive && credential.RetireAt == 0 {
+			started.Change.Intents = append(started.Change.Intents, countersign.Intent{ID: f.Mint.Intent(), Operation: countersign.ExtendOperation, Credential: credential.ID})
+		}
+	}
+	f.outcome.Grants = append(f.outcome.Grants, Copy(g))
+	return f.grant(g.ID, started)
 }
 
 // tick lets deadlines pass and keeps the asked people up to date.
@@ -315,7 +347,7 @@ func (f *folding) tick(verdict RequestVerdict) error {
 				rungs = slices.Clone(rungs)
 				rungs[0].Deadline = stage.Deadline
 			}
-			if ended, err := f.ask(index, rungs, first, WhyApproversChanged); ended || err != nil {
+			if ended, err := f.askRung(index, rungs, first, WhyApproversChanged); ended || err != nil {
 				return err
 			}
 		}
@@ -329,6 +361,7 @@ func (f *folding) tick(verdict RequestVerdict) error {
 				}
 			}
 		}
+		return f.tickReviews(verdict)
 	case countersign.RequestFulfilling, countersign.RequestActive, countersign.RequestClosed, countersign.RequestDenied,
 		countersign.RequestCancelled, countersign.RequestExpired, countersign.RequestFailed:
 	}
@@ -338,6 +371,9 @@ func (f *folding) tick(verdict RequestVerdict) error {
 // progress takes what became of one grant.
 func (f *folding) progress(command RequestCommand, verdict RequestVerdict) error {
 	r := f.outcome.Request
+	if r.Extends != "" {
+		return f.progressExtension(command)
+	}
 	ended, failed, waiting, live := 0, 0, 0, 0
 	known := false
 	for _, ref := range r.Grants {
@@ -373,19 +409,25 @@ func (f *folding) progress(command RequestCommand, verdict RequestVerdict) error
 	case waiting == 0 && live > 0:
 		change.State = countersign.RequestActive
 	}
-	if change.State == countersign.RequestClosing && len(change.Owed) == 0 {
+	reviewed := slices.ContainsFunc(r.Stages, func(stage countersign.Stage) bool { return stage.Review })
+	declared := slices.ContainsFunc(r.Evidence, func(slot countersign.Slot) bool { return slot.Held != nil && slot.Held.Declared() })
+	if change.State == countersign.RequestClosing && len(change.Owed) == 0 && !reviewed && !declared {
 		change.State, change.Outcome = countersign.RequestClosed, "the access is gone"
 	}
-	return f.request(r.ID, &RequestProgressed{Change: change})
+	closing := change.State == countersign.RequestClosing && r.State != countersign.RequestClosing
+	if err := f.request(r.ID, &RequestProgressed{Change: change}); err != nil || !closing {
+		return err
+	}
+	return f.openReviews(verdict)
 }
 
-// settleClosure closes the request once nothing is owed any more.
-func (f *folding) settleClosure(outcome string) error {
+// progressExtension ends the request for a later end: it was reached, or the
+// access ended before.
+func (f *folding) progressExtension(command RequestCommand) error {
 	r := f.outcome.Request
-	for _, slot := range r.Evidence {
-		if slot.Due == countersign.DueAtClosure && slot.Held == nil {
-			return nil
-		}
+	change := RequestProgressedChange{Grant: command.Grant, GrantState: command.GrantState, State: countersign.RequestClosed, Outcome: "the access has its later end"}
+	if command.GrantState != countersign.GrantLive || command.Reason != "" {
+		change.State, change.Outcome = countersign.RequestFailed, "the end could not be moved, and the earlier one stands"
 	}
-	return f.request(r.ID, &RequestProgressed{RequestProgressedChange{State: countersign.RequestClosed, Outcome: outcome}})
+	return f.request(r.ID, &RequestProgressed{Change: change})
 }

@@ -13,6 +13,8 @@ import (
 type Reason struct {
 	Text    string          `json:"text,omitempty"`
 	Answers json.RawMessage `json:"answers,omitempty"`
+	// Control is what stands in for a rule that is waived.
+	Control string `json:"control,omitempty"`
 }
 
 // FactsValue holds the complete typed input of a judgement.
@@ -42,9 +44,42 @@ type RequestSubmittedChange struct {
 	Fulfil       []countersign.Step          `json:"fulfil"`
 	Terms        countersign.GrantTerms      `json:"terms"`
 	CollectBy    countersign.Instant         `json:"collect_by,omitempty"`
+	BreakGlass   bool                        `json:"break_glass,omitempty"`
+	Extends      countersign.GrantID         `json:"extends,omitempty"`
+	Exception    *ExceptionChange            `json:"exception,omitempty"`
+}
+
+// ExceptionChange is an exception without the words that people wrote.
+type ExceptionChange struct {
+	Waives []countersign.Waived   `json:"waives"`
+	Owner  countersign.IdentityID `json:"owner"`
+	Until  countersign.Instant    `json:"until"`
 }
 
 func (RequestSubmitted) EventKind() string { return "request.submitted@1" }
+
+// RequestAmended says what is asked for from now on, and by which path.
+type RequestAmended struct {
+	Change RequestAmendedChange `json:"change"`
+	Reason *Reason              `json:"reason"`
+	Facts  *FactsValue          `json:"facts"`
+}
+
+type RequestAmendedChange struct {
+	// Voids says that what was consented to and approved counts no longer.
+	Voids        bool                        `json:"voids,omitempty"`
+	Entitlements []countersign.EntitlementID `json:"entitlements"`
+	Duration     countersign.Seconds         `json:"duration"`
+	LatestEnd    countersign.Instant         `json:"latest_end,omitempty"`
+	Route        countersign.Digest          `json:"route"`
+	ConsentOf    countersign.IdentityID      `json:"consent_of,omitempty"`
+	Evidence     []countersign.Slot          `json:"evidence"`
+	Stages       []countersign.Stage         `json:"stages"`
+	CollectBy    countersign.Instant         `json:"collect_by,omitempty"`
+	Exception    *ExceptionChange            `json:"exception,omitempty"`
+}
+
+func (RequestAmended) EventKind() string { return "request.amended@1" }
 
 type RequestConsented struct {
 	Change struct {
@@ -73,6 +108,53 @@ type EvidenceValue struct {
 
 func (EvidenceAttached) EventKind() string { return "request.evidence-attached@1" }
 
+// EvidenceOpened says that somebody looked into the content of evidence.
+type EvidenceOpened struct {
+	Change EvidenceOpenedChange `json:"change"`
+}
+
+type EvidenceOpenedChange struct {
+	Slot   string                 `json:"slot"`
+	Digest countersign.Digest     `json:"digest"`
+	By     countersign.IdentityID `json:"by"`
+}
+
+func (EvidenceOpened) EventKind() string { return "request.evidence-opened@1" }
+
+// QuestionAsked wants to know more; QuestionAnswered tells it. Both have their
+// words in the reason.
+type QuestionAsked struct {
+	Change QuestionChange `json:"change"`
+	Reason *Reason        `json:"reason"`
+}
+
+func (QuestionAsked) EventKind() string { return "request.question-asked@1" }
+
+type QuestionAnswered struct {
+	Change QuestionChange `json:"change"`
+	Reason *Reason        `json:"reason"`
+}
+
+func (QuestionAnswered) EventKind() string { return "request.question-answered@1" }
+
+type QuestionChange struct {
+	By countersign.IdentityID `json:"by"`
+}
+
+// BlockLifted says that one of the two people agrees that somebody may use
+// break-glass again, although the review is overdue.
+type BlockLifted struct {
+	Change BlockLiftedChange `json:"change"`
+	Reason *Reason           `json:"reason"`
+}
+
+type BlockLiftedChange struct {
+	Stage int                    `json:"stage"`
+	By    countersign.IdentityID `json:"by"`
+}
+
+func (BlockLifted) EventKind() string { return "request.block-lifted@1" }
+
 // StageOpened says who is asked to decide a stage, and by when. It is written
 // again when the approvers change or the stage climbs its ladder.
 type StageOpened struct {
@@ -84,7 +166,7 @@ type StageOpenedChange struct {
 	Climbed  int                 `json:"climbed"`
 	Asked    []countersign.Asked `json:"asked"`
 	Deadline countersign.Instant `json:"deadline"`
-	// Why is "opened", "escalated" or "approvers-changed".
+	// Why is one of the constants below.
 	Why string `json:"why"`
 }
 
@@ -93,6 +175,10 @@ const (
 	WhyOpened           = "opened"
 	WhyEscalated        = "escalated"
 	WhyApproversChanged = "approvers-changed"
+	// WhyAnswered begins the time to decide anew, after a question was answered.
+	WhyAnswered = "answered"
+	// WhyOverdue asks for a review again whose time has passed.
+	WhyOverdue = "overdue"
 )
 
 func (StageOpened) EventKind() string { return "request.stage-opened@1" }
@@ -110,6 +196,7 @@ type RequestDecidedChange struct {
 	Outcome  countersign.Outcome    `json:"outcome"`
 	Standing []countersign.Asked    `json:"standing"`
 	Shown    countersign.Digest     `json:"shown"`
+	Opened   []countersign.Digest   `json:"opened,omitempty"`
 	Duration countersign.Seconds    `json:"duration,omitempty"`
 	Issuer   string                 `json:"issuer"`
 	Strength string                 `json:"strength"`
@@ -130,6 +217,8 @@ func (StageSettled) EventKind() string { return "request.stage-settled@1" }
 type RequestApproved struct {
 	Change struct {
 		Grants []countersign.GrantRef `json:"grants"`
+		// Told are the people who are told at once.
+		Told []countersign.IdentityID `json:"told,omitempty"`
 	} `json:"change"`
 }
 

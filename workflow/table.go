@@ -12,10 +12,24 @@ const (
 	// Consent is given by the owner of an NHI who did not ask.
 	Consent Command = "consent"
 	// Attach fills an evidence slot.
-	Attach  Command = "attach"
+	Attach Command = "attach"
+	// Fetch fills a slot with what its source says now.
+	Fetch Command = "fetch"
+	// Open looks into the content of evidence, on the record.
+	Open    Command = "open"
 	Approve Command = "approve"
 	Deny    Command = "deny"
-	Cancel  Command = "cancel"
+	// Ask wants to know more before deciding; Answer tells it.
+	Ask    Command = "ask"
+	Answer Command = "answer"
+	// Amend changes what is asked for.
+	Amend  Command = "amend"
+	Cancel Command = "cancel"
+	// Review says whether what was done with the access was in order.
+	Review Command = "review"
+	// Unblock lets somebody use break-glass again whose review is overdue; it takes
+	// two people.
+	Unblock Command = "unblock"
 	// Tick lets time pass: deadlines, escalations, refreshed approvers.
 	Tick Command = "tick"
 	// Progress tells a request what became of one of its grants.
@@ -61,8 +75,8 @@ const (
 	Beneficiary Role = "beneficiary"
 	// Accountable is the owner, second owner or sponsor of a beneficiary or holder.
 	Accountable Role = "accountable"
-	// Approver stands in a stage that is open and is not kept out by separation
-	// of duties.
+	// Approver stands in a stage or review that is open and is not kept out by
+	// separation of duties.
 	Approver Role = "approver"
 	// SystemOwner owns the system of the entitlement, or is its second owner.
 	SystemOwner Role = "system-owner"
@@ -86,7 +100,7 @@ var Roles = []Role{Requester, Beneficiary, Accountable, Approver, SystemOwner, A
 
 // RequestCommands and its siblings list the commands in the order of the table.
 var (
-	RequestCommands  = []Command{Consent, Attach, Approve, Deny, Cancel, Tick, Progress}
+	RequestCommands  = []Command{Consent, Attach, Fetch, Open, Approve, Deny, Ask, Answer, Amend, Cancel, Review, Unblock, Tick, Progress}
 	GrantCommands    = []Command{Revoke, Rotate, Retry, Observe, Park, Wake}
 	ProposalCommands = []Command{Publish, Reject, Withdraw}
 	HoldCommands     = []Command{Lift}
@@ -101,26 +115,42 @@ type Transition[State ~string] struct {
 	To      []State
 }
 
-var theAskers = []Role{Requester, Beneficiary, Accountable}
+var (
+	theAskers  = []Role{Requester, Beneficiary, Accountable}
+	theReaders = []Role{Requester, Beneficiary, Accountable, Approver, SystemOwner, Auditor}
+)
 
 // RequestTransitions is the whole law of requests. What is not listed is refused.
 var RequestTransitions = []Transition[countersign.RequestState]{
 	{countersign.RequestCollecting, Consent, []Role{Accountable}, to(countersign.RequestCollecting, countersign.RequestDeciding, countersign.RequestFulfilling, countersign.RequestDenied)},
 	{countersign.RequestCollecting, Attach, theAskers, to(countersign.RequestCollecting, countersign.RequestDeciding, countersign.RequestFulfilling, countersign.RequestDenied)},
+	{countersign.RequestCollecting, Open, theReaders, to(countersign.RequestCollecting)},
+	{countersign.RequestCollecting, Amend, []Role{Requester}, to(countersign.RequestCollecting, countersign.RequestDeciding, countersign.RequestFulfilling, countersign.RequestDenied)},
 	{countersign.RequestCollecting, Cancel, theAskers, to(countersign.RequestCancelled)},
 	{countersign.RequestCollecting, Tick, []Role{Timer}, to(countersign.RequestCollecting, countersign.RequestExpired)},
 
 	{countersign.RequestDeciding, Attach, theAskers, to(countersign.RequestDeciding)},
+	{countersign.RequestDeciding, Open, theReaders, to(countersign.RequestDeciding)},
+	{countersign.RequestDeciding, Ask, []Role{Approver}, to(countersign.RequestDeciding)},
+	{countersign.RequestDeciding, Answer, theAskers, to(countersign.RequestDeciding)},
+	{countersign.RequestDeciding, Amend, []Role{Requester}, to(countersign.RequestCollecting, countersign.RequestDeciding, countersign.RequestFulfilling, countersign.RequestDenied)},
 	{countersign.RequestDeciding, Approve, []Role{Approver}, to(countersign.RequestDeciding, countersign.RequestFulfilling, countersign.RequestDenied)},
 	{countersign.RequestDeciding, Deny, []Role{Approver}, to(countersign.RequestDenied)},
 	{countersign.RequestDeciding, Cancel, theAskers, to(countersign.RequestCancelled)},
 	{countersign.RequestDeciding, Tick, []Role{Timer}, to(countersign.RequestDeciding, countersign.RequestDenied)},
 
+	{countersign.RequestFulfilling, Open, theReaders, to(countersign.RequestFulfilling)},
 	{countersign.RequestFulfilling, Progress, []Role{Delivery, Timer}, to(countersign.RequestFulfilling, countersign.RequestActive, countersign.RequestClosing, countersign.RequestClosed, countersign.RequestFailed)},
 
+	{countersign.RequestActive, Fetch, theAskers, to(countersign.RequestActive)},
+	{countersign.RequestActive, Open, theReaders, to(countersign.RequestActive)},
 	{countersign.RequestActive, Progress, []Role{Delivery, Timer}, to(countersign.RequestActive, countersign.RequestClosing, countersign.RequestClosed)},
 
 	{countersign.RequestClosing, Attach, theAskers, to(countersign.RequestClosing, countersign.RequestClosed)},
+	{countersign.RequestClosing, Fetch, append([]Role{Approver}, theAskers...), to(countersign.RequestClosing, countersign.RequestClosed)},
+	{countersign.RequestClosing, Open, theReaders, to(countersign.RequestClosing)},
+	{countersign.RequestClosing, Review, []Role{Approver}, to(countersign.RequestClosing, countersign.RequestClosed)},
+	{countersign.RequestClosing, Unblock, []Role{Approver, SystemOwner, Administrator}, to(countersign.RequestClosing)},
 	{countersign.RequestClosing, Tick, []Role{Timer}, to(countersign.RequestClosing)},
 }
 

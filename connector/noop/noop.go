@@ -49,7 +49,7 @@ func New(clock connector.Clock, kind countersign.EntitlementKind) *Connector {
 		clock: clock,
 		traits: connector.Description{
 			Name: "noop", Actions: []string{"apply"}, Kind: kind,
-			Rotates: true, EnforcesExpiryItself: true, EndsSessions: true, IdempotentRevoke: true,
+			Rotates: true, EnforcesExpiryItself: true, EndsSessions: true, Extends: true, IdempotentRevoke: true,
 		},
 		held:    make(map[countersign.CredentialID]connector.Task),
 		removed: make(map[countersign.CredentialID]bool),

@@ -40,7 +40,7 @@ func New(target Target, clock connector.Clock, freshness countersign.Seconds) *C
 func (c *Connector) Describe() connector.Description {
 	return connector.Description{
 		Name: "role", Actions: []string{"assign"}, Kind: countersign.RoleKind,
-		EnforcesExpiryItself: true, EndsSessions: true, IdempotentRevoke: true, Residual: c.freshness,
+		EnforcesExpiryItself: true, EndsSessions: true, Extends: true, IdempotentRevoke: true, Residual: c.freshness,
 	}
 }
 

@@ -39,7 +39,7 @@ func (c *Connector) Describe() connector.Description {
 		Rotates: true, EnforcesExpiryItself: true,
 		// Every use of a key is a check, so nothing stays open after a revoke; ends
 		// are compared to the millisecond, which is finer than a second.
-		EndsSessions: true, IdempotentRevoke: true,
+		EndsSessions: true, Extends: true, IdempotentRevoke: true,
 	}
 }
 

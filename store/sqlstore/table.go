@@ -118,6 +118,7 @@ func decodeRow[P countersign.Row](t *table, body []byte) (P, error) {
 func parties(r *countersign.Request) (all, awaited []countersign.IdentityID) {
 	all = append(all, r.Requester, r.Beneficiary, r.Consent.Of)
 	all = append(all, r.SamePerson...)
+	all = append(all, r.Told...)
 	for i := range r.Stages {
 		stage := &r.Stages[i]
 		for _, decision := range stage.Decisions {

@@ -1,0 +1,120 @@
+package desk
+
+import (
+	"context"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/source"
+	"github.com/countersign/countersign/workflow"
+)
+
+// tickets are the answers of sources to one command. Each source is asked once,
+// also where the command is judged again.
+type tickets map[policy.TicketQuery]ticket
+
+type ticket struct {
+	fact   policy.TicketFact
+	answer *source.Ticket
+}
+
+// look asks a source of the set for one ticket. That it gives no answer is a
+// fact, too.
+func (t tickets) look(ctx context.Context, desk *Desk, set *policy.Set, query policy.TicketQuery) (ticket, error) {
+	if known, asked := t[query]; asked {
+		return known, nil
+	}
+	answer, err := desk.lookUp(ctx, set, query.Source, query.Key)
+	found := ticket{fact: policy.TicketFact{Key: query.Key}, answer: answer}
+	switch kind := countersign.KindOf(err); {
+	case err == nil:
+		found.fact.Found, found.fact.Open = true, answer.Open
+	case kind == countersign.NotFound:
+	case kind == countersign.Unavailable:
+		found.fact.Unreachable = err.Error()
+	default:
+		return ticket{}, err
+	}
+	t[query] = found
+	return found, nil
+}
+
+// lookUp asks the source with the name.
+func (d *Desk) lookUp(ctx context.Context, set *policy.Set, name, key string) (*source.Ticket, error) {
+	for _, info := range set.Sources() {
+		if info.Name == name {
+			asked, err := d.Source(info)
+			if err != nil {
+				return nil, err
+			}
+			return asked.Ticket(ctx, key)
+		}
+	}
+	return nil, countersign.Errorf(countersign.Internal, "unknown-source", "the policy set has no source %q", name)
+}
+
+// ticketEvidence keeps what a source said, or the word of who asks where it gave
+// no answer.
+func (tx *transaction) ticketEvidence(found ticket) (*countersign.Evidence, error) {
+	if found.answer == nil {
+		declared, err := countersign.Canonical(map[string]any{"declared": found.fact.Key, "by": tx.occasion.Actor, "at": tx.now(), "because": found.fact.Unreachable})
+		if err != nil {
+			return nil, err
+		}
+		return tx.keep(declared, countersign.DeclaredSource, "")
+	}
+	state := countersign.TicketClosed
+	if found.answer.Open {
+		state = countersign.TicketOpen
+	}
+	return tx.keep(found.answer.Bytes, found.answer.From, "The ticket "+found.answer.Key+" exists and is "+string(state)+".")
+}
+
+// Fetch fills an evidence slot with what its source says of the ticket now.
+func (d *Desk) Fetch(ctx context.Context, caller Caller, key Key, id countersign.RequestID, slotName string) error {
+	asked := tickets{}
+	return d.onRequest(ctx, caller, key, id, func(tx *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
+		command := workflow.RequestCommand{Name: workflow.Fetch, Slot: slotName}
+		verdict, err := tx.verdict(ctx, request, s)
+		if err != nil {
+			return command, verdict, err
+		}
+		for _, slot := range request.Evidence {
+			if slot.Name != slotName || slot.Ticket == "" {
+				continue
+			}
+			pinned, err := d.policySet(ctx, request.PolicySet)
+			if err != nil {
+				return command, verdict, err
+			}
+			found, err := asked.look(ctx, d, pinned, policy.TicketQuery{Slot: slot.Name, Source: slot.VerifiedBy, Key: slot.Record})
+			if err != nil {
+				return command, verdict, err
+			}
+			if err := checkTicket(slot, found); err != nil {
+				return command, verdict, err
+			}
+			held, err := tx.ticketEvidence(found)
+			if err != nil {
+				return command, verdict, err
+			}
+			command.Evidence = *held
+		}
+		return command, verdict, nil
+	})
+}
+
+// checkTicket refuses a ticket that is not as the slot needs it. Of what was
+// declared before, only that it exists is asked: it may be closed by now.
+func checkTicket(slot countersign.Slot, found ticket) error {
+	declared := slot.Held != nil && slot.Held.Declared()
+	switch {
+	case found.fact.Unreachable != "":
+		return countersign.Errorf(countersign.Unavailable, policy.ReasonSourceUnavailable, "The ticket %s cannot be looked up now: %s", slot.Record, found.fact.Unreachable)
+	case !found.fact.Found:
+		return countersign.Errorf(countersign.Refused, policy.ReasonTicketNotFound, "The source %s has no ticket %s.", slot.VerifiedBy, slot.Record)
+	case !declared && found.fact.Open != (slot.Ticket == countersign.TicketOpen):
+		return countersign.Errorf(countersign.Conflict, policy.ReasonTicketState, "The ticket %s is not %s yet: it has to be, before it serves as the evidence %q.", slot.Record, slot.Ticket, slot.Name)
+	}
+	return nil
+}

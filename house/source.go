@@ -1,0 +1,23 @@
+package house
+
+import (
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/source"
+)
+
+// sources finds what answers for the sources of tickets that policy sets name.
+type sources struct {
+	built       source.Source
+	credentials map[string]countersign.Secret
+}
+
+func (s sources) find(info policy.SourceInfo) (source.Source, error) {
+	if info.BuiltIn != "" {
+		return s.built, nil
+	}
+	return source.NewHTTP(info.Name, source.Settings{
+		URL: info.URL, Key: info.Key, State: info.State, Open: info.Open, Closed: info.Closed,
+		Title: info.Title, OpenedBy: info.OpenedBy, Assignee: info.Assignee,
+	}, s.credentials[info.Name], nil)
+}

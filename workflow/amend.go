@@ -1,0 +1,67 @@
+package workflow
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/countersign/countersign"
+)
+
+// AmendRequest changes what an undecided request asks for. What only takes away
+// leaves consent and approvals as they are, as far as their stages are the same;
+// everything else voids them: they were given for something else.
+func AmendRequest(occasion Occasion, state *countersign.Request, route Route, verdict RequestVerdict) (Outcome, error) {
+	if err := Allowed(RequestTransitions, state.State, Amend, verdict.Standing); err != nil {
+		return Outcome{}, err
+	}
+	if route.Type != state.Type || route.Beneficiary != state.Beneficiary || route.Extends != state.Extends || route.BreakGlass != state.BreakGlass {
+		return Outcome{}, countersign.Errorf(countersign.Invalid, "another-request", "Type, beneficiary and extended grant of a request stay as they are: cancel it and ask anew.")
+	}
+	f := &folding{Occasion: occasion, outcome: Outcome{Request: Copy(state)}}
+	change := RequestAmendedChange{
+		Voids: widens(state, route), Entitlements: route.Entitlements, Duration: route.Duration, LatestEnd: route.LatestEnd, Route: route.Route,
+		ConsentOf: route.ConsentOf, Evidence: route.Evidence, Stages: slices.Clone(route.Stages), CollectBy: route.CollectBy, Exception: exceptionChange(route.Exception),
+	}
+	if !change.Voids {
+		for i := range change.Stages {
+			keepStage(&change.Stages[i], state.Stages)
+		}
+	}
+	if err := f.request(state.ID, &RequestAmended{Change: change, Reason: reasonOf(route), Facts: &FactsValue{Judged: route.Facts}}); err != nil {
+		return Outcome{}, err
+	}
+	if err := f.advance(verdict); err != nil {
+		return Outcome{}, err
+	}
+	return f.result(), checkLeads(RequestTransitions, state.State, Amend, f.outcome.Request.State)
+}
+
+// widens reports whether somebody who agreed to the request as it is would have
+// to look again.
+func widens(r *countersign.Request, route Route) bool {
+	was := exceptionChange(r.Exception)
+	is := exceptionChange(route.Exception)
+	sameException := (was == nil) == (is == nil) &&
+		(was == nil || slices.Equal(was.Waives, is.Waives) && was.Owner == is.Owner && is.Until <= was.Until && r.Exception.Control == route.Exception.Control)
+	later := r.LatestEnd != 0 && (route.LatestEnd == 0 || route.LatestEnd > r.LatestEnd)
+	more := slices.ContainsFunc(route.Entitlements, func(id countersign.EntitlementID) bool { return !slices.Contains(r.Entitlements, id) })
+	replaced := slices.ContainsFunc(r.Evidence, func(was countersign.Slot) bool {
+		return was.Held != nil && !slices.ContainsFunc(route.Evidence, func(is countersign.Slot) bool {
+			return is.Name == was.Name && is.Held != nil && is.Held.Digest == was.Held.Digest
+		})
+	})
+	return !sameException || later || more || replaced || route.Duration > r.Duration || route.Reason != r.Reason || !bytes.Equal(route.Answers, r.Answers)
+}
+
+// keepStage carries over where a stage is whose rules are as they were.
+func keepStage(stage *countersign.Stage, earlier []countersign.Stage) {
+	for _, was := range earlier {
+		same := was.Name == stage.Name && was.Step == stage.Step && was.Within == stage.Within && slices.Equal(was.DistinctFrom, stage.DistinctFrom) &&
+			slices.EqualFunc(was.Quorums, stage.Quorums, func(a, b countersign.Quorum) bool {
+				return a.Need == b.Need && slices.Equal(a.Approvers, b.Approvers) && slices.Equal(a.Else, b.Else)
+			})
+		if same && stage.State == countersign.StageWaiting && was.State != countersign.StageSkipped {
+			*stage = was
+		}
+	}
+}
