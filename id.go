@@ -29,6 +29,7 @@ type (
 	TokenID       string
 	ProposalID    string
 	HoldID        string
+	DelegationID  string
 )
 
 // Prefixes is the one table of id prefixes. An entry is never changed or reused.
@@ -49,6 +50,7 @@ var Prefixes = map[string]string{
 	"tok": "token",
 	"prp": "proposal",
 	"hld": "hold",
+	"dlg": "delegation",
 }
 
 // CheckID reports whether s is a well-formed id with the given prefix.
@@ -137,4 +139,5 @@ func (m *Mint) Intent() IntentID           { return IntentID(m.newID("int")) }
 func (m *Mint) Observation() ObservationID { return ObservationID(m.newID("obs")) }
 func (m *Mint) Token() TokenID             { return TokenID(m.newID("tok")) }
 func (m *Mint) Proposal() ProposalID       { return ProposalID(m.newID("prp")) }
+func (m *Mint) Delegation() DelegationID   { return DelegationID(m.newID("dlg")) }
 func (m *Mint) Hold() HoldID               { return HoldID(m.newID("hld")) }

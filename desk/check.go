@@ -31,12 +31,38 @@ func (d *snapshot) checkPolicies(set *policy.Set, connectors connector.Set) []st
 				}
 			}
 		}
+		for _, rule := range info.Tell {
+			if problem := d.checkRule(rule); problem != "" {
+				found("break_glass: %s", problem)
+			}
+		}
 		for _, problem := range d.checkSelector(info.Grants) {
 			found("grants: %s", problem)
 		}
 		for _, step := range info.Fulfil {
 			if problem := checkStep(step, info.Grants.Kind, connectors); problem != "" {
 				found("fulfil: %s", problem)
+			}
+		}
+	}
+	if exceptions := set.Exceptions(); exceptions != nil {
+		for _, rule := range allRules(exceptions.Stage) {
+			if problem := d.checkRule(rule); problem != "" {
+				problems = append(problems, "exceptions: "+problem)
+			}
+		}
+	}
+	for _, rule := range set.Separations() {
+		for _, side := range rule.Combination {
+			for _, problem := range d.checkSelector(policy.Selector{Systems: side.Systems, Resources: side.Resources, Entitlements: side.Entitlements}) {
+				problems = append(problems, fmt.Sprintf("separation rule %s: %s", rule.Name, problem))
+			}
+		}
+	}
+	for _, pack := range set.Packages() {
+		for _, name := range pack.Entitlements {
+			if d.findEntitlement(name) == nil {
+				problems = append(problems, fmt.Sprintf("package %s: there is no entitlement %q%s", pack.Name, name, meant(name, sortedKeys(d.rights))))
 			}
 		}
 	}

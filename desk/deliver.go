@@ -148,11 +148,11 @@ func (tx *transaction) rejected(ctx context.Context, id countersign.RequestID) (
 	if err != nil {
 		return "", err
 	}
-	same := tx.directory.samePerson(m, request.SamePerson)
+	same := tx.directory.onePerson(m, request.SamePerson)
 	if request.KeptOutDecider(same) != "" {
 		return "Somebody who approved this counts by now as one person with who asked or is to have it.", nil
 	}
-	_, refusals, err := tx.recheck(ctx, request, tx.directory.resolver(m, tx.now()), same)
+	_, refusals, err := tx.recheck(ctx, request, tx.directory.resolver(m, tx.now(), request.Type), same)
 	if err != nil || len(refusals) == 0 {
 		return "", err
 	}

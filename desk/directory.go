@@ -265,6 +265,9 @@ func (tx *transaction) versioned(ctx context.Context, change directory.Change, v
 	case *countersign.Record:
 		row.Version = version
 		return &workflow.RecordRecorded{Change: *row}, nil
+	case *countersign.Delegation:
+		row.Version = version
+		return workflow.NewDelegationRecorded(*row), tx.move(ctx, store.GuardDelegations(row.From))
 	}
 	return nil, countersign.Errorf(countersign.Internal, "unknown-row", "a directory has no rows of type %T", change.After)
 }

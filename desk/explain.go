@@ -30,8 +30,8 @@ func Explain(set *policy.Set, files []directory.File, requester string, asking A
 	if err != nil {
 		return "", err
 	}
-	r := known.resolver(m, now)
-	base := r.baseFacts(asking.Reason, asking.Duration, asking.Until, asking.Answers, known.samePerson(m, nil))
+	r := known.resolver(m, now, asking.Type)
+	base := r.baseFacts(asking.Reason, asking.Duration, asking.Until, asking.Answers, known.onePerson(m, nil))
 	typeName, err := set.Find(asking.Type, base)
 	if err != nil {
 		return "", err

@@ -93,8 +93,24 @@ func (d *snapshot) matterOf(requester, beneficiary countersign.IdentityID, entit
 }
 
 // samePerson says who counts as the requester or the beneficiary, and why.
-// Everyone who did so at submit counts on.
-func (d *snapshot) samePerson(m matter, atSubmit []countersign.IdentityID) map[countersign.IdentityID]string {
+// Everyone who did so at submit counts on, and so does whoever stood in for one
+// of them at any time from since to now.
+func (d *snapshot) samePerson(m matter, atSubmit []countersign.IdentityID, since, now countersign.Instant) map[countersign.IdentityID]string {
+	kept := d.onePerson(m, atSubmit)
+	for _, side := range []*countersign.Identity{m.requester, m.beneficiary} {
+		for _, id := range side.SamePerson() {
+			for _, delegation := range d.delegations[id] {
+				if _, already := kept[delegation.To]; !already && delegation.Overlaps(since, now) {
+					kept[delegation.To] = "stands in for " + d.nameOf(id)
+				}
+			}
+		}
+	}
+	return kept
+}
+
+// onePerson is samePerson without delegations.
+func (d *snapshot) onePerson(m matter, atSubmit []countersign.IdentityID) map[countersign.IdentityID]string {
 	kept := map[countersign.IdentityID]string{}
 	for _, id := range atSubmit {
 		kept[id] = "answered for the requester or the beneficiary when this was asked"
@@ -220,14 +236,16 @@ type resolved struct {
 	directory *snapshot
 	matter    matter
 	now       countersign.Instant
-	answers   map[string][]policy.Candidate
-	paths     map[string][]path
+	// requestType is what delegations have to cover.
+	requestType string
+	answers     map[string][]policy.Candidate
+	paths       map[string][]path
 	// records are the system records that a judgement read.
 	records []*countersign.Record
 }
 
-func (d *snapshot) resolver(m matter, now countersign.Instant) *resolved {
-	return &resolved{directory: d, matter: m, now: now, answers: map[string][]policy.Candidate{}, paths: map[string][]path{}}
+func (d *snapshot) resolver(m matter, now countersign.Instant, requestType string) *resolved {
+	return &resolved{directory: d, matter: m, now: now, requestType: requestType, answers: map[string][]policy.Candidate{}, paths: map[string][]path{}}
 }
 
 // answer looks the rules up, each once.
@@ -245,9 +263,38 @@ func (r *resolved) answer(rules ...string) map[string][]policy.Candidate {
 			}
 			found = append(found, policy.Candidate{ID: identity.ID, Name: identity.Name, Active: identity.ActiveAt(r.now), Human: identity.Human(), Path: path.names})
 		}
+		for _, path := range paths {
+			for _, delegate := range r.delegates(path) {
+				identity := r.directory.identities[delegate.identity]
+				found = append(found, policy.Candidate{
+					ID: identity.ID, Name: identity.Name, Active: identity.ActiveAt(r.now), Human: identity.Human(), Path: delegate.names, OnBehalfOf: path.identity,
+				})
+				paths = append(paths, delegate)
+			}
+		}
 		r.answers[rule], r.paths[rule] = found, paths
 	}
 	return r.answers
+}
+
+// delegates returns who stands in now for whom a path leads to, with the guards of
+// both people and of the delegation.
+func (r *resolved) delegates(to path) []path {
+	from := r.directory.identities[to.identity]
+	if from == nil || !from.ActiveAt(r.now) {
+		return nil
+	}
+	var found []path
+	delegations := r.directory.delegations[from.ID]
+	for _, id := range slices.Sorted(maps.Keys(delegations)) {
+		delegation := delegations[id]
+		known := slices.ContainsFunc(found, func(p path) bool { return p.identity == delegation.To })
+		if !known && delegation.Overlaps(r.now, r.now) && delegation.Covers(r.requestType) && r.directory.identities[delegation.To] != nil {
+			guards := append(slices.Clone(to.guards), store.Guard{Key: store.GuardRow(string(id)), Version: delegation.Version}, store.Guard{Key: store.GuardRow(string(from.ID)), Version: from.Version})
+			found = append(found, path{delegation.To, append(slices.Clone(to.names), from.Name), guards})
+		}
+	}
+	return found
 }
 
 // relyOn guards the rows by which the rule found the person: the person, the

@@ -233,7 +233,7 @@ func (tx *transaction) reviewRungs(ctx context.Context, request *countersign.Req
 		if err != nil {
 			continue
 		}
-		if asked, err := rungs(tx, pinned, tx.directory.resolver(m, tx.now()), request.Stages, index, tx.directory.samePerson(m, request.SamePerson)); err == nil {
+		if asked, err := rungs(tx, pinned, tx.directory.resolver(m, tx.now(), request.Type), request.Stages, index, tx.directory.samePerson(m, request.SamePerson, request.SubmittedAt, tx.now())); err == nil {
 			found[index] = asked
 		}
 	}

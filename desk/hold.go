@@ -179,7 +179,11 @@ func (d *Desk) Lift(ctx context.Context, caller Caller, key Key, id countersign.
 // moveHold makes everything that relied on there being a hold, or none, look
 // again.
 func (tx *transaction) moveHold(ctx context.Context, on string) error {
-	key := store.GuardHold(on)
+	return tx.move(ctx, store.GuardHold(on))
+}
+
+// move moves a guard on by one.
+func (tx *transaction) move(ctx context.Context, key string) error {
 	versions, err := tx.versions(ctx, []string{key})
 	if err != nil {
 		return err
@@ -206,7 +210,8 @@ func (tx *transaction) lookAt(ctx context.Context, held []string, more []string)
 }
 
 // lookAtMatter guards what a judgement reads of a matter beside its rows: which
-// holds there are, and which groups both sides are in or are not in.
+// holds there are, which groups both sides are in or are not in, and who stands in
+// for them.
 func (tx *transaction) lookAtMatter(ctx context.Context, m matter) error {
 	held := []string{string(m.requester.ID), string(m.beneficiary.ID)}
 	for _, item := range m.items {
@@ -217,6 +222,11 @@ func (tx *transaction) lookAtMatter(ctx context.Context, m matter) error {
 		groups = append(groups, store.GuardGroups(string(side.ID)))
 		for _, group := range tx.directory.groupsAbove(side.ID) {
 			groups = append(groups, store.GuardGroups(string(group)))
+		}
+	}
+	for _, side := range []*countersign.Identity{m.requester, m.beneficiary} {
+		for _, id := range side.SamePerson() {
+			groups = append(groups, store.GuardDelegations(id))
 		}
 	}
 	return tx.lookAt(ctx, held, groups)

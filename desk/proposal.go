@@ -250,20 +250,28 @@ func (d *snapshot) approvers(set *policy.Set) map[string]bool {
 	lines := map[string]bool{}
 	for _, info := range set.Types() {
 		for _, stage := range set.Stages(info.Name) {
-			where := fmt.Sprintf("in the stage %q of %s, by ", stage.Name, info.Name)
-			for _, rule := range allRules(stage) {
-				function, _ := splitRule(rule)
-				if function != "group" && function != "person" {
-					lines["Whoever is found "+where+rule] = true
-					continue
-				}
-				for _, path := range d.candidates(rule, matter{}) {
-					lines[d.nameOf(path.identity)+", "+where+rule] = true
-				}
-			}
+			d.standings(lines, stage, fmt.Sprintf("in the stage %q of %s, by ", stage.Name, info.Name))
 		}
 	}
+	if exceptions := set.Exceptions(); exceptions != nil {
+		d.standings(lines, exceptions.Stage, fmt.Sprintf("in the stage %q of exceptions, by ", exceptions.Stage.Name))
+	}
 	return lines
+}
+
+// standings adds a line for everybody whom the stage's rules name, and for every
+// rule that names nobody.
+func (d *snapshot) standings(lines map[string]bool, stage countersign.Stage, where string) {
+	for _, rule := range allRules(stage) {
+		function, _ := splitRule(rule)
+		if function != "group" && function != "person" {
+			lines["Whoever is found "+where+rule] = true
+			continue
+		}
+		for _, path := range d.candidates(rule, matter{}) {
+			lines[d.nameOf(path.identity)+", "+where+rule] = true
+		}
+	}
 }
 
 // allRules returns every approver rule of a stage, its ladder included.

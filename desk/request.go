@@ -250,31 +250,6 @@ func (d *Desk) Amend(ctx context.Context, caller Caller, key Key, id countersign
 	return err
 }
 
-// OpenEvidence returns the content of evidence, and puts on the record who has
-// opened it, as long as somebody may still decide on it.
-func (d *Desk) OpenEvidence(ctx context.Context, caller Caller, key Key, id countersign.RequestID, slotName string) ([]byte, error) {
-	var digest countersign.Digest
-	err := d.onRequest(ctx, caller, key, id, func(_ *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
-		for _, slot := range request.Evidence {
-			if slot.Name == slotName && slot.Held != nil {
-				digest = slot.Held.Digest
-			}
-		}
-		return workflow.RequestCommand{Name: workflow.Open, Slot: slotName}, workflow.RequestVerdict{}, nil
-	})
-	// What has ended takes no more history, and can be read all the same by those
-	// who may read it.
-	ended := digest != "" && countersign.KindOf(err) == countersign.Conflict
-	if err != nil && !ended {
-		return nil, err
-	}
-	content, err := d.Store.Content(ctx, digest)
-	if err == nil && countersign.DigestBytes(evidenceDomain, content) != digest {
-		err = countersign.Errorf(countersign.Internal, "damaged-evidence", "the evidence that is kept under %s has another digest: it was changed behind the house's back", digest)
-	}
-	return content, err
-}
-
 // Cancel takes a request back that is not decided yet.
 func (d *Desk) Cancel(ctx context.Context, caller Caller, key Key, id countersign.RequestID, reason string) error {
 	return d.onRequest(ctx, caller, key, id, func(*transaction, *countersign.Request, *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
@@ -347,7 +322,7 @@ func (tx *transaction) verdict(ctx context.Context, request *countersign.Request
 	if err != nil {
 		return verdict, err
 	}
-	if decider := request.KeptOutDecider(s.same); decider != "" {
+	if decider := request.KeptOutDecider(tx.directory.onePerson(s.matter, request.SamePerson)); decider != "" {
 		refusals = append(refusals, policy.Refusal{Reason: "separation-of-duties", Because: fmt.Sprintf("%s approved an earlier stage and now %s: the request has to be asked for anew.", tx.directory.nameOf(decider), s.same[decider])})
 	}
 	if request.Extends != "" {

@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -25,6 +26,8 @@ type snapshot struct {
 	rights       map[string]countersign.EntitlementID
 	records      map[countersign.RecordID]*countersign.Record
 	recordKeys   map[string]countersign.RecordID
+	// delegations are by whom they are from.
+	delegations map[countersign.IdentityID]map[countersign.DelegationID]*countersign.Delegation
 	// memberOf and nestedIn lead upwards: to the groups that directly hold an
 	// identity, or a group.
 	memberOf map[countersign.IdentityID][]countersign.GroupID
@@ -144,7 +147,7 @@ func (d *snapshot) with(delta store.Directory) *snapshot {
 		revision:   delta.Revision,
 		identities: map[countersign.IdentityID]*countersign.Identity{}, groups: map[countersign.GroupID]*countersign.Group{},
 		systems: map[countersign.SystemID]*countersign.System{}, entitlements: map[countersign.EntitlementID]*countersign.Entitlement{},
-		records: map[countersign.RecordID]*countersign.Record{},
+		records: map[countersign.RecordID]*countersign.Record{}, delegations: map[countersign.IdentityID]map[countersign.DelegationID]*countersign.Delegation{},
 	}
 	if d != nil {
 		for id, identity := range d.identities {
@@ -162,6 +165,9 @@ func (d *snapshot) with(delta store.Directory) *snapshot {
 		for id, record := range d.records {
 			next.records[id] = record
 		}
+		for from, all := range d.delegations {
+			next.delegations[from] = maps.Clone(all)
+		}
 	}
 	for _, identity := range delta.Identities {
 		next.identities[identity.ID] = identity
@@ -177,6 +183,12 @@ func (d *snapshot) with(delta store.Directory) *snapshot {
 	}
 	for _, record := range delta.Records {
 		next.records[record.ID] = record
+	}
+	for _, delegation := range delta.Delegations {
+		if next.delegations[delegation.From] == nil {
+			next.delegations[delegation.From] = map[countersign.DelegationID]*countersign.Delegation{}
+		}
+		next.delegations[delegation.From][delegation.ID] = delegation
 	}
 	next.index()
 	return next

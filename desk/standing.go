@@ -56,6 +56,9 @@ func rungs(tx *transaction, pinned *policy.Set, r *resolved, stages []countersig
 			}
 			for _, decision := range other.Decisions {
 				excluded[decision.By] = fmt.Sprintf("decided the stage %q, and this one needs somebody else", name)
+				for _, standing := range decision.Standing {
+					excluded[standing.Seat()] = excluded[decision.By]
+				}
 			}
 			// Who may decide the open stage, with this very command, is kept out of the
 			// later one that it opens.
@@ -91,7 +94,7 @@ func (tx *transaction) stand(ctx context.Context, request *countersign.Request) 
 	if err != nil {
 		return nil, err
 	}
-	s := &stance{matter: m, resolver: dir.resolver(m, tx.now()), same: dir.samePerson(m, request.SamePerson), rungs: map[int][]workflow.Rung{}}
+	s := &stance{matter: m, resolver: dir.resolver(m, tx.now(), request.Type), same: dir.samePerson(m, request.SamePerson, request.SubmittedAt, tx.now()), rungs: map[int][]workflow.Rung{}}
 	for index := range request.Stages {
 		// A review is looked at once it is open, and not before.
 		if state := request.Stages[index].State; state == countersign.StageOpen || state == countersign.StageWaiting && !request.Stages[index].Review {
@@ -136,7 +139,8 @@ func (tx *transaction) stand(ctx context.Context, request *countersign.Request) 
 	} else if held {
 		s.standing.KeptOut = "is under a hold"
 	}
-	s.mayRead = s.standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable, workflow.Approver, workflow.SystemOwner, workflow.Auditor) ||
+	_, same := s.same[who]
+	s.mayRead = same || s.standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable, workflow.Approver, workflow.SystemOwner, workflow.Auditor) ||
 		asked || tookPart(request, who) || slices.Contains(request.Told, who)
 	return s, nil
 }

@@ -80,8 +80,9 @@ func (d *Desk) Fetch(ctx context.Context, caller Caller, key Key, id countersign
 			return command, verdict, err
 		}
 		for _, slot := range request.Evidence {
-			if slot.Name != slotName || slot.Ticket == "" {
-				continue
+			early := slot.Due == countersign.DueAtClosure && request.State != countersign.RequestClosing
+			if slot.Name != slotName || slot.Ticket == "" || early {
+				continue // the law says why
 			}
 			pinned, err := d.policySet(ctx, request.PolicySet)
 			if err != nil {

@@ -166,7 +166,7 @@ systems:
     environment: prod
     risk: low
     connector: role
-    resources: [{name: space, title: Space, entitlements: [{name: editor, kind: role}]}]
+    resources: [{name: space, title: Space, entitlements: [{name: editor, kind: role}, {name: editor-on-call, kind: role, eligible_for: editor}]}]
 records:
   - {key: SR-1, title: Invoicing, owner: olga, environment: prod, scopes: [read, write]}
   - {key: SR-2, title: Asking, owner: ana, environment: prod, scopes: [read]}

@@ -135,6 +135,8 @@ type Candidate struct {
 	// Path says how the rule found the person, as ["security", "security-eu"]
 	// for a member of a nested group.
 	Path []string `json:"path,omitempty"`
+	// OnBehalfOf is whom the person stands in for by a delegation; "" for nobody.
+	OnBehalfOf countersign.IdentityID `json:"on_behalf_of,omitempty"`
 }
 
 // RecordFact is a system record as policies see it.

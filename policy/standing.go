@@ -38,7 +38,7 @@ func Standing(stage countersign.Stage, approvers map[string][]Candidate, exclude
 	var kept []Excluded
 	keptOut := map[countersign.IdentityID]bool{}
 	for i, quorum := range stage.Quorums {
-		stands := map[countersign.IdentityID]bool{}
+		stands := map[countersign.IdentityID]int{}
 		join := func(rule string) {
 			for _, candidate := range approvers[rule] {
 				why := unfit(candidate, excluded)
@@ -46,9 +46,21 @@ func Standing(stage countersign.Stage, approvers map[string][]Candidate, exclude
 				case why != "" && !keptOut[candidate.ID]:
 					keptOut[candidate.ID] = true
 					kept = append(kept, Excluded{candidate.ID, why})
-				case why == "" && !stands[candidate.ID]:
-					stands[candidate.ID] = true
-					asked = append(asked, countersign.Asked{Person: candidate.ID, Rule: rule, Quorum: i})
+				case why != "":
+				default:
+					one := countersign.Asked{Person: candidate.ID, Rule: rule, Quorum: i, OnBehalfOf: candidate.OnBehalfOf}
+					at, already := stands[candidate.ID]
+					if already && (asked[at].OnBehalfOf == "" || candidate.OnBehalfOf != "") {
+						continue
+					}
+					// Who stands in for another counts for that one, unless a rule finds the
+					// person as well.
+					if already {
+						asked[at] = one
+					} else {
+						stands[candidate.ID] = len(asked)
+						asked = append(asked, one)
+					}
 				}
 			}
 		}
@@ -58,7 +70,7 @@ func Standing(stage countersign.Stage, approvers map[string][]Candidate, exclude
 		_, before := Supplies(countersign.Stage{Quorums: stage.Quorums[:i]}, asked)
 		for _, rule := range quorum.Else {
 			_, enough := Supplies(countersign.Stage{Quorums: stage.Quorums[:i+1]}, asked)
-			if len(stands) < quorum.Need || before && !enough {
+			if seats(asked, i) < quorum.Need || before && !enough {
 				join(rule)
 			}
 		}
@@ -71,8 +83,22 @@ func Standing(stage countersign.Stage, approvers map[string][]Candidate, exclude
 	return asked, kept
 }
 
+// seats counts who is found for a quorum, whoever stands in for whom.
+func seats(asked []countersign.Asked, quorum int) int {
+	taken := map[countersign.IdentityID]bool{}
+	for _, a := range asked {
+		if a.Quorum == quorum {
+			taken[a.Seat()] = true
+		}
+	}
+	return len(taken)
+}
+
 func unfit(candidate Candidate, excluded map[countersign.IdentityID]string) string {
 	why, isExcluded := excluded[candidate.ID]
+	if other, kept := excluded[candidate.OnBehalfOf]; kept && !isExcluded {
+		why, isExcluded = "stands in for somebody who "+other, true
+	}
 	switch {
 	case isExcluded && why == "":
 		return "kept out by separation of duties"
@@ -94,7 +120,7 @@ func Supplies(stage countersign.Stage, asked []countersign.Asked) (missing strin
 		var people []countersign.IdentityID
 		for _, a := range asked {
 			if a.Quorum == i {
-				people = append(people, a.Person)
+				people = append(people, a.Seat())
 			}
 		}
 		for n := range quorum.Need {

@@ -266,6 +266,7 @@ type Directory struct {
 	Systems      []*countersign.System
 	Entitlements []*countersign.Entitlement
 	Records      []*countersign.Record
+	Delegations  []*countersign.Delegation
 }
 
 // Add puts a row among those of its noun; a row of another noun is no part of the
@@ -282,6 +283,8 @@ func (d *Directory) Add(row countersign.Row) {
 		d.Entitlements = append(d.Entitlements, row)
 	case *countersign.Record:
 		d.Records = append(d.Records, row)
+	case *countersign.Delegation:
+		d.Delegations = append(d.Delegations, row)
 	}
 }
 
@@ -306,6 +309,10 @@ func GuardMember(group countersign.GroupID, member string) string {
 // GuardGroups is moved on when the identity or group enters or leaves any group:
 // what a verdict relies on that asked which groups somebody is in, or is not.
 func GuardGroups(member string) string { return "groups:" + member }
+
+// GuardDelegations is moved on when the person delegates something, or takes it
+// back: what a verdict relied on that asked who stands in for the person.
+func GuardDelegations(from countersign.IdentityID) string { return "delegations:" + string(from) }
 
 // GuardHold is moved on when a hold is put on the identity, system or grant, or
 // lifted from it.

@@ -82,7 +82,7 @@ func stageFor(r *countersign.Request, command RequestCommand, who countersign.Id
 			decided = stage.Name
 			continue
 		}
-		mine := standingIn(index, who, verdict)
+		mine := standingIn(r, index, who, verdict)
 		if len(mine) == 0 {
 			continue
 		}
@@ -122,7 +122,7 @@ func repeatedDecision(r *countersign.Request, command RequestCommand, who counte
 // decided it yet; -1 if there is none.
 func undecided(r *countersign.Request, who countersign.IdentityID, verdict RequestVerdict) int {
 	for _, index := range r.OpenStages() {
-		if decisionBy(&r.Stages[index], who) == nil && len(standingIn(index, who, verdict)) > 0 {
+		if decisionBy(&r.Stages[index], who) == nil && len(standingIn(r, index, who, verdict)) > 0 {
 			return index
 		}
 	}
@@ -130,11 +130,11 @@ func undecided(r *countersign.Request, who countersign.IdentityID, verdict Reque
 }
 
 // standingIn returns as what the person may decide the stage now.
-func standingIn(index int, who countersign.IdentityID, verdict RequestVerdict) []countersign.Asked {
+func standingIn(r *countersign.Request, index int, who countersign.IdentityID, verdict RequestVerdict) []countersign.Asked {
 	var mine []countersign.Asked
 	if rungs := verdict.Rungs[index]; len(rungs) > 0 {
 		for _, asked := range rungs[0].Asked {
-			if asked.Person == who {
+			if asked.Person == who && !seatTaken(&r.Stages[index], asked) {
 				mine = append(mine, asked)
 			}
 		}

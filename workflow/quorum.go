@@ -109,12 +109,20 @@ func decisionBy(stage *countersign.Stage, id countersign.IdentityID) *countersig
 	return nil
 }
 
+// seatTaken reports whether the one for whom the person stands in has decided, or
+// somebody else in that place.
+func seatTaken(stage *countersign.Stage, asked countersign.Asked) bool {
+	return asked.OnBehalfOf != "" && slices.ContainsFunc(stage.Decisions, func(d countersign.Decision) bool {
+		return d.By == asked.OnBehalfOf || d.By != asked.Person && slices.ContainsFunc(d.Standing, func(a countersign.Asked) bool { return a.OnBehalfOf == asked.OnBehalfOf })
+	})
+}
+
 // StillNeeded returns how many further approvals the stage needs, and who could
 // give them of those asked.
 func StillNeeded(stage *countersign.Stage) (need int, who []countersign.IdentityID) {
 	need = seats(stage.Quorums) - fill(stage.Quorums, approvals(stage))
 	for _, asked := range stage.Asked {
-		if decisionBy(stage, asked.Person) == nil && !slices.Contains(who, asked.Person) {
+		if decisionBy(stage, asked.Person) == nil && !seatTaken(stage, asked) && !slices.Contains(who, asked.Person) {
 			who = append(who, asked.Person)
 		}
 	}

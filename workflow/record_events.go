@@ -55,6 +55,21 @@ type RecordRecorded struct {
 
 func (RecordRecorded) EventKind() string { return "system-record.recorded@1" }
 
+// DelegationRecorded carries the whole delegation but for its reason.
+type DelegationRecorded struct {
+	Change countersign.Delegation `json:"change"`
+	Reason *Reason                `json:"reason"`
+}
+
+func (DelegationRecorded) EventKind() string { return "delegation.recorded@1" }
+
+// NewDelegationRecorded splits a delegation into its groups of values.
+func NewDelegationRecorded(delegation countersign.Delegation) *DelegationRecorded {
+	reason := &Reason{Text: delegation.Reason}
+	delegation.Reason = ""
+	return &DelegationRecorded{Change: delegation, Reason: reason}
+}
+
 type PolicyActivated struct {
 	Change struct {
 		Set countersign.Digest `json:"set"`
@@ -81,7 +96,7 @@ func (HouseFounded) EventKind() string { return "house.founded@1" }
 
 func init() {
 	Registry.Register(&IdentityRecorded{}, &GroupRecorded{}, &SystemRecorded{}, &EntitlementRecorded{},
-		&RecordRecorded{}, &PolicyActivated{}, &HouseFounded{})
+		&RecordRecorded{}, &DelegationRecorded{}, &PolicyActivated{}, &HouseFounded{})
 }
 
 // Replay folds one stream after the other into rows.
@@ -112,6 +127,12 @@ func (p *Replay) Apply(header countersign.Header, payload countersign.Payload) e
 		p.put(&event.Change)
 	case *RecordRecorded:
 		p.put(&event.Change)
+	case *DelegationRecorded:
+		delegation := event.Change
+		if event.Reason != nil {
+			delegation.Reason = event.Reason.Text
+		}
+		p.put(&delegation)
 	case *PolicyActivated:
 		p.put(&countersign.PolicyRow{Version: header.Seq, Active: event.Change.Set, ActivatedAt: header.Time})
 	case *HouseFounded:
