@@ -33,6 +33,26 @@ type configuration struct {
 	TLSKey         string `yaml:"tls_key"`
 	// BehindProxy is the network that a TLS-terminating proxy calls from.
 	BehindProxy string `yaml:"behind_proxy"`
+	Mail        struct {
+		// Server is host:port; From the address that mail comes from.
+		Server   string `yaml:"server"`
+		From     string `yaml:"from"`
+		Username string `yaml:"username"`
+		// PasswordFile holds the password, and nothing else.
+		PasswordFile string `yaml:"password_file"`
+		// TLS is starttls (the default), implicit or none.
+		TLS string `yaml:"tls"`
+		// Templates is a folder that replaces the built-in texts.
+		Templates string `yaml:"templates"`
+	} `yaml:"mail"`
+	Webhook struct {
+		URL string `yaml:"url"`
+		// SecretFile holds the signing secret, whsec_ and base64.
+		SecretFile string `yaml:"secret_file"`
+	} `yaml:"webhook"`
+	// SourceCredentials are files with what sources of tickets take as Authorization,
+	// by the name of the source.
+	SourceCredentials map[string]string `yaml:"source_credentials"`
 }
 
 const (
@@ -56,7 +76,7 @@ func readConfiguration(path string) (configuration, error) {
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&read); err != nil && !errors.Is(err, io.EOF) {
 		text := strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "type cli.configuration", "countersign.yaml")
-		return read, invalid("%s: %s; the keys are data, database, key_file, organisation, listen, tls_certificate, tls_key and behind_proxy", path, strings.Join(strings.Fields(text), " "))
+		return read, invalid("%s: %s; the keys are data, database, key_file, organisation, listen, tls_certificate, tls_key, behind_proxy, mail, webhook and source_credentials", path, strings.Join(strings.Fields(text), " "))
 	}
 	return read, nil
 }
@@ -87,6 +107,12 @@ func (c configuration) check() error {
 	}
 	if !loopback(host) && c.TLSCertificate == "" && c.BehindProxy == "" {
 		return invalid("%s can be reached from other machines: give TLS files (--tls-certificate, --tls-key), or --behind-proxy with the network that a TLS proxy calls from", c.Listen)
+	}
+	if _, err := c.channels(); err != nil {
+		return err
+	}
+	if _, err := c.credentials(); err != nil {
+		return err
 	}
 	if c.Organisation != "" {
 		if info, err := os.Stat(c.Organisation); err != nil || !info.IsDir() {

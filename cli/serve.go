@@ -138,8 +138,16 @@ func serve(ctx context.Context, settings configuration, stdout, stderr io.Writer
 		return err
 	}
 	defer lock.Close()
+	channels, err := settings.channels()
+	if err != nil {
+		return err
+	}
+	credentials, err := settings.credentials()
+	if err != nil {
+		return err
+	}
 	h, founded, err := house.Start(ctx, settings.place(), organisation, house.Options{
-		Clock: clock{}, Entropy: rand.Reader, Log: log, Replica: replica, Issuer: url,
+		Clock: clock{}, Entropy: rand.Reader, Log: log, Replica: replica, Issuer: url, Channels: channels, SourceCredentials: credentials,
 	})
 	if err != nil {
 		return err

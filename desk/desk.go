@@ -47,6 +47,9 @@ type Config struct {
 	// Shared says that other processes work on the same database: what they stop is
 	// followed.
 	Shared bool
+	// Channels name the ways by which people are told; notices are written for those
+	// that exist.
+	Channels []string
 	// Replica names this process, as the holder of leases.
 	Replica string
 	// BornLeased lets a commit lease its new intents to this replica, which then
@@ -440,6 +443,7 @@ func (tx *transaction) commit(ctx context.Context) error {
 	if err := tx.seal(ctx); err != nil {
 		return err
 	}
+	tx.notify()
 	tx.change.Now = tx.now()
 	for _, guard := range tx.guards {
 		tx.change.Guards = append(tx.change.Guards, guard)

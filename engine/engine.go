@@ -17,6 +17,7 @@ import (
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/desk"
+	"github.com/countersign/countersign/notify"
 	"github.com/countersign/countersign/store"
 )
 
@@ -28,6 +29,8 @@ type Config struct {
 	Connectors connector.Set
 	Replica    string
 	Log        *slog.Logger
+	// Channels bring what people are told out of the house.
+	Channels []notify.Channel
 	// Workers is how many operations run at once; 0 means 16.
 	Workers int
 	// Follow keeps the decision point up to date; called at every beat.

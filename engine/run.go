@@ -17,6 +17,7 @@ func (e *Engine) Run(ctx context.Context) {
 	var loops sync.WaitGroup
 	loops.Go(func() { e.keepTime(ctx) })
 	loops.Go(func() { e.keepDelivering(ctx) })
+	loops.Go(func() { e.keepTelling(ctx) })
 	loops.Wait()
 }
 
@@ -38,6 +39,26 @@ func (e *Engine) keepTime(ctx context.Context) {
 			done, err = e.Timers(ctx)
 			e.logged(ctx, "timers", err)
 			if done < batch {
+				break
+			}
+		}
+	}
+}
+
+// keepTelling sends notices. Nothing waits for it.
+func (e *Engine) keepTelling(ctx context.Context) {
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for e.sound.Load() && ctx.Err() == nil {
+			done, err := e.Tell(ctx)
+			e.logged(ctx, "tell", err)
+			if done < toldAtOnce {
 				break
 			}
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/countersign/countersign/desk"
 	"github.com/countersign/countersign/engine"
 	"github.com/countersign/countersign/keys"
+	"github.com/countersign/countersign/notify"
 	"github.com/countersign/countersign/pdp"
 	ticketsource "github.com/countersign/countersign/source/tickets"
 	"github.com/countersign/countersign/store"
@@ -49,6 +50,8 @@ type Options struct {
 	// SourceCredentials are what the sources of tickets take as Authorization, by the
 	// name of the source.
 	SourceCredentials map[string]countersign.Secret
+	// Channels bring what people are told out of the house.
+	Channels []notify.Channel
 	// DeliverByClaim makes the engine find its work by claiming it, as after a
 	// restart; otherwise a commit hands new intents to this process at once.
 	DeliverByClaim bool
@@ -103,18 +106,26 @@ func Open(ctx context.Context, options Options) (*House, error) {
 		Power: func(holder countersign.IdentityID, power string) bool {
 			return h.Point.Allowed(holder, power, desk.SystemName+"/"+desk.ResourceName, countersign.InstantOf(options.Clock.Now()))
 		},
-		Stop:   func(hold bool, ids ...string) { each(ids, hold, h.Stops.Stop) },
-		Forget: func(hold bool, ids ...string) { each(ids, hold, h.Stops.Lift) },
-		Shared: options.Shared, Replica: options.Replica, BornLeased: !options.DeliverByClaim,
+		Stop:     func(hold bool, ids ...string) { each(ids, hold, h.Stops.Stop) },
+		Forget:   func(hold bool, ids ...string) { each(ids, hold, h.Stops.Lift) },
+		Channels: channelNames(options.Channels), Shared: options.Shared, Replica: options.Replica, BornLeased: !options.DeliverByClaim,
 	})
 	h.Engine = engine.New(engine.Config{
 		Desk: h.Desk, Store: options.Store, Clock: options.Clock, Connectors: connectors, Replica: options.Replica, Log: options.Log,
-		Follow: h.Point.Follow, SetUnfit: func(why string) { h.Stops.SetUnfit(why); h.Desk.SetUnfit(why) },
+		Channels: options.Channels, Follow: h.Point.Follow, SetUnfit: func(why string) { h.Stops.SetUnfit(why); h.Desk.SetUnfit(why) },
 	})
 	if err := h.Desk.Start(ctx); err != nil {
 		return nil, err
 	}
 	return h, h.Point.Follow(ctx)
+}
+
+func channelNames(channels []notify.Channel) []string {
+	names := make([]string, len(channels))
+	for i, channel := range channels {
+		names[i] = channel.Name()
+	}
+	return names
 }
 
 // each tells the stops of this process about identities, systems and grants.
@@ -168,7 +179,11 @@ func (h *House) Settle(ctx context.Context) error {
 				return err
 			}
 		}
-		if done+len(works) == 0 {
+		told, err := h.Engine.Tell(ctx)
+		if err != nil {
+			return err
+		}
+		if done+len(works)+told == 0 {
 			return nil
 		}
 	}

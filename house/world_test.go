@@ -23,6 +23,7 @@ import (
 	"github.com/countersign/countersign/directory"
 	"github.com/countersign/countersign/house"
 	"github.com/countersign/countersign/keys"
+	"github.com/countersign/countersign/notify"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/pgtest"
 	"github.com/countersign/countersign/store/sqlstore"
@@ -44,6 +45,8 @@ type world struct {
 	databaseClock func() countersign.Instant
 	// between happens before the next commit.
 	between atomic.Pointer[func()]
+	// channels are how people are told, from the next start on.
+	channels []notify.Channel
 	// directory is the organisation's file as it was applied last.
 	directory string
 }
@@ -362,7 +365,7 @@ func (w *world) start() {
 	opened, err := house.Open(w.ctx, house.Options{
 		Store: movedStore{interruptedStore{w.database.open(), &w.between}, w}, Master: w.master, Clock: w.clock, Entropy: rand.Reader, Replica: "test",
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Issuer: "http://countersign.test",
-		Connectors: connector.Set{"noop": w.target}, DeliverByClaim: true,
+		Connectors: connector.Set{"noop": w.target}, DeliverByClaim: true, Channels: w.channels,
 	})
 	if err != nil {
 		w.t.Fatal(err)

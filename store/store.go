@@ -171,6 +171,8 @@ const (
 	// HoldWork revokes the next batch of what is under a hold; its key is the
 	// hold's id.
 	HoldWork WorkKind = "hold"
+	// NoticeWork tells one person one thing through one channel; Ref is the person.
+	NoticeWork WorkKind = "notice"
 )
 
 // Work is one thing to do at a time.

@@ -1,0 +1,128 @@
+package house_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/notify"
+)
+
+// listener keeps what it was told, or is broken.
+type listener struct {
+	broken bool
+	heard  []notify.Message
+}
+
+func (l *listener) Name() string                     { return "listener" }
+func (l *listener) Reaches(to notify.Recipient) bool { return to.Email != "" }
+func (l *listener) Send(_ context.Context, message notify.Message) error {
+	if l.broken {
+		return countersign.Errorf(countersign.Unavailable, "not-delivered", "the line is dead")
+	}
+	l.heard = append(l.heard, message)
+	return nil
+}
+
+// kinds returns what the person was told so far.
+func (l *listener) kinds(name string) []string {
+	var kinds []string
+	for _, message := range l.heard {
+		for _, line := range message.Lines {
+			if message.To.Name == name {
+				kinds = append(kinds, line.Kind)
+			}
+		}
+	}
+	return kinds
+}
+
+// listening founds a house that tells people through the channel.
+func listening(t *testing.T, open database, channel notify.Channel, policies ...string) *world {
+	w := found(t, open, policies...)
+	w.channels = []notify.Channel{channel}
+	w.restart()
+	return w
+}
+
+func (w *world) tell() {
+	w.t.Helper()
+	for {
+		told, err := w.house.Engine.Tell(w.ctx)
+		w.must(err)
+		if told == 0 {
+			return
+		}
+	}
+}
+
+func TestApproversAreToldInOneQuietMessageAndAskersOfTheOutcome(t *testing.T) {
+	everyDatabase(t, func(t *testing.T, open database) {
+		ear := &listener{}
+		w := listening(t, open, ear, policyFor(managerStage, ""))
+		first := w.submit("ana", asking())
+		second := asking()
+		second.Entitlements = []string{"ledger/books/write"}
+		w.submit("ana", second)
+		w.tell()
+		if len(ear.heard) != 0 {
+			t.Fatalf("what can wait does not: %+v", ear.heard)
+		}
+		w.move(15 * time.Minute)
+		w.tell()
+		if len(ear.heard) != 1 || len(ear.heard[0].Lines) != 2 || ear.heard[0].To.Email != "max@test.example" {
+			t.Fatalf("Max should hear of both at once: %+v", ear.heard)
+		}
+		if line := ear.heard[0].Lines[0]; line.Kind != "asked-to-decide" || !strings.Contains(line.Subject, "Ana Asker: ledger/books/") || line.About == "" {
+			t.Fatalf("the line is %+v", line)
+		}
+		w.must(w.approve("max", first))
+		w.move(15 * time.Minute)
+		w.tell()
+		if kinds := ear.kinds("Ana Asker"); !slices.Equal(kinds, []string{"outcome"}) {
+			t.Fatalf("Ana heard %v", kinds)
+		}
+		w.tell()
+		if len(ear.heard) != 2 {
+			t.Fatal("something was told twice")
+		}
+	})
+}
+
+func TestABrokenChannelHoldsNothingUpAndIsTriedAgain(t *testing.T) {
+	ear := &listener{broken: true}
+	w := listening(t, onSQLite(t), ear, policyFor(managerStage, ""))
+	id := w.submit("ana", asking())
+	w.move(15 * time.Minute)
+	w.tell()
+	w.must(w.approve("max", id))
+	w.settle()
+	w.state(id, countersign.RequestActive)
+	if len(ear.heard) != 0 {
+		t.Fatal("a broken channel delivered")
+	}
+	ear.broken = false
+	w.move(2 * time.Hour)
+	w.tell()
+	if !slices.Contains(ear.kinds("Max Manager"), "asked-to-decide") || !slices.Contains(ear.kinds("Ana Asker"), "outcome") {
+		t.Fatalf("after it was mended: %+v", ear.heard)
+	}
+	w.verified()
+}
+
+func TestEverybodyNamedIsToldOfBreakGlassAtOnce(t *testing.T) {
+	ear := &listener{}
+	w := onCall(t, onSQLite(t), builtInTickets)
+	w.channels = []notify.Channel{ear}
+	w.restart()
+	w.submit("ana", emergency(w.incident()))
+	w.tell()
+	for _, name := range []string{"Syd Security", "Sam Security", "Sue Security"} {
+		if !slices.Equal(ear.kinds(name), []string{"break-glass"}) {
+			t.Errorf("%s heard %v", name, ear.kinds(name))
+		}
+	}
+}
