@@ -19,7 +19,10 @@ func rightNames(rights []client.EntitlementRef) string {
 
 func stamp(at time.Time) string { return shortTime(countersign.InstantOf(at)) }
 
-var pastTense = map[client.DecisionOutcome]string{client.Approve: "approved", client.Deny: "denied"}
+var pastTense = map[client.DecisionOutcome]string{
+	client.DecisionOutcomeApprove: "approved", client.DecisionOutcomeDeny: "denied",
+	client.DecisionOutcomeInOrder: "found in order", client.DecisionOutcomeNotInOrder: "found not in order",
+}
 
 func askedText(asked []client.Asked) string {
 	names := make([]string, len(asked))

@@ -43,16 +43,22 @@ func (e CredentialState) Valid() bool {
 
 // Defines values for DecisionOutcome.
 const (
-	Approve DecisionOutcome = "approve"
-	Deny    DecisionOutcome = "deny"
+	DecisionOutcomeApprove    DecisionOutcome = "approve"
+	DecisionOutcomeDeny       DecisionOutcome = "deny"
+	DecisionOutcomeInOrder    DecisionOutcome = "in-order"
+	DecisionOutcomeNotInOrder DecisionOutcome = "not-in-order"
 )
 
 // Valid indicates whether the value is a known member of the DecisionOutcome enum.
 func (e DecisionOutcome) Valid() bool {
 	switch e {
-	case Approve:
+	case DecisionOutcomeApprove:
 		return true
-	case Deny:
+	case DecisionOutcomeDeny:
+		return true
+	case DecisionOutcomeInOrder:
+		return true
+	case DecisionOutcomeNotInOrder:
 		return true
 	default:
 		return false
@@ -167,6 +173,24 @@ func (e EvidenceKind) Valid() bool {
 	case EvidenceKindTicket:
 		return true
 	case EvidenceKindVaultReference:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Finding.
+const (
+	FindingInOrder    Finding = "in-order"
+	FindingNotInOrder Finding = "not-in-order"
+)
+
+// Valid indicates whether the value is a known member of the Finding enum.
+func (e Finding) Valid() bool {
+	switch e {
+	case FindingInOrder:
+		return true
+	case FindingNotInOrder:
 		return true
 	default:
 		return false
@@ -566,6 +590,51 @@ func (e StageState) Valid() bool {
 	}
 }
 
+// Defines values for TicketState.
+const (
+	TicketStateClosed TicketState = "closed"
+	TicketStateOpen   TicketState = "open"
+)
+
+// Valid indicates whether the value is a known member of the TicketState enum.
+func (e TicketState) Valid() bool {
+	switch e {
+	case TicketStateClosed:
+		return true
+	case TicketStateOpen:
+		return true
+	default:
+		return false
+	}
+}
+
+// Amendment An asking without what stays as it is - type, beneficiary and extended grant.
+type Amendment struct {
+	// Answers What the request type asks, by field.
+	Answers map[string]interface{} `json:"answers,omitempty,omitzero"`
+
+	// Duration Whole seconds; not together with until.
+	Duration *int64 `json:"duration,omitempty"`
+
+	// Entitlements Ids, or names as system/resource/entitlement.
+	Entitlements []string `json:"entitlements"`
+
+	// Evidence What is given anew; other evidence stays.
+	Evidence []EvidenceContent `json:"evidence,omitempty,omitzero"`
+
+	// Exception What is offered for a refusal to be waived.
+	Exception *AskedException `json:"exception,omitempty"`
+	Reason    string          `json:"reason,omitempty,omitzero"`
+
+	// Until A moment in UTC, to the millisecond.
+	Until Instant `json:"until,omitempty,omitzero"`
+}
+
+// AnswerDraft defines model for AnswerDraft.
+type AnswerDraft struct {
+	Answer string `json:"answer"`
+}
+
 // AppliedDirectory defines model for AppliedDirectory.
 type AppliedDirectory struct {
 	Applied Difference `json:"applied"`
@@ -587,9 +656,24 @@ type Approval struct {
 
 // Asked defines model for Asked.
 type Asked struct {
+	// OnBehalfOf Names an identity.
+	OnBehalfOf Ref `json:"on_behalf_of,omitempty,omitzero"`
+
 	// Person Names an identity.
 	Person Ref    `json:"person"`
 	Rule   string `json:"rule"`
+}
+
+// AskedException What is offered for a refusal to be waived.
+type AskedException struct {
+	// Control What stands in for the rule meanwhile.
+	Control string `json:"control"`
+
+	// Owner Who answers for it: an id, a login or an e-mail address of a person.
+	Owner string `json:"owner"`
+
+	// Until A moment in UTC, to the millisecond.
+	Until Instant `json:"until"`
 }
 
 // Asking defines model for Asking.
@@ -606,7 +690,13 @@ type Asking struct {
 	// Entitlements Ids, or names as system/resource/entitlement.
 	Entitlements []string          `json:"entitlements"`
 	Evidence     []EvidenceContent `json:"evidence,omitempty,omitzero"`
-	Reason       string            `json:"reason,omitempty,omitzero"`
+
+	// Exception What is offered for a refusal to be waived.
+	Exception *AskedException `json:"exception,omitempty"`
+
+	// Extends The grant whose end is to be moved; left out
+	Extends string `json:"extends,omitempty,omitzero"`
+	Reason  string `json:"reason,omitempty,omitzero"`
 
 	// Route The route of the preview that was agreed to.
 	Route string `json:"route,omitempty,omitzero"`
@@ -670,11 +760,17 @@ type Decision struct {
 	By Ref `json:"by"`
 
 	// Duration A duration in whole seconds.
-	Duration Seconds         `json:"duration,omitempty,omitzero"`
-	Issuer   string          `json:"issuer"`
-	Outcome  DecisionOutcome `json:"outcome"`
-	Reason   string          `json:"reason,omitempty,omitzero"`
-	Rules    []string        `json:"rules"`
+	Duration Seconds `json:"duration,omitempty,omitzero"`
+	Issuer   string  `json:"issuer"`
+
+	// OnBehalfOf Names an identity.
+	OnBehalfOf Ref `json:"on_behalf_of,omitempty,omitzero"`
+
+	// Opened The evidence that the person had opened by then.
+	Opened  []Digest        `json:"opened,omitempty,omitzero"`
+	Outcome DecisionOutcome `json:"outcome"`
+	Reason  string          `json:"reason,omitempty,omitzero"`
+	Rules   []string        `json:"rules"`
 
 	// Shown `sha256:` and 64 hexadecimal digits.
 	Shown    Digest `json:"shown"`
@@ -763,8 +859,10 @@ type Evidence struct {
 	By Ref `json:"by"`
 
 	// Digest `sha256:` and 64 hexadecimal digits.
-	Digest   Digest `json:"digest"`
-	Id       string `json:"id"`
+	Digest Digest `json:"digest"`
+	Id     string `json:"id"`
+
+	// Source Where the content came from; `declared` where a source could not be reached, and it is fetched later.
 	Source   string `json:"source"`
 	Verified string `json:"verified,omitempty,omitzero"`
 }
@@ -786,14 +884,34 @@ type EvidenceKind string
 // EvidenceSlot defines model for EvidenceSlot.
 type EvidenceSlot struct {
 	// Deadline A moment in UTC, to the millisecond.
-	Deadline   Instant      `json:"deadline,omitempty,omitzero"`
-	Due        EvidenceDue  `json:"due"`
-	Held       Evidence     `json:"held,omitempty,omitzero"`
-	Kind       EvidenceKind `json:"kind"`
-	Name       string       `json:"name"`
-	Overdue    bool         `json:"overdue,omitempty,omitzero"`
-	Title      string       `json:"title,omitempty,omitzero"`
-	VerifiedBy string       `json:"verified_by,omitempty,omitzero"`
+	Deadline Instant      `json:"deadline,omitempty,omitzero"`
+	Due      EvidenceDue  `json:"due"`
+	Held     Evidence     `json:"held,omitempty,omitzero"`
+	Kind     EvidenceKind `json:"kind"`
+
+	// MustOpen Nobody approves without having opened it.
+	MustOpen bool   `json:"must_open,omitempty,omitzero"`
+	Name     string `json:"name"`
+	Overdue  bool   `json:"overdue,omitempty,omitzero"`
+
+	// Record The key of the system record or ticket that it is about.
+	Record     string      `json:"record,omitempty,omitzero"`
+	Ticket     TicketState `json:"ticket,omitempty,omitzero"`
+	Title      string      `json:"title,omitempty,omitzero"`
+	VerifiedBy string      `json:"verified_by,omitempty,omitzero"`
+}
+
+// Exception What a refusal was waived for.
+type Exception struct {
+	// Control What stands in for the rule meanwhile.
+	Control string `json:"control"`
+
+	// Owner Names an identity.
+	Owner Ref `json:"owner"`
+
+	// Until A moment in UTC, to the millisecond.
+	Until  Instant  `json:"until"`
+	Waives []Waived `json:"waives"`
 }
 
 // Excluded Somebody whom a rule finds and who may not decide.
@@ -810,6 +928,9 @@ type FieldChange struct {
 	Before string `json:"before,omitempty,omitzero"`
 	Name   string `json:"name"`
 }
+
+// Finding defines model for Finding.
+type Finding string
 
 // Grant defines model for Grant.
 type Grant struct {
@@ -976,6 +1097,19 @@ type Me struct {
 	Token  Token    `json:"token"`
 }
 
+// OpenedEvidence Exactly one of text and base64.
+type OpenedEvidence struct {
+	// Base64 Any other content, in standard base64 with padding.
+	Base64 string `json:"base64,omitempty,omitzero"`
+
+	// Digest `sha256:` and 64 hexadecimal digits.
+	Digest Digest `json:"digest"`
+	Slot   string `json:"slot"`
+
+	// Text The content where it is UTF-8 without control characters, newlines and tabs aside.
+	Text string `json:"text,omitempty,omitzero"`
+}
+
 // Parked defines model for Parked.
 type Parked struct {
 	// Person Names an identity.
@@ -1008,7 +1142,10 @@ type PlannedStage struct {
 // Preview defines model for Preview.
 type Preview struct {
 	// Beneficiary Names an identity.
-	Beneficiary   Ref    `json:"beneficiary"`
+	Beneficiary Ref `json:"beneficiary"`
+
+	// BreakGlass The access is taken at once, and reviewed afterwards.
+	BreakGlass    bool   `json:"break_glass,omitempty,omitzero"`
 	CollectWithin string `json:"collect_within"`
 
 	// ConsentOf Names an identity.
@@ -1032,8 +1169,14 @@ type Preview struct {
 	// Rule `sha256:` and 64 hexadecimal digits.
 	Rule   Digest         `json:"rule"`
 	Stages []PlannedStage `json:"stages"`
-	Title  string         `json:"title"`
-	Type   string         `json:"type"`
+
+	// Tell The rules that find who is told of it at once.
+	Tell  []string `json:"tell,omitempty,omitzero"`
+	Title string   `json:"title"`
+	Type  string   `json:"type"`
+
+	// Waived What the exception lifts, if its stage approves it.
+	Waived []Refusal `json:"waived,omitempty,omitzero"`
 }
 
 // Problem RFC 9457.
@@ -1135,6 +1278,26 @@ type ProposalPage struct {
 // ProposalState defines model for ProposalState.
 type ProposalState string
 
+// Question defines model for Question.
+type Question struct {
+	Answer string `json:"answer,omitempty,omitzero"`
+
+	// AnsweredAt A moment in UTC, to the millisecond.
+	AnsweredAt Instant `json:"answered_at,omitempty,omitzero"`
+
+	// At A moment in UTC, to the millisecond.
+	At Instant `json:"at"`
+
+	// By Names an identity.
+	By   Ref    `json:"by"`
+	Text string `json:"text"`
+}
+
+// QuestionDraft defines model for QuestionDraft.
+type QuestionDraft struct {
+	Question string `json:"question"`
+}
+
 // Ref Names an identity.
 type Ref struct {
 	Id    string       `json:"id"`
@@ -1159,6 +1322,9 @@ type Request struct {
 	// Beneficiary Names an identity.
 	Beneficiary Ref `json:"beneficiary"`
 
+	// BreakGlass The access was taken at once, in an emergency, and a review is owed for it.
+	BreakGlass bool `json:"break_glass,omitempty,omitzero"`
+
 	// ClosedAt A moment in UTC, to the millisecond.
 	ClosedAt Instant `json:"closed_at,omitempty,omitzero"`
 	Consent  Consent `json:"consent,omitempty,omitzero"`
@@ -1170,8 +1336,14 @@ type Request struct {
 	Duration     Seconds          `json:"duration"`
 	Entitlements []EntitlementRef `json:"entitlements"`
 	Evidence     []EvidenceSlot   `json:"evidence"`
-	Grants       []Grant          `json:"grants"`
-	Id           string           `json:"id"`
+
+	// Exception What a refusal was waived for.
+	Exception Exception `json:"exception,omitempty,omitzero"`
+
+	// Extends The grant whose end the request moves.
+	Extends string  `json:"extends,omitempty,omitzero"`
+	Grants  []Grant `json:"grants"`
+	Id      string  `json:"id"`
 
 	// LatestEnd A moment in UTC, to the millisecond.
 	LatestEnd Instant `json:"latest_end,omitempty,omitzero"`
@@ -1183,7 +1355,10 @@ type Request struct {
 
 	// PolicySet `sha256:` and 64 hexadecimal digits.
 	PolicySet Digest `json:"policy_set"`
-	Reason    string `json:"reason"`
+
+	// Questions What approvers asked before they decided, with the answers.
+	Questions []Question `json:"questions,omitempty,omitzero"`
+	Reason    string     `json:"reason"`
 
 	// Requester Names an identity.
 	Requester Ref `json:"requester"`
@@ -1199,8 +1374,11 @@ type Request struct {
 	// SubmittedAt A moment in UTC, to the millisecond.
 	SubmittedAt Instant `json:"submitted_at"`
 	Title       string  `json:"title"`
-	Type        string  `json:"type"`
-	Version     int64   `json:"version"`
+
+	// Told Who was told at once when it was approved.
+	Told    []Ref  `json:"told,omitempty,omitzero"`
+	Type    string `json:"type"`
+	Version int64  `json:"version"`
 
 	// WaitsFor What has to happen next.
 	WaitsFor string `json:"waits_for,omitempty,omitzero"`
@@ -1244,6 +1422,9 @@ type RequestType struct {
 	Ask         map[string]interface{} `json:"ask"`
 	Beneficiary []IdentityKind         `json:"beneficiary"`
 
+	// BreakGlass The access is taken at once, in an emergency, and reviewed afterwards.
+	BreakGlass bool `json:"break_glass"`
+
 	// DefaultDuration A duration in whole seconds.
 	DefaultDuration Seconds `json:"default_duration"`
 	Description     string  `json:"description,omitempty,omitzero"`
@@ -1274,7 +1455,10 @@ type RequestType struct {
 	Priority    int     `json:"priority"`
 
 	// Rule `sha256:` and 64 hexadecimal digits.
-	Rule  Digest `json:"rule"`
+	Rule Digest `json:"rule"`
+
+	// Tell The rules that find who is told of it at once.
+	Tell  []string `json:"tell,omitempty,omitzero"`
 	Terms struct {
 		EndsWhen []struct {
 			Kind RequestTypeTermsEndsWhenKind `json:"kind"`
@@ -1291,6 +1475,17 @@ type RequestType struct {
 
 // RequestTypeTermsEndsWhenKind defines model for RequestType.Terms.EndsWhen.Kind.
 type RequestTypeTermsEndsWhenKind string
+
+// Review defines model for Review.
+type Review struct {
+	Finding Finding `json:"finding"`
+
+	// Reason What was looked at and found.
+	Reason string `json:"reason"`
+
+	// Shown The `shown` of the request that the caller read.
+	Shown string `json:"shown"`
+}
 
 // Revocation defines model for Revocation.
 type Revocation struct {
@@ -1318,11 +1513,17 @@ type Slot struct {
 	Due        EvidenceDue  `json:"due"`
 	EscalateTo []string     `json:"escalate_to,omitempty,omitzero"`
 	Kind       EvidenceKind `json:"kind"`
-	Name       string       `json:"name"`
-	Record     string       `json:"record,omitempty,omitzero"`
-	Title      string       `json:"title,omitempty,omitzero"`
-	VerifiedBy string       `json:"verified_by,omitempty,omitzero"`
-	Within     string       `json:"within,omitempty,omitzero"`
+
+	// MustOpen Nobody approves without having opened it.
+	MustOpen bool   `json:"must_open,omitempty,omitzero"`
+	Name     string `json:"name"`
+
+	// Record The key of the system record or ticket that it is about.
+	Record     string      `json:"record,omitempty,omitzero"`
+	Ticket     TicketState `json:"ticket,omitempty,omitzero"`
+	Title      string      `json:"title,omitempty,omitzero"`
+	VerifiedBy string      `json:"verified_by,omitempty,omitzero"`
+	Within     string      `json:"within,omitempty,omitzero"`
 }
 
 // Stage defines model for Stage.
@@ -1332,11 +1533,20 @@ type Stage struct {
 	CanStillDecide []Ref   `json:"can_still_decide"`
 
 	// Deadline A moment in UTC, to the millisecond.
-	Deadline    Instant    `json:"deadline,omitempty,omitzero"`
-	Decisions   []Decision `json:"decisions"`
-	Escalated   int        `json:"escalated,omitempty,omitzero"`
-	Name        string     `json:"name"`
-	Need        int        `json:"need"`
+	Deadline  Instant    `json:"deadline,omitempty,omitzero"`
+	Decisions []Decision `json:"decisions"`
+	Escalated int        `json:"escalated,omitempty,omitzero"`
+
+	// LiftedBy Who agreed to lift what the overdue review blocks; it takes two.
+	LiftedBy []Ref  `json:"lifted_by,omitempty,omitzero"`
+	Name     string `json:"name"`
+	Need     int    `json:"need"`
+
+	// Overdue A deadline of the review has passed; until it is done, no more is taken by break-glass on the same system.
+	Overdue bool `json:"overdue,omitempty,omitzero"`
+
+	// Review The review that follows the access: it opens when the access is gone.
+	Review      bool       `json:"review,omitempty,omitzero"`
 	State       StageState `json:"state"`
 	Step        int        `json:"step"`
 	StillNeeded int        `json:"still_needed"`
@@ -1344,6 +1554,9 @@ type Stage struct {
 
 // StageState defines model for StageState.
 type StageState string
+
+// TicketState defines model for TicketState.
+type TicketState string
 
 // Timeline defines model for Timeline.
 type Timeline struct {
@@ -1385,6 +1598,17 @@ type TokenList struct {
 	Tokens []Token `json:"tokens"`
 }
 
+// Unblocking defines model for Unblocking.
+type Unblocking struct {
+	Reason string `json:"reason"`
+}
+
+// Waived defines model for Waived.
+type Waived struct {
+	Reason string `json:"reason"`
+	Rule   string `json:"rule,omitempty,omitzero"`
+}
+
 // Cursor defines model for Cursor.
 type Cursor = string
 
@@ -1408,6 +1632,9 @@ type ProposalID = string
 
 // RequestID defines model for RequestID.
 type RequestID = string
+
+// SlotName defines model for SlotName.
+type SlotName = string
 
 // ListGrantsParams defines parameters for ListGrants.
 type ListGrantsParams struct {
@@ -1558,8 +1785,41 @@ type SubmitRequestParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// AmendRequestParams defines parameters for AmendRequest.
+type AmendRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// AnswerRequestParams defines parameters for AnswerRequest.
+type AnswerRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
 // ApproveRequestParams defines parameters for ApproveRequest.
 type ApproveRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// AskRequestParams defines parameters for AskRequest.
+type AskRequestParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
 	// ASCII characters. The same key with another body is 409
 	// `idempotency-key-reused`.
@@ -1613,6 +1873,39 @@ type AttachEvidenceParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
+// FetchEvidenceParams defines parameters for FetchEvidence.
+type FetchEvidenceParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// ReviewRequestParams defines parameters for ReviewRequest.
+type ReviewRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// UnblockRequestParams defines parameters for UnblockRequest.
+type UnblockRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
 // ApplyDirectoryJSONRequestBody defines body for ApplyDirectory for application/json ContentType.
 type ApplyDirectoryJSONRequestBody = DirectoryFiles
 
@@ -1649,8 +1942,17 @@ type SubmitRequestJSONRequestBody = Asking
 // PreviewRequestJSONRequestBody defines body for PreviewRequest for application/json ContentType.
 type PreviewRequestJSONRequestBody = Asking
 
+// AmendRequestJSONRequestBody defines body for AmendRequest for application/json ContentType.
+type AmendRequestJSONRequestBody = Amendment
+
+// AnswerRequestJSONRequestBody defines body for AnswerRequest for application/json ContentType.
+type AnswerRequestJSONRequestBody = AnswerDraft
+
 // ApproveRequestJSONRequestBody defines body for ApproveRequest for application/json ContentType.
 type ApproveRequestJSONRequestBody = Approval
+
+// AskRequestJSONRequestBody defines body for AskRequest for application/json ContentType.
+type AskRequestJSONRequestBody = QuestionDraft
 
 // CancelRequestJSONRequestBody defines body for CancelRequest for application/json ContentType.
 type CancelRequestJSONRequestBody = Cancellation
@@ -1660,6 +1962,12 @@ type DenyRequestJSONRequestBody = Denial
 
 // AttachEvidenceJSONRequestBody defines body for AttachEvidence for application/json ContentType.
 type AttachEvidenceJSONRequestBody = EvidenceContent
+
+// ReviewRequestJSONRequestBody defines body for ReviewRequest for application/json ContentType.
+type ReviewRequestJSONRequestBody = Review
+
+// UnblockRequestJSONRequestBody defines body for UnblockRequest for application/json ContentType.
+type UnblockRequestJSONRequestBody = Unblocking
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -2054,6 +2362,46 @@ type ClientInterface interface {
 	// Corresponds with GET /requests/{id} (the `GetRequest` operationId).
 	GetRequest(ctx context.Context, id RequestID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// AmendRequestWithBody Change what an undecided request asks for
+	//
+	// Scope `request`. The body is the whole asking as it should be; what it leaves
+	// out is not asked for any more, evidence aside, which stays. What only takes
+	// away keeps consent and approvals; everything else voids them.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /requests/{id}/amend (the `AmendRequest` operationId).
+	AmendRequestWithBody(ctx context.Context, id RequestID, params *AmendRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AmendRequest Change what an undecided request asks for
+	//
+	// Scope `request`. The body is the whole asking as it should be; what it leaves
+	// out is not asked for any more, evidence aside, which stays. What only takes
+	// away keeps consent and approvals; everything else voids them.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /requests/{id}/amend (the `AmendRequest` operationId).
+	AmendRequest(ctx context.Context, id RequestID, params *AmendRequestParams, body AmendRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AnswerRequestWithBody Answer the open question
+	//
+	// Scope `request`. The time to decide begins anew.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /requests/{id}/answer (the `AnswerRequest` operationId).
+	AnswerRequestWithBody(ctx context.Context, id RequestID, params *AnswerRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AnswerRequest Answer the open question
+	//
+	// Scope `request`. The time to decide begins anew.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /requests/{id}/answer (the `AnswerRequest` operationId).
+	AnswerRequest(ctx context.Context, id RequestID, params *AnswerRequestParams, body AnswerRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ApproveRequestWithBody Approve in an open stage
 	//
 	// Scope `decide`. The decision names, as `shown`, the digest of what the caller read.
@@ -2071,6 +2419,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /requests/{id}/approve (the `ApproveRequest` operationId).
 	ApproveRequest(ctx context.Context, id RequestID, params *ApproveRequestParams, body ApproveRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AskRequestWithBody Ask who asked, before deciding
+	//
+	// Scope `decide`. The time to decide goes on; one question at a time.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /requests/{id}/ask (the `AskRequest` operationId).
+	AskRequestWithBody(ctx context.Context, id RequestID, params *AskRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AskRequest Ask who asked, before deciding
+	//
+	// Scope `decide`. The time to decide goes on; one question at a time.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /requests/{id}/ask (the `AskRequest` operationId).
+	AskRequest(ctx context.Context, id RequestID, params *AskRequestParams, body AskRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CancelRequestWithBody Take a request back that is not decided yet
 	//
@@ -2133,12 +2499,68 @@ type ClientInterface interface {
 	// Corresponds with POST /requests/{id}/evidence (the `AttachEvidence` operationId).
 	AttachEvidence(ctx context.Context, id RequestID, params *AttachEvidenceParams, body AttachEvidenceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// FetchEvidence Ask the source of a slot what its ticket says now
+	//
+	// Scope `request`. Fills a slot that a source verifies: evidence that falls due
+	// at closure, or that was only declared at first. A source that does not answer
+	// is 503 `source-unavailable`.
+	//
+	// Corresponds with POST /requests/{id}/evidence/{slot}/fetch (the `FetchEvidence` operationId).
+	FetchEvidence(ctx context.Context, id RequestID, slot SlotName, params *FetchEvidenceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// OpenEvidence Read the content of evidence
+	//
+	// Scope `read`. Until the request has ended, each opening goes on the record
+	// with who opened it; a policy can ask approvers to have opened evidence before
+	// they decide. Sent again, it is another opening.
+	//
+	// Corresponds with POST /requests/{id}/evidence/{slot}/open (the `OpenEvidence` operationId).
+	OpenEvidence(ctx context.Context, id RequestID, slot SlotName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReviewRequestWithBody Say what a review found of what was done with the access
+	//
+	// Scope `decide`. The review opens when the access is gone, and comes after all
+	// evidence that is owed. It names, as `shown`, the digest of what the caller read.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /requests/{id}/review (the `ReviewRequest` operationId).
+	ReviewRequestWithBody(ctx context.Context, id RequestID, params *ReviewRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReviewRequest Say what a review found of what was done with the access
+	//
+	// Scope `decide`. The review opens when the access is gone, and comes after all
+	// evidence that is owed. It names, as `shown`, the digest of what the caller read.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /requests/{id}/review (the `ReviewRequest` operationId).
+	ReviewRequest(ctx context.Context, id RequestID, params *ReviewRequestParams, body ReviewRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetTimeline What happened to a request and its grants
 	//
 	// Scope `read`.
 	//
 	// Corresponds with GET /requests/{id}/timeline (the `GetTimeline` operationId).
 	GetTimeline(ctx context.Context, id RequestID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnblockRequestWithBody Let somebody use break-glass again before an overdue review is done
+	//
+	// Scope `decide`. It takes two people.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /requests/{id}/unblock (the `UnblockRequest` operationId).
+	UnblockRequestWithBody(ctx context.Context, id RequestID, params *UnblockRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnblockRequest Let somebody use break-glass again before an overdue review is done
+	//
+	// Scope `decide`. It takes two people.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /requests/{id}/unblock (the `UnblockRequest` operationId).
+	UnblockRequest(ctx context.Context, id RequestID, params *UnblockRequestParams, body UnblockRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WatchRequest Be told when a request changes
 	//
@@ -2854,6 +3276,86 @@ func (c *Operations) GetRequest(ctx context.Context, id RequestID, reqEditors ..
 	return c.Client.Do(req)
 }
 
+// AmendRequestWithBody Change what an undecided request asks for
+//
+// Scope `request`. The body is the whole asking as it should be; what it leaves
+// out is not asked for any more, evidence aside, which stays. What only takes
+// away keeps consent and approvals; everything else voids them.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /requests/{id}/amend (the `AmendRequest` operationId).
+func (c *Operations) AmendRequestWithBody(ctx context.Context, id RequestID, params *AmendRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAmendRequestRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AmendRequest Change what an undecided request asks for
+//
+// Scope `request`. The body is the whole asking as it should be; what it leaves
+// out is not asked for any more, evidence aside, which stays. What only takes
+// away keeps consent and approvals; everything else voids them.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /requests/{id}/amend (the `AmendRequest` operationId).
+func (c *Operations) AmendRequest(ctx context.Context, id RequestID, params *AmendRequestParams, body AmendRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAmendRequestRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AnswerRequestWithBody Answer the open question
+//
+// Scope `request`. The time to decide begins anew.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /requests/{id}/answer (the `AnswerRequest` operationId).
+func (c *Operations) AnswerRequestWithBody(ctx context.Context, id RequestID, params *AnswerRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAnswerRequestRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AnswerRequest Answer the open question
+//
+// Scope `request`. The time to decide begins anew.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /requests/{id}/answer (the `AnswerRequest` operationId).
+func (c *Operations) AnswerRequest(ctx context.Context, id RequestID, params *AnswerRequestParams, body AnswerRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAnswerRequestRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ApproveRequestWithBody Approve in an open stage
 //
 // Scope `decide`. The decision names, as `shown`, the digest of what the caller read.
@@ -2882,6 +3384,44 @@ func (c *Operations) ApproveRequestWithBody(ctx context.Context, id RequestID, p
 // Corresponds with POST /requests/{id}/approve (the `ApproveRequest` operationId).
 func (c *Operations) ApproveRequest(ctx context.Context, id RequestID, params *ApproveRequestParams, body ApproveRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewApproveRequestRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AskRequestWithBody Ask who asked, before deciding
+//
+// Scope `decide`. The time to decide goes on; one question at a time.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /requests/{id}/ask (the `AskRequest` operationId).
+func (c *Operations) AskRequestWithBody(ctx context.Context, id RequestID, params *AskRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAskRequestRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AskRequest Ask who asked, before deciding
+//
+// Scope `decide`. The time to decide goes on; one question at a time.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /requests/{id}/ask (the `AskRequest` operationId).
+func (c *Operations) AskRequest(ctx context.Context, id RequestID, params *AskRequestParams, body AskRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAskRequestRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3023,6 +3563,84 @@ func (c *Operations) AttachEvidence(ctx context.Context, id RequestID, params *A
 	return c.Client.Do(req)
 }
 
+// FetchEvidence Ask the source of a slot what its ticket says now
+//
+// Scope `request`. Fills a slot that a source verifies: evidence that falls due
+// at closure, or that was only declared at first. A source that does not answer
+// is 503 `source-unavailable`.
+//
+// Corresponds with POST /requests/{id}/evidence/{slot}/fetch (the `FetchEvidence` operationId).
+func (c *Operations) FetchEvidence(ctx context.Context, id RequestID, slot SlotName, params *FetchEvidenceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewFetchEvidenceRequest(c.Server, id, slot, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OpenEvidence Read the content of evidence
+//
+// Scope `read`. Until the request has ended, each opening goes on the record
+// with who opened it; a policy can ask approvers to have opened evidence before
+// they decide. Sent again, it is another opening.
+//
+// Corresponds with POST /requests/{id}/evidence/{slot}/open (the `OpenEvidence` operationId).
+func (c *Operations) OpenEvidence(ctx context.Context, id RequestID, slot SlotName, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOpenEvidenceRequest(c.Server, id, slot)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReviewRequestWithBody Say what a review found of what was done with the access
+//
+// Scope `decide`. The review opens when the access is gone, and comes after all
+// evidence that is owed. It names, as `shown`, the digest of what the caller read.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /requests/{id}/review (the `ReviewRequest` operationId).
+func (c *Operations) ReviewRequestWithBody(ctx context.Context, id RequestID, params *ReviewRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReviewRequestRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReviewRequest Say what a review found of what was done with the access
+//
+// Scope `decide`. The review opens when the access is gone, and comes after all
+// evidence that is owed. It names, as `shown`, the digest of what the caller read.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /requests/{id}/review (the `ReviewRequest` operationId).
+func (c *Operations) ReviewRequest(ctx context.Context, id RequestID, params *ReviewRequestParams, body ReviewRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReviewRequestRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetTimeline What happened to a request and its grants
 //
 // Scope `read`.
@@ -3030,6 +3648,44 @@ func (c *Operations) AttachEvidence(ctx context.Context, id RequestID, params *A
 // Corresponds with GET /requests/{id}/timeline (the `GetTimeline` operationId).
 func (c *Operations) GetTimeline(ctx context.Context, id RequestID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetTimelineRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnblockRequestWithBody Let somebody use break-glass again before an overdue review is done
+//
+// Scope `decide`. It takes two people.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /requests/{id}/unblock (the `UnblockRequest` operationId).
+func (c *Operations) UnblockRequestWithBody(ctx context.Context, id RequestID, params *UnblockRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnblockRequestRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnblockRequest Let somebody use break-glass again before an overdue review is done
+//
+// Scope `decide`. It takes two people.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /requests/{id}/unblock (the `UnblockRequest` operationId).
+func (c *Operations) UnblockRequest(ctx context.Context, id RequestID, params *UnblockRequestParams, body UnblockRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnblockRequestRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4378,6 +5034,144 @@ func NewGetRequestRequest(server string, id RequestID) (*http.Request, error) {
 	return req, nil
 }
 
+// NewAmendRequestRequest calls the generic AmendRequest builder with application/json body
+func NewAmendRequestRequest(server string, id RequestID, params *AmendRequestParams, body AmendRequestJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAmendRequestRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewAmendRequestRequestWithBody constructs an http.Request for the AmendRequest method, with any body, and a specified content type
+func NewAmendRequestRequestWithBody(server string, id RequestID, params *AmendRequestParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/requests/%s/amend", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam1)
+
+	}
+
+	return req, nil
+}
+
+// NewAnswerRequestRequest calls the generic AnswerRequest builder with application/json body
+func NewAnswerRequestRequest(server string, id RequestID, params *AnswerRequestParams, body AnswerRequestJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAnswerRequestRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewAnswerRequestRequestWithBody constructs an http.Request for the AnswerRequest method, with any body, and a specified content type
+func NewAnswerRequestRequestWithBody(server string, id RequestID, params *AnswerRequestParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/requests/%s/answer", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam1)
+
+	}
+
+	return req, nil
+}
+
 // NewApproveRequestRequest calls the generic ApproveRequest builder with application/json body
 func NewApproveRequestRequest(server string, id RequestID, params *ApproveRequestParams, body ApproveRequestJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -4406,6 +5200,75 @@ func NewApproveRequestRequestWithBody(server string, id RequestID, params *Appro
 	}
 
 	operationPath := fmt.Sprintf("/requests/%s/approve", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam1)
+
+	}
+
+	return req, nil
+}
+
+// NewAskRequestRequest calls the generic AskRequest builder with application/json body
+func NewAskRequestRequest(server string, id RequestID, params *AskRequestParams, body AskRequestJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAskRequestRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewAskRequestRequestWithBody constructs an http.Request for the AskRequest method, with any body, and a specified content type
+func NewAskRequestRequestWithBody(server string, id RequestID, params *AskRequestParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/requests/%s/ask", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4710,6 +5573,179 @@ func NewAttachEvidenceRequestWithBody(server string, id RequestID, params *Attac
 	return req, nil
 }
 
+// NewFetchEvidenceRequest constructs an http.Request for the FetchEvidence method
+func NewFetchEvidenceRequest(server string, id RequestID, slot SlotName, params *FetchEvidenceParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "slot", slot, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/requests/%s/evidence/%s/fetch", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam1)
+
+	}
+
+	return req, nil
+}
+
+// NewOpenEvidenceRequest constructs an http.Request for the OpenEvidence method
+func NewOpenEvidenceRequest(server string, id RequestID, slot SlotName) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "slot", slot, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/requests/%s/evidence/%s/open", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewReviewRequestRequest calls the generic ReviewRequest builder with application/json body
+func NewReviewRequestRequest(server string, id RequestID, params *ReviewRequestParams, body ReviewRequestJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReviewRequestRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewReviewRequestRequestWithBody constructs an http.Request for the ReviewRequest method, with any body, and a specified content type
+func NewReviewRequestRequestWithBody(server string, id RequestID, params *ReviewRequestParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/requests/%s/review", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam1)
+
+	}
+
+	return req, nil
+}
+
 // NewGetTimelineRequest constructs an http.Request for the GetTimeline method
 func NewGetTimelineRequest(server string, id RequestID) (*http.Request, error) {
 	var err error
@@ -4739,6 +5775,75 @@ func NewGetTimelineRequest(server string, id RequestID) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUnblockRequestRequest calls the generic UnblockRequest builder with application/json body
+func NewUnblockRequestRequest(server string, id RequestID, params *UnblockRequestParams, body UnblockRequestJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUnblockRequestRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewUnblockRequestRequestWithBody constructs an http.Request for the UnblockRequest method, with any body, and a specified content type
+func NewUnblockRequestRequestWithBody(server string, id RequestID, params *UnblockRequestParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/requests/%s/unblock", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam1)
+
 	}
 
 	return req, nil
@@ -5228,6 +6333,46 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /requests/{id} (the `GetRequest` operationId).
 	GetRequestWithResponse(ctx context.Context, id RequestID, reqEditors ...RequestEditorFn) (*GetRequestResponse, error)
 
+	// AmendRequestWithBodyWithResponse Change what an undecided request asks for
+	//
+	// Scope `request`. The body is the whole asking as it should be; what it leaves
+	// out is not asked for any more, evidence aside, which stays. What only takes
+	// away keeps consent and approvals; everything else voids them.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/amend (the `AmendRequest` operationId).
+	AmendRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *AmendRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AmendRequestResponse, error)
+
+	// AmendRequestWithResponse Change what an undecided request asks for
+	//
+	// Scope `request`. The body is the whole asking as it should be; what it leaves
+	// out is not asked for any more, evidence aside, which stays. What only takes
+	// away keeps consent and approvals; everything else voids them.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/amend (the `AmendRequest` operationId).
+	AmendRequestWithResponse(ctx context.Context, id RequestID, params *AmendRequestParams, body AmendRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*AmendRequestResponse, error)
+
+	// AnswerRequestWithBodyWithResponse Answer the open question
+	//
+	// Scope `request`. The time to decide begins anew.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/answer (the `AnswerRequest` operationId).
+	AnswerRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *AnswerRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AnswerRequestResponse, error)
+
+	// AnswerRequestWithResponse Answer the open question
+	//
+	// Scope `request`. The time to decide begins anew.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/answer (the `AnswerRequest` operationId).
+	AnswerRequestWithResponse(ctx context.Context, id RequestID, params *AnswerRequestParams, body AnswerRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*AnswerRequestResponse, error)
+
 	// ApproveRequestWithBodyWithResponse Approve in an open stage
 	//
 	// Scope `decide`. The decision names, as `shown`, the digest of what the caller read.
@@ -5245,6 +6390,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /requests/{id}/approve (the `ApproveRequest` operationId).
 	ApproveRequestWithResponse(ctx context.Context, id RequestID, params *ApproveRequestParams, body ApproveRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*ApproveRequestResponse, error)
+
+	// AskRequestWithBodyWithResponse Ask who asked, before deciding
+	//
+	// Scope `decide`. The time to decide goes on; one question at a time.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/ask (the `AskRequest` operationId).
+	AskRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *AskRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AskRequestResponse, error)
+
+	// AskRequestWithResponse Ask who asked, before deciding
+	//
+	// Scope `decide`. The time to decide goes on; one question at a time.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/ask (the `AskRequest` operationId).
+	AskRequestWithResponse(ctx context.Context, id RequestID, params *AskRequestParams, body AskRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*AskRequestResponse, error)
 
 	// CancelRequestWithBodyWithResponse Take a request back that is not decided yet
 	//
@@ -5309,6 +6472,48 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /requests/{id}/evidence (the `AttachEvidence` operationId).
 	AttachEvidenceWithResponse(ctx context.Context, id RequestID, params *AttachEvidenceParams, body AttachEvidenceJSONRequestBody, reqEditors ...RequestEditorFn) (*AttachEvidenceResponse, error)
 
+	// FetchEvidenceWithResponse Ask the source of a slot what its ticket says now
+	//
+	// Scope `request`. Fills a slot that a source verifies: evidence that falls due
+	// at closure, or that was only declared at first. A source that does not answer
+	// is 503 `source-unavailable`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/evidence/{slot}/fetch (the `FetchEvidence` operationId).
+	FetchEvidenceWithResponse(ctx context.Context, id RequestID, slot SlotName, params *FetchEvidenceParams, reqEditors ...RequestEditorFn) (*FetchEvidenceResponse, error)
+
+	// OpenEvidenceWithResponse Read the content of evidence
+	//
+	// Scope `read`. Until the request has ended, each opening goes on the record
+	// with who opened it; a policy can ask approvers to have opened evidence before
+	// they decide. Sent again, it is another opening.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/evidence/{slot}/open (the `OpenEvidence` operationId).
+	OpenEvidenceWithResponse(ctx context.Context, id RequestID, slot SlotName, reqEditors ...RequestEditorFn) (*OpenEvidenceResponse, error)
+
+	// ReviewRequestWithBodyWithResponse Say what a review found of what was done with the access
+	//
+	// Scope `decide`. The review opens when the access is gone, and comes after all
+	// evidence that is owed. It names, as `shown`, the digest of what the caller read.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/review (the `ReviewRequest` operationId).
+	ReviewRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *ReviewRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReviewRequestResponse, error)
+
+	// ReviewRequestWithResponse Say what a review found of what was done with the access
+	//
+	// Scope `decide`. The review opens when the access is gone, and comes after all
+	// evidence that is owed. It names, as `shown`, the digest of what the caller read.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/review (the `ReviewRequest` operationId).
+	ReviewRequestWithResponse(ctx context.Context, id RequestID, params *ReviewRequestParams, body ReviewRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*ReviewRequestResponse, error)
+
 	// GetTimelineWithResponse What happened to a request and its grants
 	//
 	// Scope `read`.
@@ -5317,6 +6522,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /requests/{id}/timeline (the `GetTimeline` operationId).
 	GetTimelineWithResponse(ctx context.Context, id RequestID, reqEditors ...RequestEditorFn) (*GetTimelineResponse, error)
+
+	// UnblockRequestWithBodyWithResponse Let somebody use break-glass again before an overdue review is done
+	//
+	// Scope `decide`. It takes two people.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/unblock (the `UnblockRequest` operationId).
+	UnblockRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *UnblockRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UnblockRequestResponse, error)
+
+	// UnblockRequestWithResponse Let somebody use break-glass again before an overdue review is done
+	//
+	// Scope `decide`. It takes two people.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/unblock (the `UnblockRequest` operationId).
+	UnblockRequestWithResponse(ctx context.Context, id RequestID, params *UnblockRequestParams, body UnblockRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*UnblockRequestResponse, error)
 
 	// WatchRequestWithResponse Be told when a request changes
 	//
@@ -6432,6 +7655,102 @@ func (r GetRequestResponse) ContentType() string {
 	return ""
 }
 
+// AmendRequestResponse200Headers the declared response headers of an HTTP 200 response for AmendRequest
+type AmendRequestResponse200Headers struct {
+	ETag string
+}
+
+type AmendRequestResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Request
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *AmendRequestResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AmendRequestResponse) GetJSON200() *Request {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r AmendRequestResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AmendRequestResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AmendRequestResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AmendRequestResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// AnswerRequestResponse200Headers the declared response headers of an HTTP 200 response for AnswerRequest
+type AnswerRequestResponse200Headers struct {
+	ETag string
+}
+
+type AnswerRequestResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Request
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *AnswerRequestResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AnswerRequestResponse) GetJSON200() *Request {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r AnswerRequestResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AnswerRequestResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AnswerRequestResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AnswerRequestResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ApproveRequestResponse200Headers the declared response headers of an HTTP 200 response for ApproveRequest
 type ApproveRequestResponse200Headers struct {
 	ETag string
@@ -6474,6 +7793,54 @@ func (r ApproveRequestResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ApproveRequestResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// AskRequestResponse200Headers the declared response headers of an HTTP 200 response for AskRequest
+type AskRequestResponse200Headers struct {
+	ETag string
+}
+
+type AskRequestResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Request
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *AskRequestResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AskRequestResponse) GetJSON200() *Request {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r AskRequestResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AskRequestResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AskRequestResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AskRequestResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -6672,6 +8039,143 @@ func (r AttachEvidenceResponse) ContentType() string {
 	return ""
 }
 
+// FetchEvidenceResponse200Headers the declared response headers of an HTTP 200 response for FetchEvidence
+type FetchEvidenceResponse200Headers struct {
+	ETag string
+}
+
+type FetchEvidenceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Request
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *FetchEvidenceResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r FetchEvidenceResponse) GetJSON200() *Request {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r FetchEvidenceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r FetchEvidenceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r FetchEvidenceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r FetchEvidenceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type OpenEvidenceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *OpenedEvidence
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r OpenEvidenceResponse) GetJSON200() *OpenedEvidence {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r OpenEvidenceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r OpenEvidenceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r OpenEvidenceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r OpenEvidenceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ReviewRequestResponse200Headers the declared response headers of an HTTP 200 response for ReviewRequest
+type ReviewRequestResponse200Headers struct {
+	ETag string
+}
+
+type ReviewRequestResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Request
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ReviewRequestResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReviewRequestResponse) GetJSON200() *Request {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ReviewRequestResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReviewRequestResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReviewRequestResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReviewRequestResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetTimelineResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -6707,6 +8211,54 @@ func (r GetTimelineResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetTimelineResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UnblockRequestResponse200Headers the declared response headers of an HTTP 200 response for UnblockRequest
+type UnblockRequestResponse200Headers struct {
+	ETag string
+}
+
+type UnblockRequestResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Request
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UnblockRequestResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UnblockRequestResponse) GetJSON200() *Request {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r UnblockRequestResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UnblockRequestResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UnblockRequestResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UnblockRequestResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -7389,6 +8941,70 @@ func (c *ClientWithResponses) GetRequestWithResponse(ctx context.Context, id Req
 	return ParseGetRequestResponse(rsp)
 }
 
+// AmendRequestWithBodyWithResponse Change what an undecided request asks for
+//
+// Scope `request`. The body is the whole asking as it should be; what it leaves
+// out is not asked for any more, evidence aside, which stays. What only takes
+// away keeps consent and approvals; everything else voids them.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/amend (the `AmendRequest` operationId).
+func (c *ClientWithResponses) AmendRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *AmendRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AmendRequestResponse, error) {
+	rsp, err := c.AmendRequestWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAmendRequestResponse(rsp)
+}
+
+// AmendRequestWithResponse Change what an undecided request asks for
+//
+// Scope `request`. The body is the whole asking as it should be; what it leaves
+// out is not asked for any more, evidence aside, which stays. What only takes
+// away keeps consent and approvals; everything else voids them.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/amend (the `AmendRequest` operationId).
+func (c *ClientWithResponses) AmendRequestWithResponse(ctx context.Context, id RequestID, params *AmendRequestParams, body AmendRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*AmendRequestResponse, error) {
+	rsp, err := c.AmendRequest(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAmendRequestResponse(rsp)
+}
+
+// AnswerRequestWithBodyWithResponse Answer the open question
+//
+// Scope `request`. The time to decide begins anew.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/answer (the `AnswerRequest` operationId).
+func (c *ClientWithResponses) AnswerRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *AnswerRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AnswerRequestResponse, error) {
+	rsp, err := c.AnswerRequestWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAnswerRequestResponse(rsp)
+}
+
+// AnswerRequestWithResponse Answer the open question
+//
+// Scope `request`. The time to decide begins anew.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/answer (the `AnswerRequest` operationId).
+func (c *ClientWithResponses) AnswerRequestWithResponse(ctx context.Context, id RequestID, params *AnswerRequestParams, body AnswerRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*AnswerRequestResponse, error) {
+	rsp, err := c.AnswerRequest(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAnswerRequestResponse(rsp)
+}
+
 // ApproveRequestWithBodyWithResponse Approve in an open stage
 //
 // Scope `decide`. The decision names, as `shown`, the digest of what the caller read.
@@ -7417,6 +9033,36 @@ func (c *ClientWithResponses) ApproveRequestWithResponse(ctx context.Context, id
 		return nil, err
 	}
 	return ParseApproveRequestResponse(rsp)
+}
+
+// AskRequestWithBodyWithResponse Ask who asked, before deciding
+//
+// Scope `decide`. The time to decide goes on; one question at a time.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/ask (the `AskRequest` operationId).
+func (c *ClientWithResponses) AskRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *AskRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AskRequestResponse, error) {
+	rsp, err := c.AskRequestWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAskRequestResponse(rsp)
+}
+
+// AskRequestWithResponse Ask who asked, before deciding
+//
+// Scope `decide`. The time to decide goes on; one question at a time.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/ask (the `AskRequest` operationId).
+func (c *ClientWithResponses) AskRequestWithResponse(ctx context.Context, id RequestID, params *AskRequestParams, body AskRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*AskRequestResponse, error) {
+	rsp, err := c.AskRequest(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAskRequestResponse(rsp)
 }
 
 // CancelRequestWithBodyWithResponse Take a request back that is not decided yet
@@ -7524,6 +9170,72 @@ func (c *ClientWithResponses) AttachEvidenceWithResponse(ctx context.Context, id
 	return ParseAttachEvidenceResponse(rsp)
 }
 
+// FetchEvidenceWithResponse Ask the source of a slot what its ticket says now
+//
+// Scope `request`. Fills a slot that a source verifies: evidence that falls due
+// at closure, or that was only declared at first. A source that does not answer
+// is 503 `source-unavailable`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/evidence/{slot}/fetch (the `FetchEvidence` operationId).
+func (c *ClientWithResponses) FetchEvidenceWithResponse(ctx context.Context, id RequestID, slot SlotName, params *FetchEvidenceParams, reqEditors ...RequestEditorFn) (*FetchEvidenceResponse, error) {
+	rsp, err := c.FetchEvidence(ctx, id, slot, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseFetchEvidenceResponse(rsp)
+}
+
+// OpenEvidenceWithResponse Read the content of evidence
+//
+// Scope `read`. Until the request has ended, each opening goes on the record
+// with who opened it; a policy can ask approvers to have opened evidence before
+// they decide. Sent again, it is another opening.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/evidence/{slot}/open (the `OpenEvidence` operationId).
+func (c *ClientWithResponses) OpenEvidenceWithResponse(ctx context.Context, id RequestID, slot SlotName, reqEditors ...RequestEditorFn) (*OpenEvidenceResponse, error) {
+	rsp, err := c.OpenEvidence(ctx, id, slot, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOpenEvidenceResponse(rsp)
+}
+
+// ReviewRequestWithBodyWithResponse Say what a review found of what was done with the access
+//
+// Scope `decide`. The review opens when the access is gone, and comes after all
+// evidence that is owed. It names, as `shown`, the digest of what the caller read.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/review (the `ReviewRequest` operationId).
+func (c *ClientWithResponses) ReviewRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *ReviewRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReviewRequestResponse, error) {
+	rsp, err := c.ReviewRequestWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReviewRequestResponse(rsp)
+}
+
+// ReviewRequestWithResponse Say what a review found of what was done with the access
+//
+// Scope `decide`. The review opens when the access is gone, and comes after all
+// evidence that is owed. It names, as `shown`, the digest of what the caller read.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/review (the `ReviewRequest` operationId).
+func (c *ClientWithResponses) ReviewRequestWithResponse(ctx context.Context, id RequestID, params *ReviewRequestParams, body ReviewRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*ReviewRequestResponse, error) {
+	rsp, err := c.ReviewRequest(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReviewRequestResponse(rsp)
+}
+
 // GetTimelineWithResponse What happened to a request and its grants
 //
 // Scope `read`.
@@ -7537,6 +9249,36 @@ func (c *ClientWithResponses) GetTimelineWithResponse(ctx context.Context, id Re
 		return nil, err
 	}
 	return ParseGetTimelineResponse(rsp)
+}
+
+// UnblockRequestWithBodyWithResponse Let somebody use break-glass again before an overdue review is done
+//
+// Scope `decide`. It takes two people.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/unblock (the `UnblockRequest` operationId).
+func (c *ClientWithResponses) UnblockRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *UnblockRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UnblockRequestResponse, error) {
+	rsp, err := c.UnblockRequestWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnblockRequestResponse(rsp)
+}
+
+// UnblockRequestWithResponse Let somebody use break-glass again before an overdue review is done
+//
+// Scope `decide`. It takes two people.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/unblock (the `UnblockRequest` operationId).
+func (c *ClientWithResponses) UnblockRequestWithResponse(ctx context.Context, id RequestID, params *UnblockRequestParams, body UnblockRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*UnblockRequestResponse, error) {
+	rsp, err := c.UnblockRequest(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnblockRequestResponse(rsp)
 }
 
 // WatchRequestWithResponse Be told when a request changes
@@ -8346,6 +10088,84 @@ func ParseGetRequestResponse(rsp *http.Response) (*GetRequestResponse, error) {
 	return response, nil
 }
 
+// ParseAmendRequestResponse parses an HTTP response from a AmendRequestWithResponse call
+func ParseAmendRequestResponse(rsp *http.Response) (*AmendRequestResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AmendRequestResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Request
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers AmendRequestResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseAnswerRequestResponse parses an HTTP response from a AnswerRequestWithResponse call
+func ParseAnswerRequestResponse(rsp *http.Response) (*AnswerRequestResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AnswerRequestResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Request
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers AnswerRequestResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseApproveRequestResponse parses an HTTP response from a ApproveRequestWithResponse call
 func ParseApproveRequestResponse(rsp *http.Response) (*ApproveRequestResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -8372,6 +10192,45 @@ func ParseApproveRequestResponse(rsp *http.Response) (*ApproveRequestResponse, e
 	switch {
 	case rsp.StatusCode == 200:
 		var headers ApproveRequestResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseAskRequestResponse parses an HTTP response from a AskRequestWithResponse call
+func ParseAskRequestResponse(rsp *http.Response) (*AskRequestResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AskRequestResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Request
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers AskRequestResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
@@ -8541,6 +10400,110 @@ func ParseAttachEvidenceResponse(rsp *http.Response) (*AttachEvidenceResponse, e
 	return response, nil
 }
 
+// ParseFetchEvidenceResponse parses an HTTP response from a FetchEvidenceWithResponse call
+func ParseFetchEvidenceResponse(rsp *http.Response) (*FetchEvidenceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &FetchEvidenceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Request
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers FetchEvidenceResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseOpenEvidenceResponse parses an HTTP response from a OpenEvidenceWithResponse call
+func ParseOpenEvidenceResponse(rsp *http.Response) (*OpenEvidenceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &OpenEvidenceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest OpenedEvidence
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseReviewRequestResponse parses an HTTP response from a ReviewRequestWithResponse call
+func ParseReviewRequestResponse(rsp *http.Response) (*ReviewRequestResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReviewRequestResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Request
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ReviewRequestResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseGetTimelineResponse parses an HTTP response from a GetTimelineWithResponse call
 func ParseGetTimelineResponse(rsp *http.Response) (*GetTimelineResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -8562,6 +10525,45 @@ func ParseGetTimelineResponse(rsp *http.Response) (*GetTimelineResponse, error) 
 		}
 		response.JSON200 = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseUnblockRequestResponse parses an HTTP response from a UnblockRequestWithResponse call
+func ParseUnblockRequestResponse(rsp *http.Response) (*UnblockRequestResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UnblockRequestResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Request
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers UnblockRequestResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil

@@ -22,6 +22,33 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Amendment An asking without what stays as it is - type, beneficiary and extended grant.
+type Amendment struct {
+	// Answers What the request type asks, by field.
+	Answers json.RawMessage `json:"answers,omitempty,omitzero"`
+
+	// Duration Whole seconds; not together with until.
+	Duration *int64 `json:"duration,omitempty"`
+
+	// Entitlements Ids, or names as system/resource/entitlement.
+	Entitlements []string `json:"entitlements"`
+
+	// Evidence What is given anew; other evidence stays.
+	Evidence []EvidenceContent `json:"evidence,omitempty,omitzero"`
+
+	// Exception What is offered for a refusal to be waived.
+	Exception *AskedException `json:"exception,omitempty"`
+	Reason    string          `json:"reason,omitempty,omitzero"`
+
+	// Until A moment in UTC, to the millisecond.
+	Until Instant `json:"until,omitempty,omitzero"`
+}
+
+// AnswerDraft defines model for AnswerDraft.
+type AnswerDraft struct {
+	Answer string `json:"answer"`
+}
+
 // AppliedDirectory defines model for AppliedDirectory.
 type AppliedDirectory struct {
 	Applied Difference `json:"applied"`
@@ -44,6 +71,18 @@ type Approval struct {
 // Asked defines model for Asked.
 type Asked = desk.AskedView
 
+// AskedException What is offered for a refusal to be waived.
+type AskedException struct {
+	// Control What stands in for the rule meanwhile.
+	Control string `json:"control"`
+
+	// Owner Who answers for it: an id, a login or an e-mail address of a person.
+	Owner string `json:"owner"`
+
+	// Until A moment in UTC, to the millisecond.
+	Until Instant `json:"until"`
+}
+
 // Asking defines model for Asking.
 type Asking struct {
 	// Answers What the request type asks, by field.
@@ -58,7 +97,13 @@ type Asking struct {
 	// Entitlements Ids, or names as system/resource/entitlement.
 	Entitlements []string          `json:"entitlements"`
 	Evidence     []EvidenceContent `json:"evidence,omitempty,omitzero"`
-	Reason       string            `json:"reason,omitempty,omitzero"`
+
+	// Exception What is offered for a refusal to be waived.
+	Exception *AskedException `json:"exception,omitempty"`
+
+	// Extends The grant whose end is to be moved; left out
+	Extends string `json:"extends,omitempty,omitzero"`
+	Reason  string `json:"reason,omitempty,omitzero"`
 
 	// Route The route of the preview that was agreed to.
 	Route string `json:"route,omitempty,omitzero"`
@@ -146,6 +191,9 @@ type FieldChange struct {
 	Name   string `json:"name"`
 }
 
+// Finding defines model for Finding.
+type Finding = countersign.Outcome
+
 // Grant defines model for Grant.
 type Grant = desk.GrantView
 
@@ -203,6 +251,19 @@ type Me struct {
 	Token  Token    `json:"token"`
 }
 
+// OpenedEvidence Exactly one of text and base64.
+type OpenedEvidence struct {
+	// Base64 Any other content, in standard base64 with padding.
+	Base64 string `json:"base64,omitempty,omitzero"`
+
+	// Digest `sha256:` and 64 hexadecimal digits.
+	Digest Digest `json:"digest"`
+	Slot   string `json:"slot"`
+
+	// Text The content where it is UTF-8 without control characters, newlines and tabs aside.
+	Text string `json:"text,omitempty,omitzero"`
+}
+
 // PlannedStage defines model for PlannedStage.
 type PlannedStage struct {
 	Asked    []Asked    `json:"asked"`
@@ -222,7 +283,10 @@ type PlannedStage struct {
 // Preview defines model for Preview.
 type Preview struct {
 	// Beneficiary Names an identity.
-	Beneficiary   Ref    `json:"beneficiary"`
+	Beneficiary Ref `json:"beneficiary"`
+
+	// BreakGlass The access is taken at once, and reviewed afterwards.
+	BreakGlass    bool   `json:"break_glass,omitempty,omitzero"`
 	CollectWithin string `json:"collect_within"`
 
 	// ConsentOf Names an identity.
@@ -246,8 +310,14 @@ type Preview struct {
 	// Rule `sha256:` and 64 hexadecimal digits.
 	Rule   Digest         `json:"rule"`
 	Stages []PlannedStage `json:"stages"`
-	Title  string         `json:"title"`
-	Type   string         `json:"type"`
+
+	// Tell The rules that find who is told of it at once.
+	Tell  []string `json:"tell,omitempty,omitzero"`
+	Title string   `json:"title"`
+	Type  string   `json:"type"`
+
+	// Waived What the exception lifts, if its stage approves it.
+	Waived []Refusal `json:"waived,omitempty,omitzero"`
 }
 
 // Proposal A change of policy or directory that takes a second person.
@@ -284,6 +354,11 @@ type ProposalPage struct {
 // ProposalState defines model for ProposalState.
 type ProposalState = countersign.ProposalState
 
+// QuestionDraft defines model for QuestionDraft.
+type QuestionDraft struct {
+	Question string `json:"question"`
+}
+
 // Ref Names an identity.
 type Ref = desk.Ref
 
@@ -305,6 +380,17 @@ type RequestPage struct {
 
 // RequestState defines model for RequestState.
 type RequestState = countersign.RequestState
+
+// Review defines model for Review.
+type Review struct {
+	Finding Finding `json:"finding"`
+
+	// Reason What was looked at and found.
+	Reason string `json:"reason"`
+
+	// Shown The `shown` of the request that the caller read.
+	Shown string `json:"shown"`
+}
 
 // Revocation defines model for Revocation.
 type Revocation struct {
@@ -343,6 +429,11 @@ type TokenList struct {
 	Tokens []Token `json:"tokens"`
 }
 
+// Unblocking defines model for Unblocking.
+type Unblocking struct {
+	Reason string `json:"reason"`
+}
+
 // Cursor defines model for Cursor.
 type Cursor = string
 
@@ -366,6 +457,9 @@ type ProposalID = string
 
 // RequestID defines model for RequestID.
 type RequestID = string
+
+// SlotName defines model for SlotName.
+type SlotName = string
 
 // ListGrantsParams defines parameters for ListGrants.
 type ListGrantsParams struct {
@@ -516,8 +610,41 @@ type SubmitRequestParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// AmendRequestParams defines parameters for AmendRequest.
+type AmendRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// AnswerRequestParams defines parameters for AnswerRequest.
+type AnswerRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
 // ApproveRequestParams defines parameters for ApproveRequest.
 type ApproveRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// AskRequestParams defines parameters for AskRequest.
+type AskRequestParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
 	// ASCII characters. The same key with another body is 409
 	// `idempotency-key-reused`.
@@ -571,6 +698,39 @@ type AttachEvidenceParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
+// FetchEvidenceParams defines parameters for FetchEvidence.
+type FetchEvidenceParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// ReviewRequestParams defines parameters for ReviewRequest.
+type ReviewRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// UnblockRequestParams defines parameters for UnblockRequest.
+type UnblockRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
 // ApplyDirectoryJSONRequestBody defines body for ApplyDirectory for application/json ContentType.
 type ApplyDirectoryJSONRequestBody = DirectoryFiles
 
@@ -607,8 +767,17 @@ type SubmitRequestJSONRequestBody = Asking
 // PreviewRequestJSONRequestBody defines body for PreviewRequest for application/json ContentType.
 type PreviewRequestJSONRequestBody = Asking
 
+// AmendRequestJSONRequestBody defines body for AmendRequest for application/json ContentType.
+type AmendRequestJSONRequestBody = Amendment
+
+// AnswerRequestJSONRequestBody defines body for AnswerRequest for application/json ContentType.
+type AnswerRequestJSONRequestBody = AnswerDraft
+
 // ApproveRequestJSONRequestBody defines body for ApproveRequest for application/json ContentType.
 type ApproveRequestJSONRequestBody = Approval
+
+// AskRequestJSONRequestBody defines body for AskRequest for application/json ContentType.
+type AskRequestJSONRequestBody = QuestionDraft
 
 // CancelRequestJSONRequestBody defines body for CancelRequest for application/json ContentType.
 type CancelRequestJSONRequestBody = Cancellation
@@ -618,6 +787,12 @@ type DenyRequestJSONRequestBody = Denial
 
 // AttachEvidenceJSONRequestBody defines body for AttachEvidence for application/json ContentType.
 type AttachEvidenceJSONRequestBody = EvidenceContent
+
+// ReviewRequestJSONRequestBody defines body for ReviewRequest for application/json ContentType.
+type ReviewRequestJSONRequestBody = Review
+
+// UnblockRequestJSONRequestBody defines body for UnblockRequest for application/json ContentType.
+type UnblockRequestJSONRequestBody = Unblocking
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -696,9 +871,18 @@ type ServerInterface interface {
 	// GetRequest One request
 	// (GET /requests/{id})
 	GetRequest(w http.ResponseWriter, r *http.Request, id RequestID)
+	// AmendRequest Change what an undecided request asks for
+	// (POST /requests/{id}/amend)
+	AmendRequest(w http.ResponseWriter, r *http.Request, id RequestID, params AmendRequestParams)
+	// AnswerRequest Answer the open question
+	// (POST /requests/{id}/answer)
+	AnswerRequest(w http.ResponseWriter, r *http.Request, id RequestID, params AnswerRequestParams)
 	// ApproveRequest Approve in an open stage
 	// (POST /requests/{id}/approve)
 	ApproveRequest(w http.ResponseWriter, r *http.Request, id RequestID, params ApproveRequestParams)
+	// AskRequest Ask who asked, before deciding
+	// (POST /requests/{id}/ask)
+	AskRequest(w http.ResponseWriter, r *http.Request, id RequestID, params AskRequestParams)
 	// CancelRequest Take a request back that is not decided yet
 	// (POST /requests/{id}/cancel)
 	CancelRequest(w http.ResponseWriter, r *http.Request, id RequestID, params CancelRequestParams)
@@ -711,9 +895,21 @@ type ServerInterface interface {
 	// AttachEvidence Fill an evidence slot
 	// (POST /requests/{id}/evidence)
 	AttachEvidence(w http.ResponseWriter, r *http.Request, id RequestID, params AttachEvidenceParams)
+	// FetchEvidence Ask the source of a slot what its ticket says now
+	// (POST /requests/{id}/evidence/{slot}/fetch)
+	FetchEvidence(w http.ResponseWriter, r *http.Request, id RequestID, slot SlotName, params FetchEvidenceParams)
+	// OpenEvidence Read the content of evidence
+	// (POST /requests/{id}/evidence/{slot}/open)
+	OpenEvidence(w http.ResponseWriter, r *http.Request, id RequestID, slot SlotName)
+	// ReviewRequest Say what a review found of what was done with the access
+	// (POST /requests/{id}/review)
+	ReviewRequest(w http.ResponseWriter, r *http.Request, id RequestID, params ReviewRequestParams)
 	// GetTimeline What happened to a request and its grants
 	// (GET /requests/{id}/timeline)
 	GetTimeline(w http.ResponseWriter, r *http.Request, id RequestID)
+	// UnblockRequest Let somebody use break-glass again before an overdue review is done
+	// (POST /requests/{id}/unblock)
+	UnblockRequest(w http.ResponseWriter, r *http.Request, id RequestID, params UnblockRequestParams)
 	// WatchRequest Be told when a request changes
 	// (GET /requests/{id}/watch)
 	WatchRequest(w http.ResponseWriter, r *http.Request, id RequestID)
@@ -1766,6 +1962,144 @@ func (siw *ServerInterfaceWrapper) GetRequest(w http.ResponseWriter, r *http.Req
 	handler.ServeHTTP(w, r)
 }
 
+// AmendRequest operation middleware
+func (siw *ServerInterfaceWrapper) AmendRequest(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id RequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AmendRequestParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AmendRequest(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AnswerRequest operation middleware
+func (siw *ServerInterfaceWrapper) AnswerRequest(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id RequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AnswerRequestParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AnswerRequest(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ApproveRequest operation middleware
 func (siw *ServerInterfaceWrapper) ApproveRequest(w http.ResponseWriter, r *http.Request) {
 
@@ -1826,6 +2160,75 @@ func (siw *ServerInterfaceWrapper) ApproveRequest(w http.ResponseWriter, r *http
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ApproveRequest(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AskRequest operation middleware
+func (siw *ServerInterfaceWrapper) AskRequest(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id RequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AskRequestParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AskRequest(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2111,6 +2514,188 @@ func (siw *ServerInterfaceWrapper) AttachEvidence(w http.ResponseWriter, r *http
 	handler.ServeHTTP(w, r)
 }
 
+// FetchEvidence operation middleware
+func (siw *ServerInterfaceWrapper) FetchEvidence(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id RequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "slot" -------------
+	var slot SlotName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "slot", r.PathValue("slot"), &slot, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "slot", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params FetchEvidenceParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.FetchEvidence(w, r, id, slot, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// OpenEvidence operation middleware
+func (siw *ServerInterfaceWrapper) OpenEvidence(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id RequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "slot" -------------
+	var slot SlotName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "slot", r.PathValue("slot"), &slot, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "slot", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.OpenEvidence(w, r, id, slot)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ReviewRequest operation middleware
+func (siw *ServerInterfaceWrapper) ReviewRequest(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id RequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReviewRequestParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReviewRequest(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetTimeline operation middleware
 func (siw *ServerInterfaceWrapper) GetTimeline(w http.ResponseWriter, r *http.Request) {
 
@@ -2128,6 +2713,75 @@ func (siw *ServerInterfaceWrapper) GetTimeline(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetTimeline(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UnblockRequest operation middleware
+func (siw *ServerInterfaceWrapper) UnblockRequest(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id RequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UnblockRequestParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UnblockRequest(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2347,12 +3001,19 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/requests", wrapper.ListRequests)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests", wrapper.SubmitRequest)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/requests/{id}", wrapper.GetRequest)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/amend", wrapper.AmendRequest)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/answer", wrapper.AnswerRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/approve", wrapper.ApproveRequest)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/ask", wrapper.AskRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/cancel", wrapper.CancelRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/consent", wrapper.ConsentRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/deny", wrapper.DenyRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/evidence", wrapper.AttachEvidence)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/evidence/{slot}/fetch", wrapper.FetchEvidence)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/evidence/{slot}/open", wrapper.OpenEvidence)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/review", wrapper.ReviewRequest)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/requests/{id}/timeline", wrapper.GetTimeline)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/unblock", wrapper.UnblockRequest)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/requests/{id}/watch", wrapper.WatchRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/preview", wrapper.PreviewRequest)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/tokens", wrapper.ListTokens)
@@ -2985,6 +3646,56 @@ func (response GetRequest200JSONResponse) VisitGetRequestResponse(w http.Respons
 	return err
 }
 
+type AmendRequestRequestObject struct {
+	Id     RequestID `json:"id"`
+	Params AmendRequestParams
+	Body   *AmendRequestJSONRequestBody
+}
+
+type AmendRequestResponseObject interface {
+	VisitAmendRequestResponse(w http.ResponseWriter) error
+}
+
+type AmendRequest200JSONResponse struct{ RequestJSONResponse }
+
+func (response AmendRequest200JSONResponse) VisitAmendRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AnswerRequestRequestObject struct {
+	Id     RequestID `json:"id"`
+	Params AnswerRequestParams
+	Body   *AnswerRequestJSONRequestBody
+}
+
+type AnswerRequestResponseObject interface {
+	VisitAnswerRequestResponse(w http.ResponseWriter) error
+}
+
+type AnswerRequest200JSONResponse struct{ RequestJSONResponse }
+
+func (response AnswerRequest200JSONResponse) VisitAnswerRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ApproveRequestRequestObject struct {
 	Id     RequestID `json:"id"`
 	Params ApproveRequestParams
@@ -2998,6 +3709,31 @@ type ApproveRequestResponseObject interface {
 type ApproveRequest200JSONResponse struct{ RequestJSONResponse }
 
 func (response ApproveRequest200JSONResponse) VisitApproveRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AskRequestRequestObject struct {
+	Id     RequestID `json:"id"`
+	Params AskRequestParams
+	Body   *AskRequestJSONRequestBody
+}
+
+type AskRequestResponseObject interface {
+	VisitAskRequestResponse(w http.ResponseWriter) error
+}
+
+type AskRequest200JSONResponse struct{ RequestJSONResponse }
+
+func (response AskRequest200JSONResponse) VisitAskRequestResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3109,6 +3845,79 @@ func (response AttachEvidence200JSONResponse) VisitAttachEvidenceResponse(w http
 	return err
 }
 
+type FetchEvidenceRequestObject struct {
+	Id     RequestID `json:"id"`
+	Slot   SlotName  `json:"slot"`
+	Params FetchEvidenceParams
+}
+
+type FetchEvidenceResponseObject interface {
+	VisitFetchEvidenceResponse(w http.ResponseWriter) error
+}
+
+type FetchEvidence200JSONResponse struct{ RequestJSONResponse }
+
+func (response FetchEvidence200JSONResponse) VisitFetchEvidenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OpenEvidenceRequestObject struct {
+	Id   RequestID `json:"id"`
+	Slot SlotName  `json:"slot"`
+}
+
+type OpenEvidenceResponseObject interface {
+	VisitOpenEvidenceResponse(w http.ResponseWriter) error
+}
+
+type OpenEvidence200JSONResponse OpenedEvidence
+
+func (response OpenEvidence200JSONResponse) VisitOpenEvidenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReviewRequestRequestObject struct {
+	Id     RequestID `json:"id"`
+	Params ReviewRequestParams
+	Body   *ReviewRequestJSONRequestBody
+}
+
+type ReviewRequestResponseObject interface {
+	VisitReviewRequestResponse(w http.ResponseWriter) error
+}
+
+type ReviewRequest200JSONResponse struct{ RequestJSONResponse }
+
+func (response ReviewRequest200JSONResponse) VisitReviewRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetTimelineRequestObject struct {
 	Id RequestID `json:"id"`
 }
@@ -3126,6 +3935,31 @@ func (response GetTimeline200JSONResponse) VisitGetTimelineResponse(w http.Respo
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UnblockRequestRequestObject struct {
+	Id     RequestID `json:"id"`
+	Params UnblockRequestParams
+	Body   *UnblockRequestJSONRequestBody
+}
+
+type UnblockRequestResponseObject interface {
+	VisitUnblockRequestResponse(w http.ResponseWriter) error
+}
+
+type UnblockRequest200JSONResponse struct{ RequestJSONResponse }
+
+func (response UnblockRequest200JSONResponse) VisitUnblockRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -3296,9 +4130,18 @@ type StrictServerInterface interface {
 	// GetRequest One request
 	// (GET /requests/{id})
 	GetRequest(ctx context.Context, request GetRequestRequestObject) (GetRequestResponseObject, error)
+	// AmendRequest Change what an undecided request asks for
+	// (POST /requests/{id}/amend)
+	AmendRequest(ctx context.Context, request AmendRequestRequestObject) (AmendRequestResponseObject, error)
+	// AnswerRequest Answer the open question
+	// (POST /requests/{id}/answer)
+	AnswerRequest(ctx context.Context, request AnswerRequestRequestObject) (AnswerRequestResponseObject, error)
 	// ApproveRequest Approve in an open stage
 	// (POST /requests/{id}/approve)
 	ApproveRequest(ctx context.Context, request ApproveRequestRequestObject) (ApproveRequestResponseObject, error)
+	// AskRequest Ask who asked, before deciding
+	// (POST /requests/{id}/ask)
+	AskRequest(ctx context.Context, request AskRequestRequestObject) (AskRequestResponseObject, error)
 	// CancelRequest Take a request back that is not decided yet
 	// (POST /requests/{id}/cancel)
 	CancelRequest(ctx context.Context, request CancelRequestRequestObject) (CancelRequestResponseObject, error)
@@ -3311,9 +4154,21 @@ type StrictServerInterface interface {
 	// AttachEvidence Fill an evidence slot
 	// (POST /requests/{id}/evidence)
 	AttachEvidence(ctx context.Context, request AttachEvidenceRequestObject) (AttachEvidenceResponseObject, error)
+	// FetchEvidence Ask the source of a slot what its ticket says now
+	// (POST /requests/{id}/evidence/{slot}/fetch)
+	FetchEvidence(ctx context.Context, request FetchEvidenceRequestObject) (FetchEvidenceResponseObject, error)
+	// OpenEvidence Read the content of evidence
+	// (POST /requests/{id}/evidence/{slot}/open)
+	OpenEvidence(ctx context.Context, request OpenEvidenceRequestObject) (OpenEvidenceResponseObject, error)
+	// ReviewRequest Say what a review found of what was done with the access
+	// (POST /requests/{id}/review)
+	ReviewRequest(ctx context.Context, request ReviewRequestRequestObject) (ReviewRequestResponseObject, error)
 	// GetTimeline What happened to a request and its grants
 	// (GET /requests/{id}/timeline)
 	GetTimeline(ctx context.Context, request GetTimelineRequestObject) (GetTimelineResponseObject, error)
+	// UnblockRequest Let somebody use break-glass again before an overdue review is done
+	// (POST /requests/{id}/unblock)
+	UnblockRequest(ctx context.Context, request UnblockRequestRequestObject) (UnblockRequestResponseObject, error)
 	// WatchRequest Be told when a request changes
 	// (GET /requests/{id}/watch)
 	WatchRequest(ctx context.Context, request WatchRequestRequestObject) (WatchRequestResponseObject, error)
@@ -4093,6 +4948,74 @@ func (sh *strictHandler) GetRequest(w http.ResponseWriter, r *http.Request, id R
 	}
 }
 
+// AmendRequest operation middleware
+func (sh *strictHandler) AmendRequest(w http.ResponseWriter, r *http.Request, id RequestID, params AmendRequestParams) {
+	var request AmendRequestRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body AmendRequestJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AmendRequest(ctx, request.(AmendRequestRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AmendRequest")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AmendRequestResponseObject); ok {
+		if err := validResponse.VisitAmendRequestResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AnswerRequest operation middleware
+func (sh *strictHandler) AnswerRequest(w http.ResponseWriter, r *http.Request, id RequestID, params AnswerRequestParams) {
+	var request AnswerRequestRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body AnswerRequestJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AnswerRequest(ctx, request.(AnswerRequestRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AnswerRequest")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AnswerRequestResponseObject); ok {
+		if err := validResponse.VisitAnswerRequestResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ApproveRequest operation middleware
 func (sh *strictHandler) ApproveRequest(w http.ResponseWriter, r *http.Request, id RequestID, params ApproveRequestParams) {
 	var request ApproveRequestRequestObject
@@ -4120,6 +5043,40 @@ func (sh *strictHandler) ApproveRequest(w http.ResponseWriter, r *http.Request, 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ApproveRequestResponseObject); ok {
 		if err := validResponse.VisitApproveRequestResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AskRequest operation middleware
+func (sh *strictHandler) AskRequest(w http.ResponseWriter, r *http.Request, id RequestID, params AskRequestParams) {
+	var request AskRequestRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body AskRequestJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AskRequest(ctx, request.(AskRequestRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AskRequest")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AskRequestResponseObject); ok {
+		if err := validResponse.VisitAskRequestResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -4256,6 +5213,95 @@ func (sh *strictHandler) AttachEvidence(w http.ResponseWriter, r *http.Request, 
 	}
 }
 
+// FetchEvidence operation middleware
+func (sh *strictHandler) FetchEvidence(w http.ResponseWriter, r *http.Request, id RequestID, slot SlotName, params FetchEvidenceParams) {
+	var request FetchEvidenceRequestObject
+
+	request.Id = id
+	request.Slot = slot
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.FetchEvidence(ctx, request.(FetchEvidenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "FetchEvidence")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(FetchEvidenceResponseObject); ok {
+		if err := validResponse.VisitFetchEvidenceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// OpenEvidence operation middleware
+func (sh *strictHandler) OpenEvidence(w http.ResponseWriter, r *http.Request, id RequestID, slot SlotName) {
+	var request OpenEvidenceRequestObject
+
+	request.Id = id
+	request.Slot = slot
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.OpenEvidence(ctx, request.(OpenEvidenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "OpenEvidence")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(OpenEvidenceResponseObject); ok {
+		if err := validResponse.VisitOpenEvidenceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReviewRequest operation middleware
+func (sh *strictHandler) ReviewRequest(w http.ResponseWriter, r *http.Request, id RequestID, params ReviewRequestParams) {
+	var request ReviewRequestRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body ReviewRequestJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ReviewRequest(ctx, request.(ReviewRequestRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReviewRequest")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ReviewRequestResponseObject); ok {
+		if err := validResponse.VisitReviewRequestResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetTimeline operation middleware
 func (sh *strictHandler) GetTimeline(w http.ResponseWriter, r *http.Request, id RequestID) {
 	var request GetTimelineRequestObject
@@ -4275,6 +5321,40 @@ func (sh *strictHandler) GetTimeline(w http.ResponseWriter, r *http.Request, id 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetTimelineResponseObject); ok {
 		if err := validResponse.VisitGetTimelineResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UnblockRequest operation middleware
+func (sh *strictHandler) UnblockRequest(w http.ResponseWriter, r *http.Request, id RequestID, params UnblockRequestParams) {
+	var request UnblockRequestRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body UnblockRequestJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UnblockRequest(ctx, request.(UnblockRequestRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UnblockRequest")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UnblockRequestResponseObject); ok {
+		if err := validResponse.VisitUnblockRequestResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"encoding/base64"
 	"fmt"
 
 	"github.com/countersign/countersign"
@@ -10,15 +9,28 @@ import (
 
 // read turns what was sent into what desk is asked.
 func (asking *Asking) read() (desk.Asking, error) {
-	duration, err := durationOf(asking.Duration)
+	amendable := Amendment{
+		Entitlements: asking.Entitlements, Reason: asking.Reason, Duration: asking.Duration, Until: asking.Until,
+		Answers: asking.Answers, Evidence: asking.Evidence, Exception: asking.Exception,
+	}
+	read, err := amendable.read()
+	read.Type, read.Beneficiary, read.Extends, read.Route = asking.Type, asking.Beneficiary, countersign.GrantID(asking.Extends), countersign.Digest(asking.Route)
+	return read, err
+}
+
+// read turns what was sent into an asking without what stays as it is.
+func (amendment *Amendment) read() (desk.Asking, error) {
+	duration, err := durationOf(amendment.Duration)
 	read := desk.Asking{
-		Type: asking.Type, Beneficiary: asking.Beneficiary, Entitlements: asking.Entitlements, Reason: asking.Reason,
-		Duration: duration, Until: asking.Until, Answers: asking.Answers, Route: countersign.Digest(asking.Route),
+		Entitlements: amendment.Entitlements, Reason: amendment.Reason, Duration: duration, Until: amendment.Until, Answers: amendment.Answers,
 	}
 	if err != nil {
 		return read, err
 	}
-	for i, one := range asking.Evidence {
+	if exception := amendment.Exception; exception != nil {
+		read.Exception = &desk.AskedException{Control: exception.Control, Owner: exception.Owner, Until: exception.Until}
+	}
+	for i, one := range amendment.Evidence {
 		evidence, err := one.read(fmt.Sprintf("/evidence/%d", i))
 		if err != nil {
 			return read, err
@@ -44,20 +56,4 @@ func durationOf(seconds *int64) (countersign.Seconds, error) {
 		return 0, countersign.Errorf(countersign.Invalid, "malformed-duration", "A duration is at most a hundred years.").At("/duration")
 	}
 	return countersign.Seconds(*seconds), nil
-}
-
-// read returns the bytes of evidence, which stands at the place.
-func (evidence *EvidenceContent) read(at string) (desk.EvidenceContent, error) {
-	read := desk.EvidenceContent{Slot: evidence.Slot, Content: []byte(evidence.Text)}
-	if (evidence.Text == "") == (evidence.Base64 == "") {
-		return read, countersign.Errorf(countersign.Invalid, "evidence-content", "Give the content of the evidence as one of text and base64.").At(at)
-	}
-	if evidence.Base64 != "" {
-		content, err := base64.StdEncoding.Strict().DecodeString(evidence.Base64)
-		if err != nil {
-			return read, countersign.Errorf(countersign.Invalid, "malformed-base64", "This is not base64 with padding.").At(at + "/base64")
-		}
-		read.Content = content
-	}
-	return read, nil
 }

@@ -14,6 +14,7 @@ func viewOfPreview(preview *desk.Preview) Preview {
 		Duration: plan.Duration, LatestEnd: plan.LatestEnd, CollectWithin: plan.CollectWithin,
 		Refusals: append([]Refusal{}, plan.Refusals...), Limits: append([]DurationLimit{}, plan.Limits...),
 		Evidence: append([]Slot{}, plan.Evidence...), Stages: []PlannedStage{}, Effects: append([]string{}, preview.Effects...),
+		Waived: plan.Waived, BreakGlass: plan.BreakGlass, Tell: plan.Tell,
 	}
 	if preview.ConsentOf != "" {
 		view.ConsentOf = ref(preview.ConsentOf)

@@ -105,18 +105,6 @@ func (a *api) ConsentRequest(ctx context.Context, request ConsentRequestRequestO
 	return ConsentRequest200JSONResponse{view}, err
 }
 
-// AttachEvidence fills an evidence slot.
-func (a *api) AttachEvidence(ctx context.Context, request AttachEvidenceRequestObject) (AttachEvidenceResponseObject, error) {
-	evidence, err := request.Body.read("")
-	if err != nil {
-		return nil, err
-	}
-	view, err := a.onRequest(ctx, request.Id, request.Params.IfMatch, func(s *session, id countersign.RequestID) error {
-		return a.Desk.Attach(ctx, s.caller, s.key, id, evidence)
-	})
-	return AttachEvidence200JSONResponse{view}, err
-}
-
 // ApproveRequest takes an approval.
 func (a *api) ApproveRequest(ctx context.Context, request ApproveRequestRequestObject) (ApproveRequestResponseObject, error) {
 	duration, err := durationOf(request.Body.Duration)
@@ -145,6 +133,51 @@ func (a *api) CancelRequest(ctx context.Context, request CancelRequestRequestObj
 		return a.Desk.Cancel(ctx, s.caller, s.key, id, request.Body.Reason)
 	})
 	return CancelRequest200JSONResponse{view}, err
+}
+
+// AmendRequest changes what an undecided request asks for.
+func (a *api) AmendRequest(ctx context.Context, request AmendRequestRequestObject) (AmendRequestResponseObject, error) {
+	asking, err := request.Body.read()
+	if err != nil {
+		return nil, err
+	}
+	view, err := a.onRequest(ctx, request.Id, request.Params.IfMatch, func(s *session, id countersign.RequestID) error {
+		return a.Desk.Amend(ctx, s.caller, s.key, id, asking)
+	})
+	return AmendRequest200JSONResponse{view}, err
+}
+
+// AskRequest puts an approver's question.
+func (a *api) AskRequest(ctx context.Context, request AskRequestRequestObject) (AskRequestResponseObject, error) {
+	view, err := a.onRequest(ctx, request.Id, request.Params.IfMatch, func(s *session, id countersign.RequestID) error {
+		return placed(a.Desk.Ask(ctx, s.caller, s.key, id, request.Body.Question), "/reason", "/question")
+	})
+	return AskRequest200JSONResponse{view}, err
+}
+
+// AnswerRequest answers the open question.
+func (a *api) AnswerRequest(ctx context.Context, request AnswerRequestRequestObject) (AnswerRequestResponseObject, error) {
+	view, err := a.onRequest(ctx, request.Id, request.Params.IfMatch, func(s *session, id countersign.RequestID) error {
+		return placed(a.Desk.Answer(ctx, s.caller, s.key, id, request.Body.Answer), "/reason", "/answer")
+	})
+	return AnswerRequest200JSONResponse{view}, err
+}
+
+// ReviewRequest takes the finding of a review.
+func (a *api) ReviewRequest(ctx context.Context, request ReviewRequestRequestObject) (ReviewRequestResponseObject, error) {
+	decision := desk.Decision{Reason: request.Body.Reason, Shown: countersign.Digest(request.Body.Shown)}
+	view, err := a.onRequest(ctx, request.Id, request.Params.IfMatch, func(s *session, id countersign.RequestID) error {
+		return a.Desk.Review(ctx, s.caller, s.key, id, request.Body.Finding, decision)
+	})
+	return ReviewRequest200JSONResponse{view}, err
+}
+
+// UnblockRequest takes one voice for lifting what an overdue review blocks.
+func (a *api) UnblockRequest(ctx context.Context, request UnblockRequestRequestObject) (UnblockRequestResponseObject, error) {
+	view, err := a.onRequest(ctx, request.Id, request.Params.IfMatch, func(s *session, id countersign.RequestID) error {
+		return a.Desk.Unblock(ctx, s.caller, s.key, id, request.Body.Reason)
+	})
+	return UnblockRequest200JSONResponse{view}, err
 }
 
 // onRequest gives one command on a request, unless it was answered before under

@@ -127,6 +127,7 @@ var views = map[string]any{
 	"TimelineEntry": desk.TimelineEntry{}, "Token": auth.Token{}, "Refusal": policy.Refusal{}, "DurationLimit": policy.Limit{},
 	"Preview": httpapi.Preview{}, "AppliedDirectory": httpapi.AppliedDirectory{}, "Me": httpapi.Me{}, "House": httpapi.House{},
 	"RequestPage": httpapi.RequestPage{}, "GrantPage": httpapi.GrantPage{}, "Timeline": httpapi.Timeline{}, "TokenList": httpapi.TokenList{},
+	"Exception": desk.ExceptionView{}, "Waived": countersign.Waived{}, "Question": desk.QuestionView{}, "OpenedEvidence": httpapi.OpenedEvidence{},
 }
 
 // neverShown are fields of root nouns that are always empty where they are shown.
@@ -169,7 +170,7 @@ var words = map[reflect.Type]string{
 	reflect.TypeFor[countersign.EntitlementKind](): "role", reflect.TypeFor[countersign.GrantState](): "live",
 	reflect.TypeFor[countersign.Origin](): "genesis", reflect.TypeFor[countersign.CredentialState](): "retiring",
 	reflect.TypeFor[countersign.StageState](): "open", reflect.TypeFor[countersign.EvidenceKind](): "scan-report",
-	reflect.TypeFor[countersign.EvidenceDue](): "at-closure", reflect.TypeFor[countersign.Outcome](): "deny",
+	reflect.TypeFor[countersign.EvidenceDue](): "at-closure", reflect.TypeFor[countersign.Outcome](): "not-in-order", reflect.TypeFor[countersign.TicketState](): "closed",
 	reflect.TypeFor[countersign.EndConditionKind](): "unused", reflect.TypeFor[workflow.Command](): "approve",
 	reflect.TypeFor[auth.Scope](): "evaluate",
 }

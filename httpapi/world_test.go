@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -59,9 +60,15 @@ func (b *lockedBuffer) String() string {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return worldOf(t, nil)
+}
+
+// worldOf is a world of another organisation; nil for the sample.
+func worldOf(t *testing.T, organisation fs.FS) *world {
+	t.Helper()
 	w := &world{t: t, clock: connectortest.NewClock(), log: &lockedBuffer{}, tokens: map[string]countersign.Secret{}, looks: make(chan struct{})}
 	log := slog.New(slog.NewJSONHandler(w.log, nil))
-	h, founded, err := house.Start(t.Context(), house.Place{Data: filepath.Join(t.TempDir(), "house")}, nil, house.Options{
+	h, founded, err := house.Start(t.Context(), house.Place{Data: filepath.Join(t.TempDir(), "house")}, organisation, house.Options{
 		Clock: w.clock, Entropy: rand.Reader, Log: slog.New(slog.DiscardHandler), Replica: "test", Issuer: "http://countersign.test", DeliverByClaim: true,
 	})
 	if err != nil || !founded {
