@@ -51,6 +51,9 @@ type Origin string
 const (
 	FromRequest Origin = "request"
 	FromGenesis Origin = "genesis"
+	// FromRecovery is a power that was given at the host, because nobody could give
+	// it any more.
+	FromRecovery Origin = "recovery"
 )
 
 // Grant is access of one holder to one entitlement. It is the noun that ends.

@@ -118,7 +118,7 @@ Exit codes: 0 done; 1 fault; 2 malformed; 3 refused; 4 not found; 5 conflict;
 		return invalid("%v; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		serveCommand(), initCommand(stdin), tourCommand(), migrateCommand(), tokenCommand(),
+		serveCommand(), initCommand(stdin), tourCommand(), migrateCommand(), tokenCommand(), recoverCommand(),
 		requestCommand(), grantCommand(), holdCommand(), secretCommand(), ticketCommand(), directoryCommand(), proposalCommand(), policyCommand(), auditCommand(), configCommand(),
 	)
 	for _, group := range root.Commands() {

@@ -436,33 +436,31 @@ func hasPower(organisation *directory.Organisation, name string) bool {
 // grantPowers opens the grants of the first holders of powers. They are carried
 // out and read back like any other.
 func (tx *transaction) grantPowers(difference directory.Difference) error {
-	systems := map[countersign.EntitlementID]*countersign.Entitlement{}
-	connectors := map[countersign.SystemID]string{}
-	for _, change := range difference.Changes {
-		switch row := change.After.(type) {
-		case *countersign.Entitlement:
-			systems[row.ID] = row
-		case *countersign.System:
-			connectors[row.ID] = row.Connector
+	known := worldOf(difference)
+	for _, power := range difference.Powers {
+		if err := tx.grantPower(known, known.entitlements[power.Entitlement], countersign.FromGenesis, power.Holders); err != nil {
+			return err
 		}
 	}
-	for _, power := range difference.Powers {
-		entitlement := systems[power.Entitlement]
-		hands, err := tx.desk.Connectors.Find(connectors[entitlement.System])
+	return nil
+}
+
+// grantPower opens grants of a power that nobody asked for.
+func (tx *transaction) grantPower(known *snapshot, power *countersign.Entitlement, origin countersign.Origin, holders []countersign.IdentityID) error {
+	hands, err := tx.desk.Connectors.Find(known.systems[power.System].Connector)
+	if err != nil {
+		return err
+	}
+	description := hands.Describe()
+	for _, holder := range holders {
+		outcome, err := workflow.OpenGenesisGrant(tx.occasion, workflow.GenesisGrant{
+			Origin: origin, Holder: holder, Entitlement: power.ID, System: power.System,
+			Step: countersign.Step{Connector: description.Name, Action: description.Actions[0]}, Duration: PowerDuration,
+		})
 		if err != nil {
 			return err
 		}
-		description := hands.Describe()
-		for _, holder := range power.Holders {
-			outcome, err := workflow.OpenGenesisGrant(tx.occasion, workflow.GenesisGrant{
-				Holder: holder, Entitlement: entitlement.ID, System: entitlement.System,
-				Step: countersign.Step{Connector: description.Name, Action: description.Actions[0]}, Duration: PowerDuration,
-			})
-			if err != nil {
-				return err
-			}
-			tx.write(outcome, nil)
-		}
+		tx.write(outcome, nil)
 	}
 	return nil
 }

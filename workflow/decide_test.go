@@ -274,7 +274,7 @@ func TestEveryHistoryOfAGrantKeepsTheLaw(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h, holds := newHistory(t), target{}
 		occasion := h.occasion(countersign.SystemHost)
-		outcome, err := workflow.OpenGenesisGrant(occasion, workflow.GenesisGrant{Holder: "idn_h", Entitlement: "ent_1", System: "sys_1", Step: countersign.Step{Connector: "noop", Action: "apply"}, Duration: countersign.Day})
+		outcome, err := workflow.OpenGenesisGrant(occasion, workflow.GenesisGrant{Origin: countersign.FromGenesis, Holder: "idn_h", Entitlement: "ent_1", System: "sys_1", Step: countersign.Step{Connector: "noop", Action: "apply"}, Duration: countersign.Day})
 		if err != nil {
 			t.Fatal(err)
 		}

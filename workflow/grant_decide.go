@@ -67,8 +67,10 @@ const (
 	CauseRejected      = "rejected-at-fulfilment"
 )
 
-// GenesisGrant is access that the house is born with.
+// GenesisGrant is access that the house is born with, or that it is recovered with.
 type GenesisGrant struct {
+	// Origin is genesis or recovery.
+	Origin      countersign.Origin
 	Holder      countersign.IdentityID
 	Entitlement countersign.EntitlementID
 	System      countersign.SystemID
@@ -81,7 +83,7 @@ type GenesisGrant struct {
 func OpenGenesisGrant(occasion Occasion, genesis GenesisGrant) (Outcome, error) {
 	f := &folding{Occasion: occasion}
 	err := f.grant(occasion.Mint.Grant(), &GrantOpened{GrantOpenedChange{
-		Origin: countersign.FromGenesis, Holder: genesis.Holder, Entitlement: genesis.Entitlement, System: genesis.System,
+		Origin: genesis.Origin, Holder: genesis.Holder, Entitlement: genesis.Entitlement, System: genesis.System,
 		Step: genesis.Step, Duration: genesis.Duration,
 		Intent: countersign.Intent{ID: occasion.Mint.Intent(), Operation: countersign.ApplyOperation, Credential: occasion.Mint.Credential()},
 	}})

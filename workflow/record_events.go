@@ -94,8 +94,20 @@ type Founder struct {
 
 func (HouseFounded) EventKind() string { return "house.founded@1" }
 
+// HouseRecovered says that the power to administrate was given at the host.
+type HouseRecovered struct {
+	Change struct {
+		People []countersign.IdentityID `json:"people"`
+	} `json:"change"`
+	Reason *Reason `json:"reason"`
+	// Subject names the operating-system user who did it.
+	Subject *Founder `json:"subject"`
+}
+
+func (HouseRecovered) EventKind() string { return "house.recovered@1" }
+
 func init() {
-	Registry.Register(&IdentityRecorded{}, &GroupRecorded{}, &SystemRecorded{}, &EntitlementRecorded{},
+	Registry.Register(&HouseRecovered{}, &IdentityRecorded{}, &GroupRecorded{}, &SystemRecorded{}, &EntitlementRecorded{},
 		&RecordRecorded{}, &DelegationRecorded{}, &PolicyActivated{}, &HouseFounded{})
 }
 
@@ -137,6 +149,8 @@ func (p *Replay) Apply(header countersign.Header, payload countersign.Payload) e
 		p.put(&countersign.PolicyRow{Version: header.Seq, Active: event.Change.Set, ActivatedAt: header.Time})
 	case *HouseFounded:
 		p.put(&countersign.House{Version: header.Seq, Name: event.Change.Name, Founded: header.Time, Sample: event.Change.Sample})
+	case *HouseRecovered:
+		// The grants that it opens have streams of their own.
 	default:
 		key := string(header.Stream)
 		if strings.HasPrefix(payload.EventKind(), "request.") {
