@@ -30,6 +30,7 @@ type (
 	ProposalID    string
 	HoldID        string
 	DelegationID  string
+	BatchID       string
 )
 
 // Prefixes is the one table of id prefixes. An entry is never changed or reused.
@@ -51,6 +52,7 @@ var Prefixes = map[string]string{
 	"prp": "proposal",
 	"hld": "hold",
 	"dlg": "delegation",
+	"bat": "batch",
 }
 
 // CheckID reports whether s is a well-formed id with the given prefix.
@@ -139,5 +141,6 @@ func (m *Mint) Intent() IntentID           { return IntentID(m.newID("int")) }
 func (m *Mint) Observation() ObservationID { return ObservationID(m.newID("obs")) }
 func (m *Mint) Token() TokenID             { return TokenID(m.newID("tok")) }
 func (m *Mint) Proposal() ProposalID       { return ProposalID(m.newID("prp")) }
+func (m *Mint) Batch() BatchID             { return BatchID(m.newID("bat")) }
 func (m *Mint) Delegation() DelegationID   { return DelegationID(m.newID("dlg")) }
 func (m *Mint) Hold() HoldID               { return HoldID(m.newID("hld")) }

@@ -52,6 +52,11 @@ type Identity struct {
 	// Environment is where an NHI runs: prod, staging, dev; "" for persons.
 	Environment string `json:"environment,omitempty"`
 
+	// SuspendedBy is who suspended the identity by a command; DepartsAt is when it
+	// has left for good unless it was reactivated by then.
+	SuspendedBy IdentityID `json:"suspended_by,omitempty"`
+	DepartsAt   Instant    `json:"departs_at,omitempty"`
+
 	// Persons only.
 	Affiliation Affiliation `json:"affiliation,omitempty"`
 	Manager     IdentityID  `json:"manager,omitempty"`

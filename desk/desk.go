@@ -425,7 +425,7 @@ func (tx *transaction) seal(ctx context.Context) error {
 // id was minted in this transaction.
 func without(streams []countersign.Stream, stream countersign.Stream) []countersign.Stream {
 	switch countersign.PrefixOf(string(stream)) {
-	case "req", "grt", "idn", "grp", "rec":
+	case "req", "grt", "idn", "grp", "rec", "bat", "dlg":
 	default:
 		return streams
 	}

@@ -109,7 +109,8 @@ func (d *snapshot) endCause(grant *countersign.Grant, now countersign.Instant) (
 // left reports whether the identity has left for good; a suspension can be
 // lifted again and only makes checks refuse.
 func left(identity *countersign.Identity, now countersign.Instant) bool {
-	return identity.Status == countersign.IdentityDeparted || identity.ContractEnd != 0 && now >= identity.ContractEnd
+	return identity.Status == countersign.IdentityDeparted || identity.ContractEnd != 0 && now >= identity.ContractEnd ||
+		identity.Status == countersign.IdentitySuspended && identity.DepartsAt != 0 && now >= identity.DepartsAt
 }
 
 // TickRequests lets time pass for requests: deadlines, escalations, approvers
@@ -189,8 +190,8 @@ func (d *Desk) together(ctx context.Context, count int, body func(tx *transactio
 	return failed
 }
 
-// SweepContracts makes due whatever depends on an identity whose contract ended
-// after from and not after to.
+// SweepContracts makes due whatever depends on an identity whose contract, or whose
+// time to be reactivated in, ended after from and not after to.
 func (d *Desk) SweepContracts(ctx context.Context, from, to countersign.Instant) error {
 	tx, err := d.begin(ctx, countersign.SystemTimer)
 	if err != nil {
@@ -198,7 +199,9 @@ func (d *Desk) SweepContracts(ctx context.Context, from, to countersign.Instant)
 	}
 	var ended []countersign.IdentityID
 	for id, identity := range tx.directory.identities {
-		if identity.ContractEnd > from && identity.ContractEnd <= to {
+		contract := identity.ContractEnd > from && identity.ContractEnd <= to
+		departs := identity.Status == countersign.IdentitySuspended && identity.DepartsAt > from && identity.DepartsAt <= to
+		if contract || departs {
 			ended = append(ended, id)
 			tx.stop = append(tx.stop, string(id))
 		}

@@ -215,6 +215,9 @@ func (c *comparison) identityChanges(current store.Directory) {
 		before := c.oldIdentity[after.ID]
 		if before != nil {
 			after.Version, change.Before = before.Version, before
+			if after.Status == countersign.IdentitySuspended {
+				after.SuspendedBy, after.DepartsAt = before.SuspendedBy, before.DepartsAt
+			}
 		}
 		c.note(change, c.describeIdentity(before), c.describeIdentity(after), c.identityStanding(before, after))
 	}

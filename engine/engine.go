@@ -153,6 +153,16 @@ func (e *Engine) Timers(ctx context.Context) (int, error) {
 	return len(works), errors.Join(err, e.Desk.WakeGrants(ctx, unused.works, e.lastUsed(ctx, unused.grants)))
 }
 
+// Batches opens the next requests of batches, and returns how many batches it
+// took. Ends do not wait for it.
+func (e *Engine) Batches(ctx context.Context) (int, error) {
+	works, err := e.Store.Claim(ctx, store.Claim{Now: e.now(), Owner: e.Replica, Kinds: []store.WorkKind{store.BatchWork}, Limit: 1, Lease: desk.Lease})
+	if err != nil {
+		return 0, err
+	}
+	return len(works), e.Desk.StepBatches(ctx, works)
+}
+
 // Deliver carries one claimed intent out and reports what the target answered.
 // An operation that has begun is brought to its end and reported also when the
 // context ends; one that has not is given back.

@@ -17,7 +17,8 @@ func (e *Engine) Run(ctx context.Context) {
 	var loops sync.WaitGroup
 	loops.Go(func() { e.keepTime(ctx) })
 	loops.Go(func() { e.keepDelivering(ctx) })
-	loops.Go(func() { e.keepTelling(ctx) })
+	loops.Go(func() { e.keepDoing(ctx, "tell", e.Tell) })
+	loops.Go(func() { e.keepDoing(ctx, "batches", e.Batches) })
 	loops.Wait()
 }
 
@@ -45,8 +46,9 @@ func (e *Engine) keepTime(ctx context.Context) {
 	}
 }
 
-// keepTelling sends notices. Nothing waits for it.
-func (e *Engine) keepTelling(ctx context.Context) {
+// keepDoing calls a step that nothing waits for until it finds nothing more to do,
+// at every beat.
+func (e *Engine) keepDoing(ctx context.Context, name string, step func(context.Context) (int, error)) {
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
 	for {
@@ -56,9 +58,9 @@ func (e *Engine) keepTelling(ctx context.Context) {
 		case <-ticker.C:
 		}
 		for e.sound.Load() && ctx.Err() == nil {
-			done, err := e.Tell(ctx)
-			e.logged(ctx, "tell", err)
-			if done < toldAtOnce {
+			done, err := step(ctx)
+			e.logged(ctx, name, err)
+			if done == 0 || err != nil {
 				break
 			}
 		}

@@ -183,7 +183,11 @@ func (h *House) Settle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if done+len(works)+told == 0 {
+		batches, err := h.Engine.Batches(ctx)
+		if err != nil {
+			return err
+		}
+		if done+len(works)+told+batches == 0 {
 			return nil
 		}
 	}

@@ -399,7 +399,11 @@ func (w *world) settle() {
 				w.t.Fatal(err)
 			}
 		}
-		if timers+len(works) == 0 {
+		batches, err := w.house.Engine.Batches(w.ctx)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if timers+len(works)+batches == 0 {
 			return
 		}
 	}

@@ -84,6 +84,8 @@ type Reader interface {
 	// with ids below before (where given) and at most limit.
 	Holds(ctx context.Context, all bool, before countersign.HoldID, limit int) ([]*countersign.Hold, error)
 
+	Batch(ctx context.Context, id countersign.BatchID) (*countersign.Batch, error)
+
 	// House returns the house's own row.
 	House(ctx context.Context) (*countersign.House, error)
 
@@ -171,6 +173,8 @@ const (
 	// HoldWork revokes the next batch of what is under a hold; its key is the
 	// hold's id.
 	HoldWork WorkKind = "hold"
+	// BatchWork opens the next requests of a batch; its key is the batch's id.
+	BatchWork WorkKind = "batch"
 	// NoticeWork tells one person one thing through one channel; Ref is the person.
 	NoticeWork WorkKind = "notice"
 )

@@ -13,6 +13,8 @@ import (
 type IdentityRecorded struct {
 	Change  countersign.Identity `json:"change"`
 	Subject *IdentitySubject     `json:"subject"`
+	// Reason is there where a person said why.
+	Reason *Reason `json:"reason"`
 }
 
 // IdentitySubject is what names or describes the identity.
@@ -156,6 +158,15 @@ func (p *Replay) Apply(header countersign.Header, payload countersign.Payload) e
 		if strings.HasPrefix(payload.EventKind(), "request.") {
 			before, _ := p.Rows[key].(*countersign.Request)
 			after, err := ApplyRequest(before, stamp, payload)
+			if err != nil {
+				return err
+			}
+			p.put(after)
+			return nil
+		}
+		if strings.HasPrefix(payload.EventKind(), "batch.") {
+			before, _ := p.Rows[key].(*countersign.Batch)
+			after, err := ApplyBatch(before, stamp, payload)
 			if err != nil {
 				return err
 			}

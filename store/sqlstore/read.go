@@ -151,6 +151,10 @@ func (s *Store) Hold(ctx context.Context, id countersign.HoldID) (*countersign.H
 	return noun[*countersign.Hold](ctx, s, holdTable, "hold", string(id))
 }
 
+func (s *Store) Batch(ctx context.Context, id countersign.BatchID) (*countersign.Batch, error) {
+	return noun[*countersign.Batch](ctx, s, batchTable, "batch", string(id))
+}
+
 func (s *Store) Holds(ctx context.Context, all bool, before countersign.HoldID, limit int) ([]*countersign.Hold, error) {
 	var where conditions
 	if !all {

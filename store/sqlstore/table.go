@@ -67,13 +67,14 @@ var (
 	proposalTable   = newTable("proposal", false, []string{"state"}, func(p *countersign.Proposal) []any { return []any{string(p.State)} })
 	holdTable       = newTable("hold", false, []string{"active"}, func(h *countersign.Hold) []any { return []any{h.State() == countersign.HoldActive} })
 	recordTable     = newTable[countersign.Record]("record", true, nil, nil)
+	batchTable      = newTable[countersign.Batch]("batch", false, nil, nil)
 	delegationTable = newTable[countersign.Delegation]("delegation", true, nil, nil)
 	policyTable     = newTable[countersign.PolicyRow]("policy", false, nil, nil)
 	houseTable      = newTable[countersign.House]("house", false, nil, nil)
 )
 
 // tables lists every noun's table by name, which is the order of writes.
-var tables = []*table{grantTable, groupTable, delegationTable, entitlementTable, holdTable, houseTable, identityTable, policyTable, proposalTable, recordTable, requestTable, systemTable}
+var tables = []*table{grantTable, groupTable, batchTable, delegationTable, entitlementTable, holdTable, houseTable, identityTable, policyTable, proposalTable, recordTable, requestTable, systemTable}
 
 func tableOf(row countersign.Row) (*table, error) {
 	switch row.(type) {
@@ -91,6 +92,8 @@ func tableOf(row countersign.Row) (*table, error) {
 		return entitlementTable, nil
 	case *countersign.Record:
 		return recordTable, nil
+	case *countersign.Batch:
+		return batchTable, nil
 	case *countersign.Delegation:
 		return delegationTable, nil
 	case *countersign.PolicyRow:
