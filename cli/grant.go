@@ -15,9 +15,9 @@ import (
 
 func grantCommand() *cobra.Command {
 	c := &connection{}
-	group := &cobra.Command{Use: "grant", Aliases: []string{"grants"}, Short: "See live access, rotate it, end it", Long: "See live access, rotate it, end it.\n" + connectionHelp}
+	group := &cobra.Command{Use: "grant", Aliases: []string{"grants"}, Short: "See live access, extend it, rotate it, end it", Long: "See live access, extend it, rotate it, end it.\n" + connectionHelp}
 	c.flags(group)
-	group.AddCommand(grantListCommand(c), grantShowCommand(c), grantRotateCommand(c), grantRevokeCommand(c), grantRetryCommand(c))
+	group.AddCommand(grantListCommand(c), grantShowCommand(c), grantExtendCommand(c), grantRotateCommand(c), grantRevokeCommand(c), grantRetryCommand(c))
 	return group
 }
 

@@ -3,10 +3,8 @@ package cli
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,84 +18,13 @@ func requestCommand() *cobra.Command {
 	group := &cobra.Command{Use: "request", Aliases: []string{"requests"}, Short: "Ask for access, decide, and look", Long: "Ask for access, decide on what others ask, and look at both.\n" + connectionHelp}
 	c.flags(group)
 	group.AddCommand(
-		requestPreviewCommand(c), requestNewCommand(c), requestAttachCommand(c), requestConsentCommand(c), requestListCommand(c),
-		requestShowCommand(c), requestWatchCommand(c), requestApproveCommand(c), requestDenyCommand(c), requestCancelCommand(c),
+		requestPreviewCommand(c), requestNewCommand(c), requestAmendCommand(c), requestCancelCommand(c), requestConsentCommand(c),
+		requestAttachCommand(c), requestFetchCommand(c), requestOpenCommand(c),
+		requestListCommand(c), requestShowCommand(c), requestWatchCommand(c),
+		requestAskCommand(c), requestAnswerCommand(c), requestApproveCommand(c), requestDenyCommand(c),
+		requestReviewCommand(c), requestUnblockCommand(c),
 	)
 	return group
-}
-
-// askingFlags are what preview and new have in common.
-type askingFlags struct {
-	typeName, beneficiary, reason, duration, until, answers string
-	entitlements, answer, evidence                          []string
-}
-
-func (f *askingFlags) add(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringVar(&f.typeName, "type", "", "the request type (default: the one that fits)")
-	flags.StringVar(&f.beneficiary, "for", "", "who the access is for (default: you)")
-	flags.StringArrayVarP(&f.entitlements, "entitlement", "e", nil, "what is asked for, as system/resource/right; can be given several times")
-	flags.StringVar(&f.reason, "reason", "", "why")
-	flags.StringVar(&f.duration, "duration", "", "how long, as 30d or 8h (default: the type's)")
-	flags.StringVar(&f.until, "until", "", "or until when, as 2026-12-31T18:00:00Z")
-	flags.StringVar(&f.answers, "answers", "", "the answers to the type's questions as a JSON object")
-	flags.StringArrayVar(&f.answer, "answer", nil, "one answer, as field=value; can be given several times")
-	flags.StringArrayVar(&f.evidence, "evidence", nil, "evidence, as slot=text or slot=@file; can be given several times")
-	must(cmd.MarkFlagRequired("entitlement"))
-}
-
-func (f *askingFlags) asking() (client.Asking, error) {
-	asking := client.Asking{Type: f.typeName, Beneficiary: f.beneficiary, Entitlements: f.entitlements, Reason: f.reason}
-	duration, until, err := parseEnd(f.duration, f.until)
-	if err != nil {
-		return asking, err
-	}
-	if duration != 0 {
-		seconds := int64(duration)
-		asking.Duration = &seconds
-	}
-	asking.Until = until.Time()
-	if f.answers != "" {
-		decoder := json.NewDecoder(strings.NewReader(f.answers))
-		decoder.UseNumber()
-		if err := decoder.Decode(&asking.Answers); err != nil {
-			return asking, invalid("--answers is not a JSON object: %v", err)
-		}
-	}
-	for _, one := range f.answer {
-		field, value, found := strings.Cut(one, "=")
-		if !found {
-			return asking, invalid("--answer %q is not field=value", one)
-		}
-		if asking.Answers == nil {
-			asking.Answers = map[string]any{}
-		}
-		asking.Answers[field] = value
-	}
-	for _, one := range f.evidence {
-		content, err := readEvidence(one)
-		if err != nil {
-			return asking, err
-		}
-		asking.Evidence = append(asking.Evidence, content)
-	}
-	return asking, nil
-}
-
-// readEvidence reads slot=text or slot=@file.
-func readEvidence(text string) (client.EvidenceContent, error) {
-	slot, value, found := strings.Cut(text, "=")
-	if !found {
-		return client.EvidenceContent{}, invalid("--evidence %q is not slot=text or slot=@file", text)
-	}
-	if path, isFile := strings.CutPrefix(value, "@"); isFile {
-		content, err := os.ReadFile(path)
-		if err != nil {
-			return client.EvidenceContent{}, invalid("the evidence cannot be read: %v", err)
-		}
-		return client.NewEvidence(slot, content), nil
-	}
-	return client.EvidenceContent{Slot: slot, Text: value}, nil
 }
 
 func requestPreviewCommand(c *connection) *cobra.Command {
@@ -134,7 +61,8 @@ func requestNewCommand(c *connection) *cobra.Command {
 	var route, key string
 	cmd := &cobra.Command{
 		Use: "new", Short: "Ask for access", Args: cobra.NoArgs,
-		Example: "  countersign request new --for svc-billing -e payments-api/payments/payments:read --reason \"monthly close\" \\\n    --answer purpose=\"reads payments for the monthly close\" --answer consumer=SR-1042 --duration 30d",
+		Example: "  countersign request new --for svc-billing -e payments-api/payments/payments:read --reason \"monthly close\" \\\n    --answer purpose=\"reads payments for the monthly close\" --answer consumer=SR-1042 --duration 30d\n" +
+			"  countersign request new -e orders-db/orders/writer --reason \"repair of the orders of May\" --exception-control \"David Kim looks at each change\" \\\n    --exception-owner david.kim --exception-until 2026-12-31T18:00:00Z",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			api, asking, err := c.openFor(&flags)
 			if err != nil {
@@ -155,16 +83,6 @@ func requestNewCommand(c *connection) *cobra.Command {
 	cmd.Flags().StringVar(&route, "route", "", "the route of the preview that you agree to; refused if the path has moved")
 	cmd.Flags().StringVar(&key, "idempotency-key", "", "makes sending again safe (default: a new one)")
 	return cmd
-}
-
-func requestAttachCommand(c *connection) *cobra.Command {
-	return on(c, "attach REQUEST SLOT=TEXT|SLOT=@FILE", "Attach evidence to a request", 2, func(ctx context.Context, api *client.Client, args []string) (*client.Request, error) {
-		evidence, err := readEvidence(args[1])
-		if err != nil {
-			return nil, err
-		}
-		return client.Content(api.AttachEvidenceWithResponse(ctx, args[0], &client.AttachEvidenceParams{IdempotencyKey: newKey()}, evidence))
-	}, requestText)
 }
 
 func requestConsentCommand(c *connection) *cobra.Command {

@@ -27,20 +27,48 @@ var pastTense = map[client.DecisionOutcome]string{
 func askedText(asked []client.Asked) string {
 	names := make([]string, len(asked))
 	for i, one := range asked {
-		names[i] = fmt.Sprintf("%s (%s)", one.Person.Name, one.Rule)
+		names[i] = fmt.Sprintf("%s (%s%s)", one.Person.Name, one.Rule, onBehalf(one.OnBehalfOf))
 	}
 	return strings.Join(names, ", ")
 }
+
+// onBehalf says whom somebody stands in for.
+func onBehalf(of client.Ref) string {
+	if of.Id == "" {
+		return ""
+	}
+	return ", on behalf of " + of.Name
+}
+
+func refNames(refs []client.Ref) string {
+	names := make([]string, len(refs))
+	for i, ref := range refs {
+		names[i] = ref.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+const breakGlassText = "  urgent    by break-glass: taken at once, and reviewed afterwards"
 
 // previewText tells the path before anything is asked.
 func previewText(preview *client.Preview) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s (%s) for %s, for %s\n", preview.Title, preview.Type, preview.Beneficiary.Name, countersign.Seconds(preview.Duration))
+	if preview.BreakGlass {
+		fmt.Fprintf(&out, "%s; told: %s\n", breakGlassText, strings.Join(preview.Tell, ", "))
+	}
 	for _, effect := range preview.Effects {
 		fmt.Fprintf(&out, "  effect    %s\n", effect)
 	}
 	for _, refusal := range preview.Refusals {
-		fmt.Fprintf(&out, "  REFUSED   %s (%s)\n", refusal.Because, refusal.Reason)
+		hint := ""
+		if refusal.Waivable {
+			hint = "; an exception could waive it"
+		}
+		fmt.Fprintf(&out, "  REFUSED   %s (%s)%s\n", refusal.Because, refusal.Reason, hint)
+	}
+	for _, refusal := range preview.Waived {
+		fmt.Fprintf(&out, "  waived    %s (%s), once the exception is approved\n", refusal.Because, refusal.Reason)
 	}
 	if preview.ConsentOf.Id != "" {
 		fmt.Fprintf(&out, "  consent   %s, as the owner\n", preview.ConsentOf.Name)
@@ -71,7 +99,20 @@ func requestText(request *client.Request) string {
 		fmt.Fprintf(&out, ": %s", request.Outcome)
 	}
 	fmt.Fprintf(&out, "\n  what      %s for %s, for %s\n", rightNames(request.Entitlements), request.Beneficiary.Name, countersign.Seconds(request.Duration))
+	if request.Extends != "" {
+		fmt.Fprintf(&out, "  extends   %s\n", request.Extends)
+	}
 	fmt.Fprintf(&out, "  asked by  %s, %s: %s\n", request.Requester.Name, stamp(request.SubmittedAt), request.Reason)
+	if request.BreakGlass {
+		out.WriteString(breakGlassText)
+		if len(request.Told) > 0 {
+			fmt.Fprintf(&out, "; told at once: %s", refNames(request.Told))
+		}
+		out.WriteString("\n")
+	}
+	if exception := request.Exception; exception.Owner.Id != "" {
+		fmt.Fprintf(&out, "  exception until %s, waives %s; %s answers for it: %s\n", stamp(exception.Until), waivedText(exception.Waives), exception.Owner.Name, exception.Control)
+	}
 	if request.Consent.Of.Id != "" {
 		state := "missing"
 		if request.Consent.By.Id != "" {
@@ -80,29 +121,79 @@ func requestText(request *client.Request) string {
 		fmt.Fprintf(&out, "  consent   of %s: %s\n", request.Consent.Of.Name, state)
 	}
 	for _, slot := range request.Evidence {
-		state := "missing"
-		if slot.Held.Id != "" {
-			state = fmt.Sprintf("%s, %s %s", slot.Held.Source, slot.Held.Digest, slot.Held.Verified)
+		fmt.Fprintf(&out, "  evidence  %s: %s\n", slot.Name, slotText(slot))
+	}
+	for _, question := range request.Questions {
+		fmt.Fprintf(&out, "  question  %s, %s: %s\n", question.By.Name, stamp(question.At), question.Text)
+		if !question.AnsweredAt.IsZero() {
+			fmt.Fprintf(&out, "            answered, %s: %s\n", stamp(question.AnsweredAt), question.Answer)
 		}
-		fmt.Fprintf(&out, "  evidence  %s: %s\n", slot.Name, state)
 	}
 	for _, stage := range request.Stages {
-		fmt.Fprintf(&out, "  stage     %s: %s", stage.Name, stage.State)
+		fmt.Fprintf(&out, "  stage     %s: %s", stage.Name, stageState(stage))
 		if stage.Because != "" {
 			fmt.Fprintf(&out, ", %s", stage.Because)
 		}
 		if stage.State == "open" {
 			fmt.Fprintf(&out, ", %d more of %s, until %s", stage.StillNeeded, askedText(stage.Asked), stamp(stage.Deadline))
 		}
+		if stage.Overdue && stage.State == client.StageStateOpen {
+			out.WriteString(", OVERDUE")
+		}
+		if len(stage.LiftedBy) > 0 {
+			fmt.Fprintf(&out, ", block lifted by %s", refNames(stage.LiftedBy))
+		}
 		out.WriteString("\n")
 		for _, decision := range stage.Decisions {
-			fmt.Fprintf(&out, "            %s by %s, %s %s\n", pastTense[decision.Outcome], decision.By.Name, stamp(decision.At), decision.Reason)
+			fmt.Fprintf(&out, "            %s by %s%s, %s %s\n", pastTense[decision.Outcome], decision.By.Name, onBehalf(decision.OnBehalfOf), stamp(decision.At), decision.Reason)
 		}
 	}
 	for _, grant := range request.Grants {
 		out.WriteString(grantText(&grant))
 	}
 	return out.String()
+}
+
+// stageState says where a stage is; that of a review in its own words.
+func stageState(stage client.Stage) string {
+	switch {
+	case stage.Review && stage.State == client.StageStateWaiting:
+		return "waiting for the end of the access"
+	case stage.Review && stage.State == client.StageStatePassed:
+		return "done, in order"
+	case stage.Review && stage.State == client.StageStateDenied:
+		return "done, not in order"
+	}
+	return string(stage.State)
+}
+
+func waivedText(waives []client.Waived) string {
+	names := make([]string, len(waives))
+	for i, waived := range waives {
+		names[i] = waived.Reason
+	}
+	return strings.Join(names, ", ")
+}
+
+// slotText tells what fills a slot, or what is still to fill it.
+func slotText(slot client.EvidenceSlot) string {
+	text := "missing"
+	switch {
+	case slot.Held.Id != "":
+		text = strings.TrimSpace(fmt.Sprintf("%s, %s %s", slot.Held.Source, slot.Held.Digest, slot.Held.Verified))
+	case slot.Ticket != "" && slot.Record != "":
+		text += fmt.Sprintf(", the ticket %s has to be %s", slot.Record, slot.Ticket)
+	}
+	if !slot.Deadline.IsZero() && slot.Held.Id == "" {
+		text += ", due " + stamp(slot.Deadline)
+	}
+	if slot.Overdue && slot.Held.Id == "" {
+		text += ", OVERDUE"
+	}
+	if slot.MustOpen {
+		text += "; whoever approves has to open it"
+	}
+	return text
 }
 
 func grantText(grant *client.Grant) string {
