@@ -708,6 +708,38 @@ type Asking struct {
 	Until Instant `json:"until,omitempty,omitzero"`
 }
 
+// Batch One asking for many, with a result for each.
+type Batch struct {
+	// At A moment in UTC, to the millisecond.
+	At Instant `json:"at"`
+
+	// By Names an identity.
+	By      Ref         `json:"by"`
+	Done    bool        `json:"done"`
+	Id      string      `json:"id"`
+	Items   []BatchItem `json:"items"`
+	Opened  int         `json:"opened"`
+	Package string      `json:"package,omitempty,omitzero"`
+	Reason  string      `json:"reason"`
+	Refused int         `json:"refused"`
+	Version int64       `json:"version"`
+}
+
+// BatchItem defines model for BatchItem.
+type BatchItem struct {
+	Because string `json:"because,omitempty,omitzero"`
+
+	// Beneficiary Names an identity.
+	Beneficiary Ref `json:"beneficiary"`
+
+	// Entitlement Names an entitlement, as system/resource/entitlement.
+	Entitlement EntitlementRef `json:"entitlement"`
+
+	// Refused The stable reason.
+	Refused string `json:"refused,omitempty,omitzero"`
+	Request string `json:"request,omitempty,omitzero"`
+}
+
 // Cancellation defines model for Cancellation.
 type Cancellation struct {
 	Reason string `json:"reason,omitempty,omitzero"`
@@ -779,6 +811,52 @@ type Decision struct {
 
 // DecisionOutcome defines model for Decision.Outcome.
 type DecisionOutcome string
+
+// Delegation defines model for Delegation.
+type Delegation struct {
+	// EndedAt A moment in UTC, to the millisecond.
+	EndedAt Instant `json:"ended_at,omitempty,omitzero"`
+
+	// Ends A moment in UTC, to the millisecond.
+	Ends Instant `json:"ends"`
+
+	// From Names an identity.
+	From    Ref    `json:"from"`
+	Id      string `json:"id"`
+	InForce bool   `json:"in_force"`
+	Reason  string `json:"reason"`
+
+	// Starts A moment in UTC, to the millisecond.
+	Starts Instant `json:"starts"`
+
+	// To Names an identity.
+	To Ref `json:"to"`
+
+	// Types Empty for all.
+	Types   []string `json:"types"`
+	Version int64    `json:"version"`
+}
+
+// DelegationDraft defines model for DelegationDraft.
+type DelegationDraft struct {
+	// Ends A moment in UTC, to the millisecond.
+	Ends   Instant `json:"ends"`
+	Reason string  `json:"reason"`
+
+	// Starts A moment in UTC, to the millisecond.
+	Starts Instant `json:"starts,omitempty,omitzero"`
+
+	// To Who stands in; an id or a name.
+	To string `json:"to"`
+
+	// Types The request types that it is for; left out for all.
+	Types []string `json:"types,omitempty,omitzero"`
+}
+
+// DelegationList defines model for DelegationList.
+type DelegationList struct {
+	Delegations []Delegation `json:"delegations"`
+}
 
 // Denial defines model for Denial.
 type Denial struct {
@@ -1087,6 +1165,23 @@ type IdentityKind string
 
 // Instant A moment in UTC, to the millisecond.
 type Instant = time.Time
+
+// ManyAsking defines model for ManyAsking.
+type ManyAsking struct {
+	// Answers The answers to the questions of the request types.
+	Answers       map[string]interface{} `json:"answers,omitempty,omitzero"`
+	Beneficiaries []string               `json:"beneficiaries"`
+
+	// Duration Whole seconds; not together with until.
+	Duration *int64 `json:"duration,omitempty"`
+
+	// Entitlements Each as system/resource/entitlement; or name a package.
+	Entitlements []string `json:"entitlements,omitempty,omitzero"`
+
+	// Package The name of an access package.
+	Package string `json:"package,omitempty,omitzero"`
+	Reason  string `json:"reason"`
+}
 
 // Me defines model for Me.
 type Me struct {
@@ -1555,6 +1650,13 @@ type Stage struct {
 // StageState defines model for StageState.
 type StageState string
 
+// Suspension defines model for Suspension.
+type Suspension struct {
+	// Leaver The person leaves; after thirty days what the person held ends.
+	Leaver bool   `json:"leaver,omitempty,omitzero"`
+	Reason string `json:"reason"`
+}
+
 // TicketState defines model for TicketState.
 type TicketState string
 
@@ -1621,6 +1723,9 @@ type HoldID = string
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
 
+// IdentityName defines model for IdentityName.
+type IdentityName = string
+
 // IfMatch defines model for IfMatch.
 type IfMatch = string
 
@@ -1635,6 +1740,30 @@ type RequestID = string
 
 // SlotName defines model for SlotName.
 type SlotName = string
+
+// SubmitManyParams defines parameters for SubmitMany.
+type SubmitManyParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// DelegateParams defines parameters for Delegate.
+type DelegateParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// EndDelegationParams defines parameters for EndDelegation.
+type EndDelegationParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
 
 // ListGrantsParams defines parameters for ListGrants.
 type ListGrantsParams struct {
@@ -1709,6 +1838,22 @@ type HoldParams struct {
 
 // LiftHoldParams defines parameters for LiftHold.
 type LiftHoldParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// ReactivateIdentityParams defines parameters for ReactivateIdentity.
+type ReactivateIdentityParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// SuspendIdentityParams defines parameters for SuspendIdentity.
+type SuspendIdentityParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
 	// ASCII characters. The same key with another body is 409
 	// `idempotency-key-reused`.
@@ -1906,6 +2051,12 @@ type UnblockRequestParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
+// SubmitManyJSONRequestBody defines body for SubmitMany for application/json ContentType.
+type SubmitManyJSONRequestBody = ManyAsking
+
+// DelegateJSONRequestBody defines body for Delegate for application/json ContentType.
+type DelegateJSONRequestBody = DelegationDraft
+
 // ApplyDirectoryJSONRequestBody defines body for ApplyDirectory for application/json ContentType.
 type ApplyDirectoryJSONRequestBody = DirectoryFiles
 
@@ -1923,6 +2074,12 @@ type HoldJSONRequestBody = HoldDraft
 
 // LiftHoldJSONRequestBody defines body for LiftHold for application/json ContentType.
 type LiftHoldJSONRequestBody = Revocation
+
+// ReactivateIdentityJSONRequestBody defines body for ReactivateIdentity for application/json ContentType.
+type ReactivateIdentityJSONRequestBody = Revocation
+
+// SuspendIdentityJSONRequestBody defines body for SuspendIdentity for application/json ContentType.
+type SuspendIdentityJSONRequestBody = Suspension
 
 // ProposeJSONRequestBody defines body for Propose for application/json ContentType.
 type ProposeJSONRequestBody = ProposalDraft
@@ -2043,12 +2200,73 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// SubmitManyWithBody Ask for the same for many
+	//
+	// Scope `request`. Each beneficiary and entitlement becomes a request of its
+	// own, by the type that fits, or a refusal of its own; 500 at most. They are
+	// opened after this is answered.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /batches (the `SubmitMany` operationId).
+	SubmitManyWithBody(ctx context.Context, params *SubmitManyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SubmitMany Ask for the same for many
+	//
+	// Scope `request`. Each beneficiary and entitlement becomes a request of its
+	// own, by the type that fits, or a refusal of its own; 500 at most. They are
+	// opened after this is answered.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /batches (the `SubmitMany` operationId).
+	SubmitMany(ctx context.Context, params *SubmitManyParams, body SubmitManyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetBatch What became of each item of a batch
+	//
+	// Scope `read`. For its author and auditors.
+	//
+	// Corresponds with GET /batches/{id} (the `GetBatch` operationId).
+	GetBatch(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetCatalogue Request types and entitlements of today
 	//
 	// Scope `read`.
 	//
 	// Corresponds with GET /catalogue (the `GetCatalogue` operationId).
 	GetCatalogue(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListDelegations Who stands in for the caller, and for whom the caller does
+	//
+	// Scope `read`. An auditor sees all.
+	//
+	// Corresponds with GET /delegations (the `ListDelegations` operationId).
+	ListDelegations(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DelegateWithBody Let somebody decide in the caller's place for a time
+	//
+	// Scope `decide`. The record of each decision shows both names. What is delegated is not delegated on.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /delegations (the `Delegate` operationId).
+	DelegateWithBody(ctx context.Context, params *DelegateParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Delegate Let somebody decide in the caller's place for a time
+	//
+	// Scope `decide`. The record of each decision shows both names. What is delegated is not delegated on.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /delegations (the `Delegate` operationId).
+	Delegate(ctx context.Context, params *DelegateParams, body DelegateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EndDelegation Take a delegation back
+	//
+	// Scope `decide`. Only who delegated can.
+	//
+	// Corresponds with POST /delegations/{id}/end (the `EndDelegation` operationId).
+	EndDelegation(ctx context.Context, id string, params *EndDelegationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ApplyDirectoryWithBody Apply what needs no second person
 	//
@@ -2212,6 +2430,46 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /identities/{name} (the `GetIdentity` operationId).
 	GetIdentity(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReactivateIdentityWithBody Take a suspension back
+	//
+	// Scope `grant`. Never by who suspended the identity, nor by the identity itself.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /identities/{name}/reactivate (the `ReactivateIdentity` operationId).
+	ReactivateIdentityWithBody(ctx context.Context, name IdentityName, params *ReactivateIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReactivateIdentity Take a suspension back
+	//
+	// Scope `grant`. Never by who suspended the identity, nor by the identity itself.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /identities/{name}/reactivate (the `ReactivateIdentity` operationId).
+	ReactivateIdentity(ctx context.Context, name IdentityName, params *ReactivateIdentityParams, body ReactivateIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SuspendIdentityWithBody Make every check refuse an identity at once
+	//
+	// Scope `grant`. For the manager of a person, who answers for a machine, and
+	// administrators. Nothing is taken away by it; with `leaver`, all of it is
+	// after thirty days.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /identities/{name}/suspend (the `SuspendIdentity` operationId).
+	SuspendIdentityWithBody(ctx context.Context, name IdentityName, params *SuspendIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SuspendIdentity Make every check refuse an identity at once
+	//
+	// Scope `grant`. For the manager of a person, who answers for a machine, and
+	// administrators. Nothing is taken away by it; with `leaver`, all of it is
+	// after thirty days.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /identities/{name}/suspend (the `SuspendIdentity` operationId).
+	SuspendIdentity(ctx context.Context, name IdentityName, params *SuspendIdentityParams, body SuspendIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMe Who is calling
 	//
@@ -2587,6 +2845,65 @@ type ClientInterface interface {
 	RevokeToken(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
+// SubmitManyWithBody Ask for the same for many
+//
+// Scope `request`. Each beneficiary and entitlement becomes a request of its
+// own, by the type that fits, or a refusal of its own; 500 at most. They are
+// opened after this is answered.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /batches (the `SubmitMany` operationId).
+func (c *Operations) SubmitManyWithBody(ctx context.Context, params *SubmitManyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSubmitManyRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SubmitMany Ask for the same for many
+//
+// Scope `request`. Each beneficiary and entitlement becomes a request of its
+// own, by the type that fits, or a refusal of its own; 500 at most. They are
+// opened after this is answered.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /batches (the `SubmitMany` operationId).
+func (c *Operations) SubmitMany(ctx context.Context, params *SubmitManyParams, body SubmitManyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSubmitManyRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetBatch What became of each item of a batch
+//
+// Scope `read`. For its author and auditors.
+//
+// Corresponds with GET /batches/{id} (the `GetBatch` operationId).
+func (c *Operations) GetBatch(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetBatchRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetCatalogue Request types and entitlements of today
 //
 // Scope `read`.
@@ -2594,6 +2911,78 @@ type ClientInterface interface {
 // Corresponds with GET /catalogue (the `GetCatalogue` operationId).
 func (c *Operations) GetCatalogue(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetCatalogueRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListDelegations Who stands in for the caller, and for whom the caller does
+//
+// Scope `read`. An auditor sees all.
+//
+// Corresponds with GET /delegations (the `ListDelegations` operationId).
+func (c *Operations) ListDelegations(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDelegationsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DelegateWithBody Let somebody decide in the caller's place for a time
+//
+// Scope `decide`. The record of each decision shows both names. What is delegated is not delegated on.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /delegations (the `Delegate` operationId).
+func (c *Operations) DelegateWithBody(ctx context.Context, params *DelegateParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDelegateRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Delegate Let somebody decide in the caller's place for a time
+//
+// Scope `decide`. The record of each decision shows both names. What is delegated is not delegated on.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /delegations (the `Delegate` operationId).
+func (c *Operations) Delegate(ctx context.Context, params *DelegateParams, body DelegateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDelegateRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EndDelegation Take a delegation back
+//
+// Scope `decide`. Only who delegated can.
+//
+// Corresponds with POST /delegations/{id}/end (the `EndDelegation` operationId).
+func (c *Operations) EndDelegation(ctx context.Context, id string, params *EndDelegationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEndDelegationRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2947,6 +3336,86 @@ func (c *Operations) GetHouse(ctx context.Context, reqEditors ...RequestEditorFn
 // Corresponds with GET /identities/{name} (the `GetIdentity` operationId).
 func (c *Operations) GetIdentity(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetIdentityRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReactivateIdentityWithBody Take a suspension back
+//
+// Scope `grant`. Never by who suspended the identity, nor by the identity itself.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /identities/{name}/reactivate (the `ReactivateIdentity` operationId).
+func (c *Operations) ReactivateIdentityWithBody(ctx context.Context, name IdentityName, params *ReactivateIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReactivateIdentityRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReactivateIdentity Take a suspension back
+//
+// Scope `grant`. Never by who suspended the identity, nor by the identity itself.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /identities/{name}/reactivate (the `ReactivateIdentity` operationId).
+func (c *Operations) ReactivateIdentity(ctx context.Context, name IdentityName, params *ReactivateIdentityParams, body ReactivateIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReactivateIdentityRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SuspendIdentityWithBody Make every check refuse an identity at once
+//
+// Scope `grant`. For the manager of a person, who answers for a machine, and
+// administrators. Nothing is taken away by it; with `leaver`, all of it is
+// after thirty days.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /identities/{name}/suspend (the `SuspendIdentity` operationId).
+func (c *Operations) SuspendIdentityWithBody(ctx context.Context, name IdentityName, params *SuspendIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSuspendIdentityRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SuspendIdentity Make every check refuse an identity at once
+//
+// Scope `grant`. For the manager of a person, who answers for a machine, and
+// administrators. Nothing is taken away by it; with `leaver`, all of it is
+// after thirty days.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /identities/{name}/suspend (the `SuspendIdentity` operationId).
+func (c *Operations) SuspendIdentity(ctx context.Context, name IdentityName, params *SuspendIdentityParams, body SuspendIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSuspendIdentityRequest(c.Server, name, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3750,6 +4219,93 @@ func (c *Operations) RevokeToken(ctx context.Context, id string, reqEditors ...R
 	return c.Client.Do(req)
 }
 
+// NewSubmitManyRequest calls the generic SubmitMany builder with application/json body
+func NewSubmitManyRequest(server string, params *SubmitManyParams, body SubmitManyJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSubmitManyRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewSubmitManyRequestWithBody constructs an http.Request for the SubmitMany method, with any body, and a specified content type
+func NewSubmitManyRequestWithBody(server string, params *SubmitManyParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/batches")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewGetBatchRequest constructs an http.Request for the GetBatch method
+func NewGetBatchRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/batches/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetCatalogueRequest constructs an http.Request for the GetCatalogue method
 func NewGetCatalogueRequest(server string) (*http.Request, error) {
 	var err error
@@ -3772,6 +4328,133 @@ func NewGetCatalogueRequest(server string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListDelegationsRequest constructs an http.Request for the ListDelegations method
+func NewListDelegationsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/delegations")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDelegateRequest calls the generic Delegate builder with application/json body
+func NewDelegateRequest(server string, params *DelegateParams, body DelegateJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDelegateRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewDelegateRequestWithBody constructs an http.Request for the Delegate method, with any body, and a specified content type
+func NewDelegateRequestWithBody(server string, params *DelegateParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/delegations")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewEndDelegationRequest constructs an http.Request for the EndDelegation method
+func NewEndDelegationRequest(server string, id string, params *EndDelegationParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/delegations/%s/end", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
 	}
 
 	return req, nil
@@ -4444,6 +5127,126 @@ func NewGetIdentityRequest(server string, name string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewReactivateIdentityRequest calls the generic ReactivateIdentity builder with application/json body
+func NewReactivateIdentityRequest(server string, name IdentityName, params *ReactivateIdentityParams, body ReactivateIdentityJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReactivateIdentityRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewReactivateIdentityRequestWithBody constructs an http.Request for the ReactivateIdentity method, with any body, and a specified content type
+func NewReactivateIdentityRequestWithBody(server string, name IdentityName, params *ReactivateIdentityParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/identities/%s/reactivate", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewSuspendIdentityRequest calls the generic SuspendIdentity builder with application/json body
+func NewSuspendIdentityRequest(server string, name IdentityName, params *SuspendIdentityParams, body SuspendIdentityJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSuspendIdentityRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewSuspendIdentityRequestWithBody constructs an http.Request for the SuspendIdentity method, with any body, and a specified content type
+func NewSuspendIdentityRequestWithBody(server string, name IdentityName, params *SuspendIdentityParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/identities/%s/suspend", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
 	}
 
 	return req, nil
@@ -5988,6 +6791,37 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// SubmitManyWithBodyWithResponse Ask for the same for many
+	//
+	// Scope `request`. Each beneficiary and entitlement becomes a request of its
+	// own, by the type that fits, or a refusal of its own; 500 at most. They are
+	// opened after this is answered.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /batches (the `SubmitMany` operationId).
+	SubmitManyWithBodyWithResponse(ctx context.Context, params *SubmitManyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SubmitManyResponse, error)
+
+	// SubmitManyWithResponse Ask for the same for many
+	//
+	// Scope `request`. Each beneficiary and entitlement becomes a request of its
+	// own, by the type that fits, or a refusal of its own; 500 at most. They are
+	// opened after this is answered.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /batches (the `SubmitMany` operationId).
+	SubmitManyWithResponse(ctx context.Context, params *SubmitManyParams, body SubmitManyJSONRequestBody, reqEditors ...RequestEditorFn) (*SubmitManyResponse, error)
+
+	// GetBatchWithResponse What became of each item of a batch
+	//
+	// Scope `read`. For its author and auditors.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /batches/{id} (the `GetBatch` operationId).
+	GetBatchWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetBatchResponse, error)
+
 	// GetCatalogueWithResponse Request types and entitlements of today
 	//
 	// Scope `read`.
@@ -5996,6 +6830,42 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /catalogue (the `GetCatalogue` operationId).
 	GetCatalogueWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetCatalogueResponse, error)
+
+	// ListDelegationsWithResponse Who stands in for the caller, and for whom the caller does
+	//
+	// Scope `read`. An auditor sees all.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /delegations (the `ListDelegations` operationId).
+	ListDelegationsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListDelegationsResponse, error)
+
+	// DelegateWithBodyWithResponse Let somebody decide in the caller's place for a time
+	//
+	// Scope `decide`. The record of each decision shows both names. What is delegated is not delegated on.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /delegations (the `Delegate` operationId).
+	DelegateWithBodyWithResponse(ctx context.Context, params *DelegateParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DelegateResponse, error)
+
+	// DelegateWithResponse Let somebody decide in the caller's place for a time
+	//
+	// Scope `decide`. The record of each decision shows both names. What is delegated is not delegated on.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /delegations (the `Delegate` operationId).
+	DelegateWithResponse(ctx context.Context, params *DelegateParams, body DelegateJSONRequestBody, reqEditors ...RequestEditorFn) (*DelegateResponse, error)
+
+	// EndDelegationWithResponse Take a delegation back
+	//
+	// Scope `decide`. Only who delegated can.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /delegations/{id}/end (the `EndDelegation` operationId).
+	EndDelegationWithResponse(ctx context.Context, id string, params *EndDelegationParams, reqEditors ...RequestEditorFn) (*EndDelegationResponse, error)
 
 	// ApplyDirectoryWithBodyWithResponse Apply what needs no second person
 	//
@@ -6173,6 +7043,46 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /identities/{name} (the `GetIdentity` operationId).
 	GetIdentityWithResponse(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*GetIdentityResponse, error)
+
+	// ReactivateIdentityWithBodyWithResponse Take a suspension back
+	//
+	// Scope `grant`. Never by who suspended the identity, nor by the identity itself.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /identities/{name}/reactivate (the `ReactivateIdentity` operationId).
+	ReactivateIdentityWithBodyWithResponse(ctx context.Context, name IdentityName, params *ReactivateIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReactivateIdentityResponse, error)
+
+	// ReactivateIdentityWithResponse Take a suspension back
+	//
+	// Scope `grant`. Never by who suspended the identity, nor by the identity itself.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /identities/{name}/reactivate (the `ReactivateIdentity` operationId).
+	ReactivateIdentityWithResponse(ctx context.Context, name IdentityName, params *ReactivateIdentityParams, body ReactivateIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*ReactivateIdentityResponse, error)
+
+	// SuspendIdentityWithBodyWithResponse Make every check refuse an identity at once
+	//
+	// Scope `grant`. For the manager of a person, who answers for a machine, and
+	// administrators. Nothing is taken away by it; with `leaver`, all of it is
+	// after thirty days.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /identities/{name}/suspend (the `SuspendIdentity` operationId).
+	SuspendIdentityWithBodyWithResponse(ctx context.Context, name IdentityName, params *SuspendIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SuspendIdentityResponse, error)
+
+	// SuspendIdentityWithResponse Make every check refuse an identity at once
+	//
+	// Scope `grant`. For the manager of a person, who answers for a machine, and
+	// administrators. Nothing is taken away by it; with `leaver`, all of it is
+	// after thirty days.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /identities/{name}/suspend (the `SuspendIdentity` operationId).
+	SuspendIdentityWithResponse(ctx context.Context, name IdentityName, params *SuspendIdentityParams, body SuspendIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*SuspendIdentityResponse, error)
 
 	// GetMeWithResponse Who is calling
 	//
@@ -6572,6 +7482,88 @@ type ClientWithResponsesInterface interface {
 	RevokeTokenWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*RevokeTokenResponse, error)
 }
 
+type SubmitManyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Batch
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r SubmitManyResponse) GetJSON202() *Batch {
+	return r.JSON202
+}
+
+// GetBody returns the raw response body bytes
+func (r SubmitManyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SubmitManyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SubmitManyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SubmitManyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetBatchResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Batch
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetBatchResponse) GetJSON200() *Batch {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r GetBatchResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetBatchResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetBatchResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetBatchResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetCatalogueResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -6607,6 +7599,129 @@ func (r GetCatalogueResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetCatalogueResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListDelegationsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DelegationList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListDelegationsResponse) GetJSON200() *DelegationList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListDelegationsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListDelegationsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListDelegationsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListDelegationsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DelegateResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DelegationList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DelegateResponse) GetJSON200() *DelegationList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r DelegateResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DelegateResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DelegateResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DelegateResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type EndDelegationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DelegationList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r EndDelegationResponse) GetJSON200() *DelegationList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r EndDelegationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r EndDelegationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r EndDelegationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r EndDelegationResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -7168,6 +8283,88 @@ func (r GetIdentityResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetIdentityResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReactivateIdentityResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Identity
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReactivateIdentityResponse) GetJSON200() *Identity {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ReactivateIdentityResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReactivateIdentityResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReactivateIdentityResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReactivateIdentityResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SuspendIdentityResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Identity
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SuspendIdentityResponse) GetJSON200() *Identity {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r SuspendIdentityResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SuspendIdentityResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SuspendIdentityResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SuspendIdentityResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -8374,6 +9571,55 @@ func (r RevokeTokenResponse) ContentType() string {
 	return ""
 }
 
+// SubmitManyWithBodyWithResponse Ask for the same for many
+//
+// Scope `request`. Each beneficiary and entitlement becomes a request of its
+// own, by the type that fits, or a refusal of its own; 500 at most. They are
+// opened after this is answered.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /batches (the `SubmitMany` operationId).
+func (c *ClientWithResponses) SubmitManyWithBodyWithResponse(ctx context.Context, params *SubmitManyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SubmitManyResponse, error) {
+	rsp, err := c.SubmitManyWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSubmitManyResponse(rsp)
+}
+
+// SubmitManyWithResponse Ask for the same for many
+//
+// Scope `request`. Each beneficiary and entitlement becomes a request of its
+// own, by the type that fits, or a refusal of its own; 500 at most. They are
+// opened after this is answered.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /batches (the `SubmitMany` operationId).
+func (c *ClientWithResponses) SubmitManyWithResponse(ctx context.Context, params *SubmitManyParams, body SubmitManyJSONRequestBody, reqEditors ...RequestEditorFn) (*SubmitManyResponse, error) {
+	rsp, err := c.SubmitMany(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSubmitManyResponse(rsp)
+}
+
+// GetBatchWithResponse What became of each item of a batch
+//
+// Scope `read`. For its author and auditors.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /batches/{id} (the `GetBatch` operationId).
+func (c *ClientWithResponses) GetBatchWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*GetBatchResponse, error) {
+	rsp, err := c.GetBatch(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetBatchResponse(rsp)
+}
+
 // GetCatalogueWithResponse Request types and entitlements of today
 //
 // Scope `read`.
@@ -8387,6 +9633,66 @@ func (c *ClientWithResponses) GetCatalogueWithResponse(ctx context.Context, reqE
 		return nil, err
 	}
 	return ParseGetCatalogueResponse(rsp)
+}
+
+// ListDelegationsWithResponse Who stands in for the caller, and for whom the caller does
+//
+// Scope `read`. An auditor sees all.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /delegations (the `ListDelegations` operationId).
+func (c *ClientWithResponses) ListDelegationsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListDelegationsResponse, error) {
+	rsp, err := c.ListDelegations(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListDelegationsResponse(rsp)
+}
+
+// DelegateWithBodyWithResponse Let somebody decide in the caller's place for a time
+//
+// Scope `decide`. The record of each decision shows both names. What is delegated is not delegated on.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /delegations (the `Delegate` operationId).
+func (c *ClientWithResponses) DelegateWithBodyWithResponse(ctx context.Context, params *DelegateParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DelegateResponse, error) {
+	rsp, err := c.DelegateWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDelegateResponse(rsp)
+}
+
+// DelegateWithResponse Let somebody decide in the caller's place for a time
+//
+// Scope `decide`. The record of each decision shows both names. What is delegated is not delegated on.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /delegations (the `Delegate` operationId).
+func (c *ClientWithResponses) DelegateWithResponse(ctx context.Context, params *DelegateParams, body DelegateJSONRequestBody, reqEditors ...RequestEditorFn) (*DelegateResponse, error) {
+	rsp, err := c.Delegate(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDelegateResponse(rsp)
+}
+
+// EndDelegationWithResponse Take a delegation back
+//
+// Scope `decide`. Only who delegated can.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /delegations/{id}/end (the `EndDelegation` operationId).
+func (c *ClientWithResponses) EndDelegationWithResponse(ctx context.Context, id string, params *EndDelegationParams, reqEditors ...RequestEditorFn) (*EndDelegationResponse, error) {
+	rsp, err := c.EndDelegation(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEndDelegationResponse(rsp)
 }
 
 // ApplyDirectoryWithBodyWithResponse Apply what needs no second person
@@ -8678,6 +9984,70 @@ func (c *ClientWithResponses) GetIdentityWithResponse(ctx context.Context, name 
 		return nil, err
 	}
 	return ParseGetIdentityResponse(rsp)
+}
+
+// ReactivateIdentityWithBodyWithResponse Take a suspension back
+//
+// Scope `grant`. Never by who suspended the identity, nor by the identity itself.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /identities/{name}/reactivate (the `ReactivateIdentity` operationId).
+func (c *ClientWithResponses) ReactivateIdentityWithBodyWithResponse(ctx context.Context, name IdentityName, params *ReactivateIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReactivateIdentityResponse, error) {
+	rsp, err := c.ReactivateIdentityWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReactivateIdentityResponse(rsp)
+}
+
+// ReactivateIdentityWithResponse Take a suspension back
+//
+// Scope `grant`. Never by who suspended the identity, nor by the identity itself.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /identities/{name}/reactivate (the `ReactivateIdentity` operationId).
+func (c *ClientWithResponses) ReactivateIdentityWithResponse(ctx context.Context, name IdentityName, params *ReactivateIdentityParams, body ReactivateIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*ReactivateIdentityResponse, error) {
+	rsp, err := c.ReactivateIdentity(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReactivateIdentityResponse(rsp)
+}
+
+// SuspendIdentityWithBodyWithResponse Make every check refuse an identity at once
+//
+// Scope `grant`. For the manager of a person, who answers for a machine, and
+// administrators. Nothing is taken away by it; with `leaver`, all of it is
+// after thirty days.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /identities/{name}/suspend (the `SuspendIdentity` operationId).
+func (c *ClientWithResponses) SuspendIdentityWithBodyWithResponse(ctx context.Context, name IdentityName, params *SuspendIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SuspendIdentityResponse, error) {
+	rsp, err := c.SuspendIdentityWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSuspendIdentityResponse(rsp)
+}
+
+// SuspendIdentityWithResponse Make every check refuse an identity at once
+//
+// Scope `grant`. For the manager of a person, who answers for a machine, and
+// administrators. Nothing is taken away by it; with `leaver`, all of it is
+// after thirty days.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /identities/{name}/suspend (the `SuspendIdentity` operationId).
+func (c *ClientWithResponses) SuspendIdentityWithResponse(ctx context.Context, name IdentityName, params *SuspendIdentityParams, body SuspendIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*SuspendIdentityResponse, error) {
+	rsp, err := c.SuspendIdentity(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSuspendIdentityResponse(rsp)
 }
 
 // GetMeWithResponse Who is calling
@@ -9329,6 +10699,58 @@ func (c *ClientWithResponses) RevokeTokenWithResponse(ctx context.Context, id st
 	return ParseRevokeTokenResponse(rsp)
 }
 
+// ParseSubmitManyResponse parses an HTTP response from a SubmitManyWithResponse call
+func ParseSubmitManyResponse(rsp *http.Response) (*SubmitManyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SubmitManyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Batch
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetBatchResponse parses an HTTP response from a GetBatchWithResponse call
+func ParseGetBatchResponse(rsp *http.Response) (*GetBatchResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetBatchResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Batch
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseGetCatalogueResponse parses an HTTP response from a GetCatalogueWithResponse call
 func ParseGetCatalogueResponse(rsp *http.Response) (*GetCatalogueResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -9345,6 +10767,84 @@ func ParseGetCatalogueResponse(rsp *http.Response) (*GetCatalogueResponse, error
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Catalogue
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListDelegationsResponse parses an HTTP response from a ListDelegationsWithResponse call
+func ParseListDelegationsResponse(rsp *http.Response) (*ListDelegationsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListDelegationsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DelegationList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDelegateResponse parses an HTTP response from a DelegateWithResponse call
+func ParseDelegateResponse(rsp *http.Response) (*DelegateResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DelegateResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DelegationList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseEndDelegationResponse parses an HTTP response from a EndDelegationWithResponse call
+func ParseEndDelegationResponse(rsp *http.Response) (*EndDelegationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &EndDelegationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DelegationList
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -9728,6 +11228,58 @@ func ParseGetIdentityResponse(rsp *http.Response) (*GetIdentityResponse, error) 
 	}
 
 	response := &GetIdentityResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Identity
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseReactivateIdentityResponse parses an HTTP response from a ReactivateIdentityWithResponse call
+func ParseReactivateIdentityResponse(rsp *http.Response) (*ReactivateIdentityResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReactivateIdentityResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Identity
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSuspendIdentityResponse parses an HTTP response from a SuspendIdentityWithResponse call
+func ParseSuspendIdentityResponse(rsp *http.Response) (*SuspendIdentityResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SuspendIdentityResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

@@ -86,9 +86,9 @@ func (tx *transaction) keep(content []byte, source, verified string) (*countersi
 
 // OpenEvidence returns the content of evidence, and puts on the record who has
 // opened it, as long as somebody may still decide on it.
-func (d *Desk) OpenEvidence(ctx context.Context, caller Caller, key Key, id countersign.RequestID, slotName string) ([]byte, error) {
+func (d *Desk) OpenEvidence(ctx context.Context, caller Caller, id countersign.RequestID, slotName string) ([]byte, error) {
 	var digest countersign.Digest
-	err := d.onRequest(ctx, caller, key, id, func(_ *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
+	err := d.onRequest(ctx, caller, Key{}, id, func(_ *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
 		for _, slot := range request.Evidence {
 			if slot.Name == slotName && slot.Held != nil {
 				digest = slot.Held.Digest

@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -14,6 +15,12 @@ import (
 // one.
 func (tx *transaction) route(ctx context.Context, j *judgement, asking Asking) (workflow.Route, workflow.RequestVerdict, error) {
 	plan := j.preview.Plan
+	// In their one form, so that an amendment that says the same is the same.
+	answers, err := countersign.Canonical(asking.Answers)
+	if err != nil {
+		return workflow.Route{}, workflow.RequestVerdict{}, countersign.Errorf(countersign.Invalid, "not-representable", "The answers cannot be kept: %v.", err).At("/answers")
+	}
+	asking.Answers = answers
 	facts, err := countersign.Canonical(j.facts)
 	if err != nil {
 		return workflow.Route{}, workflow.RequestVerdict{}, countersign.Errorf(countersign.Invalid, "not-representable", "The answers cannot be kept: %v.", err).At("/answers")
@@ -94,6 +101,10 @@ func (tx *transaction) exceptionFact(asked *AskedException) (*policy.ExceptionFa
 		return nil, nil
 	}
 	if err := checkReason(asked.Control); err != nil {
+		var known *countersign.Error
+		if errors.As(err, &known) {
+			return nil, known.At("/exception/control")
+		}
 		return nil, err
 	}
 	fact := &policy.ExceptionFact{Control: asked.Control, Until: asked.Until}
@@ -113,8 +124,9 @@ func (tx *transaction) exceptionFact(asked *AskedException) (*policy.ExceptionFa
 // cannot be.
 func (tx *transaction) extended(ctx context.Context, id countersign.GrantID, m matter, plan *policy.Plan) (*countersign.Grant, error) {
 	grant, err := tx.desk.Store.Grant(ctx, id)
+	missing := countersign.Errorf(countersign.NotFound, "no-such-grant", "There is no grant %q that you may see.", countersign.Clip(string(id))).At("/extends")
 	if countersign.KindOf(err) == countersign.NotFound {
-		return nil, notFound("grant", string(id))
+		return nil, missing
 	}
 	if err != nil {
 		return nil, err
@@ -124,7 +136,7 @@ func (tx *transaction) extended(ctx context.Context, id countersign.GrantID, m m
 		return nil, err
 	}
 	if !standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable) {
-		return nil, notFound("grant", string(id))
+		return nil, missing
 	}
 	refuse := func(format string, args ...any) {
 		plan.Refusals = append(plan.Refusals, policy.Refusal{Reason: "cannot-extend", Field: "/extends", Because: fmt.Sprintf(format, args...)})

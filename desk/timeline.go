@@ -72,8 +72,11 @@ func (d *Desk) Timeline(ctx context.Context, caller Caller, id countersign.Reque
 }
 
 func consequence(entry TimelineEntry) int {
-	if entry.Kind == (workflow.RequestProgressed{}).EventKind() {
+	switch entry.Kind {
+	case (workflow.RequestProgressed{}).EventKind():
 		return 1
+	case (workflow.StageOpened{}).EventKind():
+		return 2
 	}
 	return 0
 }
@@ -170,6 +173,9 @@ func (d *snapshot) sentence(request *countersign.Request, payload countersign.Pa
 		}
 		return text
 	case *workflow.StageSettled:
+		if event.Change.Stage < len(request.Stages) && request.Stages[event.Change.Stage].Review {
+			return "the review is done"
+		}
 		return fmt.Sprintf("the stage %q %s", stageName(request, event.Change.Stage), event.Change.State)
 	case *workflow.RequestApproved:
 		text := "the request is approved; the access is being set up"

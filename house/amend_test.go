@@ -92,7 +92,7 @@ func TestWhoMustOpenTheEvidenceDoesNotApproveWithoutHavingDoneSo(t *testing.T) {
 	asked.Evidence = []desk.EvidenceContent{{Slot: "plan", Content: []byte("first the backups, then the books")}}
 	id := w.submit("ana", asked)
 	open := func(who string) (string, error) {
-		content, err := w.house.Desk.OpenEvidence(w.ctx, w.as(who), desk.Key{}, id, "plan")
+		content, err := w.house.Desk.OpenEvidence(w.ctx, w.as(who), id, "plan")
 		return string(content), err
 	}
 	w.refused(w.approve("max", id), "evidence-not-opened")

@@ -115,6 +115,9 @@ type Asking struct {
 	Until Instant `json:"until,omitempty,omitzero"`
 }
 
+// Batch One asking for many, with a result for each.
+type Batch = desk.BatchView
+
 // Cancellation defines model for Cancellation.
 type Cancellation struct {
 	Reason string `json:"reason,omitempty,omitzero"`
@@ -122,6 +125,30 @@ type Cancellation struct {
 
 // Catalogue defines model for Catalogue.
 type Catalogue = desk.Catalogue
+
+// Delegation defines model for Delegation.
+type Delegation = desk.DelegationView
+
+// DelegationDraft defines model for DelegationDraft.
+type DelegationDraft struct {
+	// Ends A moment in UTC, to the millisecond.
+	Ends   Instant `json:"ends"`
+	Reason string  `json:"reason"`
+
+	// Starts A moment in UTC, to the millisecond.
+	Starts Instant `json:"starts,omitempty,omitzero"`
+
+	// To Who stands in; an id or a name.
+	To string `json:"to"`
+
+	// Types The request types that it is for; left out for all.
+	Types []string `json:"types,omitempty,omitzero"`
+}
+
+// DelegationList defines model for DelegationList.
+type DelegationList struct {
+	Delegations []Delegation `json:"delegations"`
+}
 
 // Denial defines model for Denial.
 type Denial struct {
@@ -241,6 +268,23 @@ type Identity = desk.IdentityView
 
 // Instant A moment in UTC, to the millisecond.
 type Instant = countersign.Instant
+
+// ManyAsking defines model for ManyAsking.
+type ManyAsking struct {
+	// Answers The answers to the questions of the request types.
+	Answers       json.RawMessage `json:"answers,omitempty,omitzero"`
+	Beneficiaries []string        `json:"beneficiaries"`
+
+	// Duration Whole seconds; not together with until.
+	Duration *int64 `json:"duration,omitempty"`
+
+	// Entitlements Each as system/resource/entitlement; or name a package.
+	Entitlements []string `json:"entitlements,omitempty,omitzero"`
+
+	// Package The name of an access package.
+	Package string `json:"package,omitempty,omitzero"`
+	Reason  string `json:"reason"`
+}
 
 // Me defines model for Me.
 type Me struct {
@@ -413,6 +457,13 @@ type Slot = countersign.Slot
 // StageState defines model for StageState.
 type StageState = countersign.StageState
 
+// Suspension defines model for Suspension.
+type Suspension struct {
+	// Leaver The person leaves; after thirty days what the person held ends.
+	Leaver bool   `json:"leaver,omitempty,omitzero"`
+	Reason string `json:"reason"`
+}
+
 // Timeline defines model for Timeline.
 type Timeline struct {
 	Entries []TimelineEntry `json:"entries"`
@@ -446,6 +497,9 @@ type HoldID = string
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
 
+// IdentityName defines model for IdentityName.
+type IdentityName = string
+
 // IfMatch defines model for IfMatch.
 type IfMatch = string
 
@@ -460,6 +514,30 @@ type RequestID = string
 
 // SlotName defines model for SlotName.
 type SlotName = string
+
+// SubmitManyParams defines parameters for SubmitMany.
+type SubmitManyParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// DelegateParams defines parameters for Delegate.
+type DelegateParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// EndDelegationParams defines parameters for EndDelegation.
+type EndDelegationParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
 
 // ListGrantsParams defines parameters for ListGrants.
 type ListGrantsParams struct {
@@ -534,6 +612,22 @@ type HoldParams struct {
 
 // LiftHoldParams defines parameters for LiftHold.
 type LiftHoldParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// ReactivateIdentityParams defines parameters for ReactivateIdentity.
+type ReactivateIdentityParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// SuspendIdentityParams defines parameters for SuspendIdentity.
+type SuspendIdentityParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
 	// ASCII characters. The same key with another body is 409
 	// `idempotency-key-reused`.
@@ -731,6 +825,12 @@ type UnblockRequestParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
+// SubmitManyJSONRequestBody defines body for SubmitMany for application/json ContentType.
+type SubmitManyJSONRequestBody = ManyAsking
+
+// DelegateJSONRequestBody defines body for Delegate for application/json ContentType.
+type DelegateJSONRequestBody = DelegationDraft
+
 // ApplyDirectoryJSONRequestBody defines body for ApplyDirectory for application/json ContentType.
 type ApplyDirectoryJSONRequestBody = DirectoryFiles
 
@@ -748,6 +848,12 @@ type HoldJSONRequestBody = HoldDraft
 
 // LiftHoldJSONRequestBody defines body for LiftHold for application/json ContentType.
 type LiftHoldJSONRequestBody = Revocation
+
+// ReactivateIdentityJSONRequestBody defines body for ReactivateIdentity for application/json ContentType.
+type ReactivateIdentityJSONRequestBody = Revocation
+
+// SuspendIdentityJSONRequestBody defines body for SuspendIdentity for application/json ContentType.
+type SuspendIdentityJSONRequestBody = Suspension
 
 // ProposeJSONRequestBody defines body for Propose for application/json ContentType.
 type ProposeJSONRequestBody = ProposalDraft
@@ -796,9 +902,24 @@ type UnblockRequestJSONRequestBody = Unblocking
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// SubmitMany Ask for the same for many
+	// (POST /batches)
+	SubmitMany(w http.ResponseWriter, r *http.Request, params SubmitManyParams)
+	// GetBatch What became of each item of a batch
+	// (GET /batches/{id})
+	GetBatch(w http.ResponseWriter, r *http.Request, id string)
 	// GetCatalogue Request types and entitlements of today
 	// (GET /catalogue)
 	GetCatalogue(w http.ResponseWriter, r *http.Request)
+	// ListDelegations Who stands in for the caller, and for whom the caller does
+	// (GET /delegations)
+	ListDelegations(w http.ResponseWriter, r *http.Request)
+	// Delegate Let somebody decide in the caller's place for a time
+	// (POST /delegations)
+	Delegate(w http.ResponseWriter, r *http.Request, params DelegateParams)
+	// EndDelegation Take a delegation back
+	// (POST /delegations/{id}/end)
+	EndDelegation(w http.ResponseWriter, r *http.Request, id string, params EndDelegationParams)
 	// ApplyDirectory Apply what needs no second person
 	// (POST /directory/apply)
 	ApplyDirectory(w http.ResponseWriter, r *http.Request)
@@ -838,6 +959,12 @@ type ServerInterface interface {
 	// GetIdentity One identity
 	// (GET /identities/{name})
 	GetIdentity(w http.ResponseWriter, r *http.Request, name string)
+	// ReactivateIdentity Take a suspension back
+	// (POST /identities/{name}/reactivate)
+	ReactivateIdentity(w http.ResponseWriter, r *http.Request, name IdentityName, params ReactivateIdentityParams)
+	// SuspendIdentity Make every check refuse an identity at once
+	// (POST /identities/{name}/suspend)
+	SuspendIdentity(w http.ResponseWriter, r *http.Request, name IdentityName, params SuspendIdentityParams)
 	// GetMe Who is calling
 	// (GET /me)
 	GetMe(w http.ResponseWriter, r *http.Request)
@@ -930,11 +1057,183 @@ type ServerInterfaceWrapper struct {
 
 type MiddlewareFunc func(http.Handler) http.Handler
 
+// SubmitMany operation middleware
+func (siw *ServerInterfaceWrapper) SubmitMany(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SubmitManyParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SubmitMany(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetBatch operation middleware
+func (siw *ServerInterfaceWrapper) GetBatch(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetBatch(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetCatalogue operation middleware
 func (siw *ServerInterfaceWrapper) GetCatalogue(w http.ResponseWriter, r *http.Request) {
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetCatalogue(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListDelegations operation middleware
+func (siw *ServerInterfaceWrapper) ListDelegations(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListDelegations(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// Delegate operation middleware
+func (siw *ServerInterfaceWrapper) Delegate(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DelegateParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.Delegate(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// EndDelegation operation middleware
+func (siw *ServerInterfaceWrapper) EndDelegation(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params EndDelegationParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.EndDelegation(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1497,6 +1796,106 @@ func (siw *ServerInterfaceWrapper) GetIdentity(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetIdentity(w, r, name)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ReactivateIdentity operation middleware
+func (siw *ServerInterfaceWrapper) ReactivateIdentity(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name IdentityName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReactivateIdentityParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReactivateIdentity(w, r, name, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// SuspendIdentity operation middleware
+func (siw *ServerInterfaceWrapper) SuspendIdentity(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name IdentityName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SuspendIdentityParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SuspendIdentity(w, r, name, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2977,7 +3376,12 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 		ErrorHandlerFunc:   options.ErrorHandlerFunc,
 	}
 
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/batches", wrapper.SubmitMany)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/batches/{id}", wrapper.GetBatch)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/catalogue", wrapper.GetCatalogue)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/delegations", wrapper.ListDelegations)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/delegations", wrapper.Delegate)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/delegations/{id}/end", wrapper.EndDelegation)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/directory/apply", wrapper.ApplyDirectory)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/directory/plan", wrapper.PlanDirectory)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/grants", wrapper.ListGrants)
@@ -2991,6 +3395,8 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/holds/{id}/lift", wrapper.LiftHold)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/house", wrapper.GetHouse)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/identities/{name}", wrapper.GetIdentity)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/reactivate", wrapper.ReactivateIdentity)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/suspend", wrapper.SuspendIdentity)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/me", wrapper.GetMe)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/proposals", wrapper.ListProposals)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/proposals", wrapper.Propose)
@@ -3022,6 +3428,10 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	return m
 }
 
+type BatchJSONResponse Batch
+
+type DelegationListJSONResponse DelegationList
+
 type GrantResponseHeaders struct {
 	ETag string
 }
@@ -3032,6 +3442,8 @@ type GrantJSONResponse struct {
 }
 
 type HoldJSONResponse Hold
+
+type IdentityJSONResponse Identity
 
 type ProposalJSONResponse Proposal
 
@@ -3044,6 +3456,51 @@ type RequestJSONResponse struct {
 	Headers RequestResponseHeaders
 }
 
+type SubmitManyRequestObject struct {
+	Params SubmitManyParams
+	Body   *SubmitManyJSONRequestBody
+}
+
+type SubmitManyResponseObject interface {
+	VisitSubmitManyResponse(w http.ResponseWriter) error
+}
+
+type SubmitMany202JSONResponse struct{ BatchJSONResponse }
+
+func (response SubmitMany202JSONResponse) VisitSubmitManyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetBatchRequestObject struct {
+	Id string `json:"id"`
+}
+
+type GetBatchResponseObject interface {
+	VisitGetBatchResponse(w http.ResponseWriter) error
+}
+
+type GetBatch200JSONResponse struct{ BatchJSONResponse }
+
+func (response GetBatch200JSONResponse) VisitGetBatchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetCatalogueRequestObject struct {
 }
 
@@ -3054,6 +3511,73 @@ type GetCatalogueResponseObject interface {
 type GetCatalogue200JSONResponse Catalogue
 
 func (response GetCatalogue200JSONResponse) VisitGetCatalogueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDelegationsRequestObject struct {
+}
+
+type ListDelegationsResponseObject interface {
+	VisitListDelegationsResponse(w http.ResponseWriter) error
+}
+
+type ListDelegations200JSONResponse DelegationList
+
+func (response ListDelegations200JSONResponse) VisitListDelegationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DelegateRequestObject struct {
+	Params DelegateParams
+	Body   *DelegateJSONRequestBody
+}
+
+type DelegateResponseObject interface {
+	VisitDelegateResponse(w http.ResponseWriter) error
+}
+
+type Delegate200JSONResponse struct{ DelegationListJSONResponse }
+
+func (response Delegate200JSONResponse) VisitDelegateResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndDelegationRequestObject struct {
+	Id     string `json:"id"`
+	Params EndDelegationParams
+}
+
+type EndDelegationResponseObject interface {
+	VisitEndDelegationResponse(w http.ResponseWriter) error
+}
+
+type EndDelegation200JSONResponse struct{ DelegationListJSONResponse }
+
+func (response EndDelegation200JSONResponse) VisitEndDelegationResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -3351,6 +3875,54 @@ type GetIdentityResponseObject interface {
 type GetIdentity200JSONResponse Identity
 
 func (response GetIdentity200JSONResponse) VisitGetIdentityResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReactivateIdentityRequestObject struct {
+	Name   IdentityName `json:"name"`
+	Params ReactivateIdentityParams
+	Body   *ReactivateIdentityJSONRequestBody
+}
+
+type ReactivateIdentityResponseObject interface {
+	VisitReactivateIdentityResponse(w http.ResponseWriter) error
+}
+
+type ReactivateIdentity200JSONResponse struct{ IdentityJSONResponse }
+
+func (response ReactivateIdentity200JSONResponse) VisitReactivateIdentityResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SuspendIdentityRequestObject struct {
+	Name   IdentityName `json:"name"`
+	Params SuspendIdentityParams
+	Body   *SuspendIdentityJSONRequestBody
+}
+
+type SuspendIdentityResponseObject interface {
+	VisitSuspendIdentityResponse(w http.ResponseWriter) error
+}
+
+type SuspendIdentity200JSONResponse struct{ IdentityJSONResponse }
+
+func (response SuspendIdentity200JSONResponse) VisitSuspendIdentityResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -4055,9 +4627,24 @@ func (response RevokeToken204Response) VisitRevokeTokenResponse(w http.ResponseW
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// SubmitMany Ask for the same for many
+	// (POST /batches)
+	SubmitMany(ctx context.Context, request SubmitManyRequestObject) (SubmitManyResponseObject, error)
+	// GetBatch What became of each item of a batch
+	// (GET /batches/{id})
+	GetBatch(ctx context.Context, request GetBatchRequestObject) (GetBatchResponseObject, error)
 	// GetCatalogue Request types and entitlements of today
 	// (GET /catalogue)
 	GetCatalogue(ctx context.Context, request GetCatalogueRequestObject) (GetCatalogueResponseObject, error)
+	// ListDelegations Who stands in for the caller, and for whom the caller does
+	// (GET /delegations)
+	ListDelegations(ctx context.Context, request ListDelegationsRequestObject) (ListDelegationsResponseObject, error)
+	// Delegate Let somebody decide in the caller's place for a time
+	// (POST /delegations)
+	Delegate(ctx context.Context, request DelegateRequestObject) (DelegateResponseObject, error)
+	// EndDelegation Take a delegation back
+	// (POST /delegations/{id}/end)
+	EndDelegation(ctx context.Context, request EndDelegationRequestObject) (EndDelegationResponseObject, error)
 	// ApplyDirectory Apply what needs no second person
 	// (POST /directory/apply)
 	ApplyDirectory(ctx context.Context, request ApplyDirectoryRequestObject) (ApplyDirectoryResponseObject, error)
@@ -4097,6 +4684,12 @@ type StrictServerInterface interface {
 	// GetIdentity One identity
 	// (GET /identities/{name})
 	GetIdentity(ctx context.Context, request GetIdentityRequestObject) (GetIdentityResponseObject, error)
+	// ReactivateIdentity Take a suspension back
+	// (POST /identities/{name}/reactivate)
+	ReactivateIdentity(ctx context.Context, request ReactivateIdentityRequestObject) (ReactivateIdentityResponseObject, error)
+	// SuspendIdentity Make every check refuse an identity at once
+	// (POST /identities/{name}/suspend)
+	SuspendIdentity(ctx context.Context, request SuspendIdentityRequestObject) (SuspendIdentityResponseObject, error)
 	// GetMe Who is calling
 	// (GET /me)
 	GetMe(ctx context.Context, request GetMeRequestObject) (GetMeResponseObject, error)
@@ -4219,6 +4812,65 @@ type strictHandler struct {
 	options     StrictHTTPServerOptions
 }
 
+// SubmitMany operation middleware
+func (sh *strictHandler) SubmitMany(w http.ResponseWriter, r *http.Request, params SubmitManyParams) {
+	var request SubmitManyRequestObject
+
+	request.Params = params
+
+	var body SubmitManyJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.SubmitMany(ctx, request.(SubmitManyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SubmitMany")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(SubmitManyResponseObject); ok {
+		if err := validResponse.VisitSubmitManyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetBatch operation middleware
+func (sh *strictHandler) GetBatch(w http.ResponseWriter, r *http.Request, id string) {
+	var request GetBatchRequestObject
+
+	request.Id = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetBatch(ctx, request.(GetBatchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetBatch")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetBatchResponseObject); ok {
+		if err := validResponse.VisitGetBatchResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetCatalogue operation middleware
 func (sh *strictHandler) GetCatalogue(w http.ResponseWriter, r *http.Request) {
 	var request GetCatalogueRequestObject
@@ -4236,6 +4888,90 @@ func (sh *strictHandler) GetCatalogue(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetCatalogueResponseObject); ok {
 		if err := validResponse.VisitGetCatalogueResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListDelegations operation middleware
+func (sh *strictHandler) ListDelegations(w http.ResponseWriter, r *http.Request) {
+	var request ListDelegationsRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDelegations(ctx, request.(ListDelegationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDelegations")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListDelegationsResponseObject); ok {
+		if err := validResponse.VisitListDelegationsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// Delegate operation middleware
+func (sh *strictHandler) Delegate(w http.ResponseWriter, r *http.Request, params DelegateParams) {
+	var request DelegateRequestObject
+
+	request.Params = params
+
+	var body DelegateJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.Delegate(ctx, request.(DelegateRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Delegate")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DelegateResponseObject); ok {
+		if err := validResponse.VisitDelegateResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// EndDelegation operation middleware
+func (sh *strictHandler) EndDelegation(w http.ResponseWriter, r *http.Request, id string, params EndDelegationParams) {
+	var request EndDelegationRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.EndDelegation(ctx, request.(EndDelegationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EndDelegation")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(EndDelegationResponseObject); ok {
+		if err := validResponse.VisitEndDelegationResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -4614,6 +5350,74 @@ func (sh *strictHandler) GetIdentity(w http.ResponseWriter, r *http.Request, nam
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetIdentityResponseObject); ok {
 		if err := validResponse.VisitGetIdentityResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReactivateIdentity operation middleware
+func (sh *strictHandler) ReactivateIdentity(w http.ResponseWriter, r *http.Request, name IdentityName, params ReactivateIdentityParams) {
+	var request ReactivateIdentityRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	var body ReactivateIdentityJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ReactivateIdentity(ctx, request.(ReactivateIdentityRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReactivateIdentity")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ReactivateIdentityResponseObject); ok {
+		if err := validResponse.VisitReactivateIdentityResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SuspendIdentity operation middleware
+func (sh *strictHandler) SuspendIdentity(w http.ResponseWriter, r *http.Request, name IdentityName, params SuspendIdentityParams) {
+	var request SuspendIdentityRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	var body SuspendIdentityJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.SuspendIdentity(ctx, request.(SuspendIdentityRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SuspendIdentity")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(SuspendIdentityResponseObject); ok {
+		if err := validResponse.VisitSuspendIdentityResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -51,7 +51,7 @@ func (a *api) FetchEvidence(ctx context.Context, request FetchEvidenceRequestObj
 // OpenEvidence answers the content of evidence. It takes no Idempotency-Key:
 // whoever sends it again sees the content again, and that goes on the record, too.
 func (a *api) OpenEvidence(ctx context.Context, request OpenEvidenceRequestObject) (OpenEvidenceResponseObject, error) {
-	content, err := a.Desk.OpenEvidence(ctx, sessionOf(ctx).caller, desk.Key{}, countersign.RequestID(request.Id), request.Slot)
+	content, err := a.Desk.OpenEvidence(ctx, sessionOf(ctx).caller, countersign.RequestID(request.Id), request.Slot)
 	if err != nil {
 		return nil, placed(err, "/slot", "slot")
 	}

@@ -1,0 +1,97 @@
+package httpapi
+
+import (
+	"context"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/desk"
+)
+
+// SuspendIdentity makes every check refuse an identity.
+func (a *api) SuspendIdentity(ctx context.Context, request SuspendIdentityRequestObject) (SuspendIdentityResponseObject, error) {
+	s := sessionOf(ctx)
+	if err := a.Desk.Suspend(ctx, s.caller, s.key, request.Name, request.Body.Reason, request.Body.Leaver); err != nil {
+		return nil, err
+	}
+	view, err := a.Desk.Identity(ctx, request.Name)
+	if err != nil {
+		return nil, err
+	}
+	return SuspendIdentity200JSONResponse{IdentityJSONResponse(*view)}, nil
+}
+
+// ReactivateIdentity takes a suspension back.
+func (a *api) ReactivateIdentity(ctx context.Context, request ReactivateIdentityRequestObject) (ReactivateIdentityResponseObject, error) {
+	s := sessionOf(ctx)
+	if err := a.Desk.Reactivate(ctx, s.caller, s.key, request.Name, request.Body.Reason); err != nil {
+		return nil, err
+	}
+	view, err := a.Desk.Identity(ctx, request.Name)
+	if err != nil {
+		return nil, err
+	}
+	return ReactivateIdentity200JSONResponse{IdentityJSONResponse(*view)}, nil
+}
+
+// ListDelegations answers who stands in for whom.
+func (a *api) ListDelegations(ctx context.Context, _ ListDelegationsRequestObject) (ListDelegationsResponseObject, error) {
+	list, err := a.delegations(ctx)
+	return ListDelegations200JSONResponse(DelegationList(list)), err
+}
+
+// Delegate lets somebody decide in the caller's place.
+func (a *api) Delegate(ctx context.Context, request DelegateRequestObject) (DelegateResponseObject, error) {
+	s := sessionOf(ctx)
+	if _, err := a.Desk.Delegate(ctx, s.caller, s.key, desk.Delegating{
+		To: request.Body.To, Starts: request.Body.Starts, Ends: request.Body.Ends, Types: request.Body.Types, Reason: request.Body.Reason,
+	}); err != nil {
+		return nil, err
+	}
+	list, err := a.delegations(ctx)
+	return Delegate200JSONResponse{list}, err
+}
+
+// EndDelegation takes a delegation back.
+func (a *api) EndDelegation(ctx context.Context, request EndDelegationRequestObject) (EndDelegationResponseObject, error) {
+	s := sessionOf(ctx)
+	if err := a.Desk.EndDelegation(ctx, s.caller, s.key, countersign.DelegationID(request.Id)); err != nil {
+		return nil, err
+	}
+	list, err := a.delegations(ctx)
+	return EndDelegation200JSONResponse{list}, err
+}
+
+func (a *api) delegations(ctx context.Context) (DelegationListJSONResponse, error) {
+	views, err := a.Desk.Delegations(ctx, sessionOf(ctx).caller)
+	return DelegationListJSONResponse{Delegations: views}, err
+}
+
+// SubmitMany opens a batch.
+func (a *api) SubmitMany(ctx context.Context, request SubmitManyRequestObject) (SubmitManyResponseObject, error) {
+	s := sessionOf(ctx)
+	duration, err := durationOf(request.Body.Duration)
+	if err != nil {
+		return nil, err
+	}
+	id, err := a.Desk.SubmitMany(ctx, s.caller, s.key, desk.ManyAsking{
+		Beneficiaries: request.Body.Beneficiaries, Entitlements: request.Body.Entitlements, Package: request.Body.Package,
+		Reason: request.Body.Reason, Duration: duration, Answers: request.Body.Answers,
+	})
+	if err != nil {
+		return nil, err
+	}
+	view, err := a.Desk.Batch(ctx, s.caller, id)
+	if err != nil {
+		return nil, err
+	}
+	return SubmitMany202JSONResponse{BatchJSONResponse(*view)}, nil
+}
+
+// GetBatch answers what became of each item.
+func (a *api) GetBatch(ctx context.Context, request GetBatchRequestObject) (GetBatchResponseObject, error) {
+	view, err := a.Desk.Batch(ctx, sessionOf(ctx).caller, countersign.BatchID(request.Id))
+	if err != nil {
+		return nil, err
+	}
+	return GetBatch200JSONResponse{BatchJSONResponse(*view)}, nil
+}
