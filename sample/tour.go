@@ -51,6 +51,9 @@ func Tour(ctx context.Context, stage Stage, out io.Writer) error {
 	if err := t.role(); err != nil {
 		return fmt.Errorf("the story of the role: %w", err)
 	}
+	if err := t.emergency(); err != nil {
+		return fmt.Errorf("the story of break-glass: %w", err)
+	}
 	t.title("The record")
 	line, err := stage.Verify()
 	if err != nil {
@@ -180,6 +183,34 @@ func (t *tour) works(key countersign.Secret, want bool, question string) error {
 		mark = "✗"
 	}
 	t.did("payments interface", "asks the vault: %s\n%s active: %t", question, mark, active)
+	return nil
+}
+
+// decides asks the decision point whether somebody may do something now; question
+// puts it into words.
+func (t *tour) decides(question, login, action, resource string, want bool) error {
+	asked, err := json.Marshal(map[string]any{
+		"subject":  map[string]string{"type": "identity", "id": login + "@meridian.example"},
+		"action":   map[string]string{"name": action},
+		"resource": map[string]string{"type": "resource", "id": resource},
+	})
+	if err != nil {
+		return err
+	}
+	_, answer, err := t.post("svc-checkout", "/access/v1/evaluation", "application/json", string(asked))
+	if err != nil {
+		return err
+	}
+	decision, isBool := answer["decision"].(bool)
+	if !isBool || decision != want {
+		return fmt.Errorf("the decision point answers %v, and the decision should be %t", answer, want)
+	}
+	why := ""
+	if context, ok := answer["context"].(map[string]any); ok && !want {
+		why = fmt.Sprintf(" (%v)", context["reason"])
+	}
+	mark := map[bool]string{true: "✓", false: "✗"}[want]
+	t.did("decision point", "%s\n%s decision: %t%s", question, mark, decision, why)
 	return nil
 }
 

@@ -342,20 +342,5 @@ func (t *tour) stop(bianca *client.Client) error {
 
 // may asks the decision point whether Mina may write in the wiki now.
 func (t *tour) may(want bool) error {
-	_, answer, err := t.post("svc-checkout", "/access/v1/evaluation", "application/json",
-		`{"subject":{"type":"identity","id":"mina.park@meridian.example"},"action":{"name":"editor"},"resource":{"type":"resource","id":"wiki/pages"}}`)
-	if err != nil {
-		return err
-	}
-	decision, isBool := answer["decision"].(bool)
-	if !isBool || decision != want {
-		return fmt.Errorf("the decision point answers %v, and the decision should be %t", answer, want)
-	}
-	why := ""
-	if context, ok := answer["context"].(map[string]any); ok && !want {
-		why = fmt.Sprintf(" (%v)", context["reason"])
-	}
-	mark := map[bool]string{true: "✓", false: "✗"}[want]
-	t.did("decision point", "may Mina edit the wiki?\n%s decision: %t%s", mark, decision, why)
-	return nil
+	return t.decides("may Mina edit the wiki?", "mina.park", "editor", "wiki/pages", want)
 }
