@@ -37,7 +37,7 @@ func TestBreakGlassAndItsReviewFromTheCommandLine(t *testing.T) {
 	s := newLedger(t)
 	s.onCall()
 	s.as("ada", "all", 0, "ticket", "open", "incident", "--title", "The books do not balance")
-	asking := []string{"-e", "ledger/books/fixer", "--answer", "incident=INC-1", "--reason", "they do not balance"}
+	asking := []string{"--type", "emergency", "-e", "ledger/books/fixer", "--answer", "incident=INC-1", "--reason", "they do not balance"}
 	says(t, s.as("ada", "all", 0, append([]string{"request", "preview"}, asking...)...), "by break-glass", "told: group(security)")
 	request := id(t, "req", s.as("ada", "all", 0, append([]string{"request", "new"}, asking...)...))
 	s.settle()

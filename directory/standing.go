@@ -144,6 +144,9 @@ func (c *comparison) systemStanding(before, after *countersign.System) []string 
 // the risk of its resource and system is theirs to report.
 func entitlementStanding(oldSystem *countersign.System, before *countersign.Entitlement, system *countersign.System, after *countersign.Entitlement) []string {
 	if before == nil {
+		if after.EligibleFor != "" {
+			return []string{fmt.Sprintf("Whoever holds %s may take %s by break-glass.", after.Name, after.EligibleFor)}
+		}
 		return nil
 	}
 	var sentences []string

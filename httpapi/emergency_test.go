@@ -53,7 +53,7 @@ func (w *world) incident() (by countersign.IdentityID, key string) {
 }
 
 func emergencyAsking(incident string) object {
-	return object{"entitlements": []string{"ledger/books/fixer"}, "reason": "The books do not balance.", "answers": object{"incident": incident}}
+	return object{"type": "emergency", "entitlements": []string{"ledger/books/fixer"}, "reason": "The books do not balance.", "answers": object{"incident": incident}}
 }
 
 // afterwards takes the access by break-glass and gives it back.

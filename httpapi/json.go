@@ -167,6 +167,10 @@ func checkScalar(token json.Token, into reflect.Type, at string) error {
 		if into.Kind() == reflect.String {
 			return nil
 		}
+	case bool:
+		if into.Kind() == reflect.Bool {
+			return nil
+		}
 	case json.Number:
 		if into.Kind() == reflect.Int64 && !reflect.PointerTo(into).Implements(textType) {
 			if _, err := value.Int64(); err == nil {
@@ -187,6 +191,8 @@ func wrongType(at, given string, wanted reflect.Type) error {
 		want = "a list"
 	case wanted.Kind() == reflect.Int64:
 		want = "a whole number"
+	case wanted.Kind() == reflect.Bool:
+		want = "true or false"
 	}
 	if given != "" {
 		given = ", not " + given

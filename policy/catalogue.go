@@ -151,7 +151,7 @@ func (t *requestType) mismatch(facts Facts) string {
 
 // Find returns the request type for the facts' items and beneficiary. With a
 // name, it must be a type that matches; without one, it is the matching type of
-// the highest priority. Errors: no-request-type, wrong-request-type.
+// the highest priority, and never a break-glass type. Errors: no-request-type, wrong-request-type.
 func (s *Set) Find(name string, facts Facts) (string, error) {
 	if len(facts.Items) == 0 {
 		return "", countersign.Errorf(countersign.Invalid, "no-entitlement", "nothing is asked for: name at least one entitlement").At("/entitlements")
@@ -170,6 +170,9 @@ func (s *Set) Find(name string, facts Facts) (string, error) {
 	var reasons []string
 	for _, t := range s.types {
 		why := t.mismatch(facts)
+		if why == "" && t.breakGlass != nil {
+			why = fmt.Sprintf("`%s` is for emergencies and is named by who asks", t.name)
+		}
 		if why != "" {
 			reasons = append(reasons, why)
 		} else if found == nil || t.priority > found.priority {
