@@ -45,6 +45,8 @@ type world struct {
 	databaseClock func() countersign.Instant
 	// between happens before the next commit.
 	between atomic.Pointer[func()]
+	// reads and writes count what is asked of storage.
+	reads, writes atomic.Int64
 	// channels are how people are told, from the next start on.
 	channels []notify.Channel
 	// directory is the organisation's file as it was applied last.
@@ -363,7 +365,7 @@ func race(runs ...func() error) []error {
 func (w *world) start() {
 	w.t.Helper()
 	opened, err := house.Open(w.ctx, house.Options{
-		Store: movedStore{interruptedStore{w.database.open(), &w.between}, w}, Master: w.master, Clock: w.clock, Entropy: rand.Reader, Replica: "test",
+		Store: movedStore{interruptedStore{countedStore{w.database.open(), &w.reads, &w.writes}, &w.between}, w}, Master: w.master, Clock: w.clock, Entropy: rand.Reader, Replica: "test",
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Issuer: "http://countersign.test",
 		Connectors: connector.Set{"noop": w.target}, DeliverByClaim: true, Channels: w.channels,
 	})
