@@ -368,7 +368,8 @@ func (d *snapshot) waitsFor(request *countersign.Request) string {
 			}
 		}
 	case countersign.RequestDeciding:
-		for _, index := range request.OpenStages() {
+		if open := request.OpenStages(); len(open) > 0 {
+			index := open[0]
 			if last := len(request.Questions) - 1; last >= 0 && request.Questions[last].AnsweredAt == 0 {
 				return "an answer to " + d.nameOf(request.Questions[last].By)
 			}
@@ -388,9 +389,9 @@ func (d *snapshot) waitsFor(request *countersign.Request) string {
 				return "the source of the evidence " + slot.Name + ", which is only declared so far"
 			}
 		}
-		for _, index := range request.OpenStages() {
-			_, who := workflow.StillNeeded(&request.Stages[index])
-			return reviewSentence(d, &request.Stages[index], who)
+		if open := request.OpenStages(); len(open) > 0 {
+			_, who := workflow.StillNeeded(&request.Stages[open[0]])
+			return reviewSentence(d, &request.Stages[open[0]], who)
 		}
 	case countersign.RequestClosed, countersign.RequestDenied, countersign.RequestCancelled, countersign.RequestExpired, countersign.RequestFailed:
 	}
