@@ -17,6 +17,9 @@ const (
 type RequestState string
 
 const (
+	// RequestTriaging was described in words, and waits for an operator to say which
+	// request it is.
+	RequestTriaging RequestState = "triaging"
 	// RequestCollecting waits for consent or evidence.
 	RequestCollecting RequestState = "collecting"
 	// RequestDeciding has an open stage.
@@ -38,13 +41,15 @@ const (
 
 // RequestStates lists every state in the order of the path.
 var RequestStates = []RequestState{
-	RequestCollecting, RequestDeciding, RequestFulfilling, RequestActive, RequestClosing,
+	RequestTriaging, RequestCollecting, RequestDeciding, RequestFulfilling, RequestActive, RequestClosing,
 	RequestClosed, RequestDenied, RequestCancelled, RequestExpired, RequestFailed,
 }
 
 // Phase returns the phase that the state belongs to.
 func (s RequestState) Phase() Phase {
 	switch s {
+	case RequestTriaging:
+		return Triage
 	case RequestCollecting:
 		return Intake
 	case RequestDeciding:
@@ -68,7 +73,7 @@ func (s RequestState) Final() bool {
 	switch s {
 	case RequestClosed, RequestDenied, RequestCancelled, RequestExpired, RequestFailed:
 		return true
-	case RequestCollecting, RequestDeciding, RequestFulfilling, RequestActive, RequestClosing:
+	case RequestTriaging, RequestCollecting, RequestDeciding, RequestFulfilling, RequestActive, RequestClosing:
 	}
 	return false
 }
@@ -115,6 +120,11 @@ type Request struct {
 	Extends GrantID `json:"extends,omitempty"`
 	// Exception is what a refusal was waived for; nil where nothing was.
 	Exception *Exception `json:"exception,omitempty"`
+	// Priority is 1 (most urgent) to 4, for what goes through triage; ClassifiedBy is
+	// the operator who said which request it is, or that it is none, and decides
+	// nothing of it.
+	Priority     int        `json:"priority,omitempty"`
+	ClassifiedBy IdentityID `json:"classified_by,omitempty"`
 	// Questions are what approvers asked before they decided, with the answers.
 	Questions []Question `json:"questions,omitempty"`
 	// Openings say who has looked into which evidence.
@@ -123,7 +133,8 @@ type Request struct {
 	SubmittedAt Instant `json:"submitted_at"`
 	DecidedAt   Instant `json:"decided_at,omitempty"`
 	ClosedAt    Instant `json:"closed_at,omitempty"`
-	// CollectBy ends the request if consent or evidence is still missing then.
+	// CollectBy ends the request if consent or evidence is still missing then; in
+	// triage it is when an operator should have looked.
 	CollectBy Instant `json:"collect_by,omitempty"`
 	// Outcome says in one sentence why the request ended as it did.
 	Outcome string `json:"outcome,omitempty"`

@@ -332,6 +332,27 @@ func (e IdentityKind) Valid() bool {
 	}
 }
 
+// Defines values for Level.
+const (
+	LevelHigh   Level = "high"
+	LevelLow    Level = "low"
+	LevelMedium Level = "medium"
+)
+
+// Valid indicates whether the value is a known member of the Level enum.
+func (e Level) Valid() bool {
+	switch e {
+	case LevelHigh:
+		return true
+	case LevelLow:
+		return true
+	case LevelMedium:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Phase.
 const (
 	PhaseApproval   Phase = "approval"
@@ -455,6 +476,7 @@ const (
 	RequestStateExpired    RequestState = "expired"
 	RequestStateFailed     RequestState = "failed"
 	RequestStateFulfilling RequestState = "fulfilling"
+	RequestStateTriaging   RequestState = "triaging"
 )
 
 // Valid indicates whether the value is a known member of the RequestState enum.
@@ -479,6 +501,8 @@ func (e RequestState) Valid() bool {
 	case RequestStateFailed:
 		return true
 	case RequestStateFulfilling:
+		return true
+	case RequestStateTriaging:
 		return true
 	default:
 		return false
@@ -508,19 +532,19 @@ func (e RequestTypeTermsEndsWhenKind) Valid() bool {
 
 // Defines values for Risk.
 const (
-	High   Risk = "high"
-	Low    Risk = "low"
-	Medium Risk = "medium"
+	RiskHigh   Risk = "high"
+	RiskLow    Risk = "low"
+	RiskMedium Risk = "medium"
 )
 
 // Valid indicates whether the value is a known member of the Risk enum.
 func (e Risk) Valid() bool {
 	switch e {
-	case High:
+	case RiskHigh:
 		return true
-	case Low:
+	case RiskLow:
 		return true
-	case Medium:
+	case RiskMedium:
 		return true
 	default:
 		return false
@@ -751,6 +775,18 @@ type Catalogue struct {
 	Types        []RequestType    `json:"types"`
 }
 
+// Classification defines model for Classification.
+type Classification struct {
+	Answers map[string]interface{} `json:"answers,omitempty,omitzero"`
+
+	// Duration Whole seconds.
+	Duration     *int64   `json:"duration,omitempty"`
+	Entitlements []string `json:"entitlements"`
+
+	// Type The request type; left out for the one that fits.
+	Type string `json:"type,omitempty,omitzero"`
+}
+
 // Consent defines model for Consent.
 type Consent struct {
 	// At A moment in UTC, to the millisecond.
@@ -867,6 +903,17 @@ type Denial struct {
 
 	// Stage The stage; left out, the only one that asks the caller.
 	Stage string `json:"stage,omitempty,omitzero"`
+}
+
+// Describing defines model for Describing.
+type Describing struct {
+	// Beneficiary Who it is for; left out for the caller.
+	Beneficiary string `json:"beneficiary,omitempty,omitzero"`
+	Impact      Level  `json:"impact,omitempty,omitzero"`
+
+	// Text What is needed and what for.
+	Text    string `json:"text"`
+	Urgency Level  `json:"urgency,omitempty,omitzero"`
 }
 
 // Difference defines model for Difference.
@@ -1166,6 +1213,9 @@ type IdentityKind string
 // Instant A moment in UTC, to the millisecond.
 type Instant = time.Time
 
+// Level defines model for Level.
+type Level string
+
 // ManyAsking defines model for ManyAsking.
 type ManyAsking struct {
 	// Answers The answers to the questions of the request types.
@@ -1190,6 +1240,13 @@ type Me struct {
 	// Powers The powers of the desk that the caller holds now.
 	Powers []string `json:"powers"`
 	Token  Token    `json:"token"`
+}
+
+// Merging defines model for Merging.
+type Merging struct {
+	// Into The other request.
+	Into   string `json:"into"`
+	Reason string `json:"reason"`
 }
 
 // OpenedEvidence Exactly one of text and base64.
@@ -1272,6 +1329,12 @@ type Preview struct {
 
 	// Waived What the exception lifts, if its stage approves it.
 	Waived []Refusal `json:"waived,omitempty,omitzero"`
+}
+
+// Prioritising defines model for Prioritising.
+type Prioritising struct {
+	Impact  Level `json:"impact"`
+	Urgency Level `json:"urgency"`
 }
 
 // Problem RFC 9457.
@@ -1420,6 +1483,9 @@ type Request struct {
 	// BreakGlass The access was taken at once, in an emergency, and a review is owed for it.
 	BreakGlass bool `json:"break_glass,omitempty,omitzero"`
 
+	// ClassifiedBy Names an identity.
+	ClassifiedBy Ref `json:"classified_by,omitempty,omitzero"`
+
 	// ClosedAt A moment in UTC, to the millisecond.
 	ClosedAt Instant `json:"closed_at,omitempty,omitzero"`
 	Consent  Consent `json:"consent,omitempty,omitzero"`
@@ -1450,6 +1516,9 @@ type Request struct {
 
 	// PolicySet `sha256:` and 64 hexadecimal digits.
 	PolicySet Digest `json:"policy_set"`
+
+	// Priority 1, the most urgent, to 4; of what goes through triage.
+	Priority int `json:"priority,omitempty,omitzero"`
 
 	// Questions What approvers asked before they decided, with the answers.
 	Questions []Question `json:"questions,omitempty,omitzero"`
@@ -1930,6 +1999,14 @@ type SubmitRequestParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// DescribeRequestParams defines parameters for DescribeRequest.
+type DescribeRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // AmendRequestParams defines parameters for AmendRequest.
 type AmendRequestParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
@@ -1985,8 +2062,30 @@ type CancelRequestParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
+// ClassifyRequestParams defines parameters for ClassifyRequest.
+type ClassifyRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
 // ConsentRequestParams defines parameters for ConsentRequest.
 type ConsentRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// DeclineRequestParams defines parameters for DeclineRequest.
+type DeclineRequestParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
 	// ASCII characters. The same key with another body is 409
 	// `idempotency-key-reused`.
@@ -2020,6 +2119,28 @@ type AttachEvidenceParams struct {
 
 // FetchEvidenceParams defines parameters for FetchEvidence.
 type FetchEvidenceParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// MergeRequestParams defines parameters for MergeRequest.
+type MergeRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// PrioritiseRequestParams defines parameters for PrioritiseRequest.
+type PrioritiseRequestParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
 	// ASCII characters. The same key with another body is 409
 	// `idempotency-key-reused`.
@@ -2096,6 +2217,9 @@ type WithdrawProposalJSONRequestBody = Cancellation
 // SubmitRequestJSONRequestBody defines body for SubmitRequest for application/json ContentType.
 type SubmitRequestJSONRequestBody = Asking
 
+// DescribeRequestJSONRequestBody defines body for DescribeRequest for application/json ContentType.
+type DescribeRequestJSONRequestBody = Describing
+
 // PreviewRequestJSONRequestBody defines body for PreviewRequest for application/json ContentType.
 type PreviewRequestJSONRequestBody = Asking
 
@@ -2114,11 +2238,23 @@ type AskRequestJSONRequestBody = QuestionDraft
 // CancelRequestJSONRequestBody defines body for CancelRequest for application/json ContentType.
 type CancelRequestJSONRequestBody = Cancellation
 
+// ClassifyRequestJSONRequestBody defines body for ClassifyRequest for application/json ContentType.
+type ClassifyRequestJSONRequestBody = Classification
+
+// DeclineRequestJSONRequestBody defines body for DeclineRequest for application/json ContentType.
+type DeclineRequestJSONRequestBody = Unblocking
+
 // DenyRequestJSONRequestBody defines body for DenyRequest for application/json ContentType.
 type DenyRequestJSONRequestBody = Denial
 
 // AttachEvidenceJSONRequestBody defines body for AttachEvidence for application/json ContentType.
 type AttachEvidenceJSONRequestBody = EvidenceContent
+
+// MergeRequestJSONRequestBody defines body for MergeRequest for application/json ContentType.
+type MergeRequestJSONRequestBody = Merging
+
+// PrioritiseRequestJSONRequestBody defines body for PrioritiseRequest for application/json ContentType.
+type PrioritiseRequestJSONRequestBody = Prioritising
 
 // ReviewRequestJSONRequestBody defines body for ReviewRequest for application/json ContentType.
 type ReviewRequestJSONRequestBody = Review
@@ -2595,6 +2731,24 @@ type ClientInterface interface {
 	// Corresponds with POST /requests (the `SubmitRequest` operationId).
 	SubmitRequest(ctx context.Context, params *SubmitRequestParams, body SubmitRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DescribeRequestWithBody Ask in your own words
+	//
+	// Scope `request`. An operator says which request it is, asks back, or declines it.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /requests/describe (the `DescribeRequest` operationId).
+	DescribeRequestWithBody(ctx context.Context, params *DescribeRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DescribeRequest Ask in your own words
+	//
+	// Scope `request`. An operator says which request it is, asks back, or declines it.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /requests/describe (the `DescribeRequest` operationId).
+	DescribeRequest(ctx context.Context, params *DescribeRequestParams, body DescribeRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// PreviewRequestWithBody The path that an asking would take
 	//
 	// Scope `request`. Nothing is changed. What policy refuses is listed in `refusals`.
@@ -2714,12 +2868,48 @@ type ClientInterface interface {
 	// Corresponds with POST /requests/{id}/cancel (the `CancelRequest` operationId).
 	CancelRequest(ctx context.Context, id RequestID, params *CancelRequestParams, body CancelRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ClassifyRequestWithBody Say which request a description in words is
+	//
+	// Scope `decide`. For operators; whoever does so decides nothing of it afterwards.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /requests/{id}/classify (the `ClassifyRequest` operationId).
+	ClassifyRequestWithBody(ctx context.Context, id RequestID, params *ClassifyRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ClassifyRequest Say which request a description in words is
+	//
+	// Scope `decide`. For operators; whoever does so decides nothing of it afterwards.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /requests/{id}/classify (the `ClassifyRequest` operationId).
+	ClassifyRequest(ctx context.Context, id RequestID, params *ClassifyRequestParams, body ClassifyRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ConsentRequest Consent as the accountable owner of the beneficiary
 	//
 	// Scope `decide`. A consent is no approval.
 	//
 	// Corresponds with POST /requests/{id}/consent (the `ConsentRequest` operationId).
 	ConsentRequest(ctx context.Context, id RequestID, params *ConsentRequestParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeclineRequestWithBody End a description that is nothing to be granted
+	//
+	// Scope `decide`. For operators.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /requests/{id}/decline (the `DeclineRequest` operationId).
+	DeclineRequestWithBody(ctx context.Context, id RequestID, params *DeclineRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeclineRequest End a description that is nothing to be granted
+	//
+	// Scope `decide`. For operators.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /requests/{id}/decline (the `DeclineRequest` operationId).
+	DeclineRequest(ctx context.Context, id RequestID, params *DeclineRequestParams, body DeclineRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DenyRequestWithBody Deny in an open stage, which ends the request
 	//
@@ -2774,6 +2964,42 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /requests/{id}/evidence/{slot}/open (the `OpenEvidence` operationId).
 	OpenEvidence(ctx context.Context, id RequestID, slot SlotName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MergeRequestWithBody End a description that asks for what another request does
+	//
+	// Scope `decide`. For operators.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /requests/{id}/merge (the `MergeRequest` operationId).
+	MergeRequestWithBody(ctx context.Context, id RequestID, params *MergeRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MergeRequest End a description that asks for what another request does
+	//
+	// Scope `decide`. For operators.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /requests/{id}/merge (the `MergeRequest` operationId).
+	MergeRequest(ctx context.Context, id RequestID, params *MergeRequestParams, body MergeRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PrioritiseRequestWithBody Say how urgent a description in words is
+	//
+	// Scope `decide`. For operators.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /requests/{id}/prioritise (the `PrioritiseRequest` operationId).
+	PrioritiseRequestWithBody(ctx context.Context, id RequestID, params *PrioritiseRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PrioritiseRequest Say how urgent a description in words is
+	//
+	// Scope `decide`. For operators.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /requests/{id}/prioritise (the `PrioritiseRequest` operationId).
+	PrioritiseRequest(ctx context.Context, id RequestID, params *PrioritiseRequestParams, body PrioritiseRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ReviewRequestWithBody Say what a review found of what was done with the access
 	//
@@ -3690,6 +3916,44 @@ func (c *Operations) SubmitRequest(ctx context.Context, params *SubmitRequestPar
 	return c.Client.Do(req)
 }
 
+// DescribeRequestWithBody Ask in your own words
+//
+// Scope `request`. An operator says which request it is, asks back, or declines it.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /requests/describe (the `DescribeRequest` operationId).
+func (c *Operations) DescribeRequestWithBody(ctx context.Context, params *DescribeRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDescribeRequestRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DescribeRequest Ask in your own words
+//
+// Scope `request`. An operator says which request it is, asks back, or declines it.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /requests/describe (the `DescribeRequest` operationId).
+func (c *Operations) DescribeRequest(ctx context.Context, params *DescribeRequestParams, body DescribeRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDescribeRequestRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // PreviewRequestWithBody The path that an asking would take
 //
 // Scope `request`. Nothing is changed. What policy refuses is listed in `refusals`.
@@ -3939,6 +4203,44 @@ func (c *Operations) CancelRequest(ctx context.Context, id RequestID, params *Ca
 	return c.Client.Do(req)
 }
 
+// ClassifyRequestWithBody Say which request a description in words is
+//
+// Scope `decide`. For operators; whoever does so decides nothing of it afterwards.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /requests/{id}/classify (the `ClassifyRequest` operationId).
+func (c *Operations) ClassifyRequestWithBody(ctx context.Context, id RequestID, params *ClassifyRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClassifyRequestRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ClassifyRequest Say which request a description in words is
+//
+// Scope `decide`. For operators; whoever does so decides nothing of it afterwards.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /requests/{id}/classify (the `ClassifyRequest` operationId).
+func (c *Operations) ClassifyRequest(ctx context.Context, id RequestID, params *ClassifyRequestParams, body ClassifyRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClassifyRequestRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ConsentRequest Consent as the accountable owner of the beneficiary
 //
 // Scope `decide`. A consent is no approval.
@@ -3946,6 +4248,44 @@ func (c *Operations) CancelRequest(ctx context.Context, id RequestID, params *Ca
 // Corresponds with POST /requests/{id}/consent (the `ConsentRequest` operationId).
 func (c *Operations) ConsentRequest(ctx context.Context, id RequestID, params *ConsentRequestParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewConsentRequestRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeclineRequestWithBody End a description that is nothing to be granted
+//
+// Scope `decide`. For operators.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /requests/{id}/decline (the `DeclineRequest` operationId).
+func (c *Operations) DeclineRequestWithBody(ctx context.Context, id RequestID, params *DeclineRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeclineRequestRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeclineRequest End a description that is nothing to be granted
+//
+// Scope `decide`. For operators.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /requests/{id}/decline (the `DeclineRequest` operationId).
+func (c *Operations) DeclineRequest(ctx context.Context, id RequestID, params *DeclineRequestParams, body DeclineRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeclineRequestRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4060,6 +4400,82 @@ func (c *Operations) FetchEvidence(ctx context.Context, id RequestID, slot SlotN
 // Corresponds with POST /requests/{id}/evidence/{slot}/open (the `OpenEvidence` operationId).
 func (c *Operations) OpenEvidence(ctx context.Context, id RequestID, slot SlotName, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewOpenEvidenceRequest(c.Server, id, slot)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MergeRequestWithBody End a description that asks for what another request does
+//
+// Scope `decide`. For operators.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /requests/{id}/merge (the `MergeRequest` operationId).
+func (c *Operations) MergeRequestWithBody(ctx context.Context, id RequestID, params *MergeRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMergeRequestRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MergeRequest End a description that asks for what another request does
+//
+// Scope `decide`. For operators.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /requests/{id}/merge (the `MergeRequest` operationId).
+func (c *Operations) MergeRequest(ctx context.Context, id RequestID, params *MergeRequestParams, body MergeRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMergeRequestRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PrioritiseRequestWithBody Say how urgent a description in words is
+//
+// Scope `decide`. For operators.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /requests/{id}/prioritise (the `PrioritiseRequest` operationId).
+func (c *Operations) PrioritiseRequestWithBody(ctx context.Context, id RequestID, params *PrioritiseRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPrioritiseRequestRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PrioritiseRequest Say how urgent a description in words is
+//
+// Scope `decide`. For operators.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /requests/{id}/prioritise (the `PrioritiseRequest` operationId).
+func (c *Operations) PrioritiseRequest(ctx context.Context, id RequestID, params *PrioritiseRequestParams, body PrioritiseRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPrioritiseRequestRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5763,6 +6179,59 @@ func NewSubmitRequestRequestWithBody(server string, params *SubmitRequestParams,
 	return req, nil
 }
 
+// NewDescribeRequestRequest calls the generic DescribeRequest builder with application/json body
+func NewDescribeRequestRequest(server string, params *DescribeRequestParams, body DescribeRequestJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDescribeRequestRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewDescribeRequestRequestWithBody constructs an http.Request for the DescribeRequest method, with any body, and a specified content type
+func NewDescribeRequestRequestWithBody(server string, params *DescribeRequestParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/requests/describe")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewPreviewRequestRequest calls the generic PreviewRequest builder with application/json body
 func NewPreviewRequestRequest(server string, body PreviewRequestJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -6182,6 +6651,75 @@ func NewCancelRequestRequestWithBody(server string, id RequestID, params *Cancel
 	return req, nil
 }
 
+// NewClassifyRequestRequest calls the generic ClassifyRequest builder with application/json body
+func NewClassifyRequestRequest(server string, id RequestID, params *ClassifyRequestParams, body ClassifyRequestJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewClassifyRequestRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewClassifyRequestRequestWithBody constructs an http.Request for the ClassifyRequest method, with any body, and a specified content type
+func NewClassifyRequestRequestWithBody(server string, id RequestID, params *ClassifyRequestParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/requests/%s/classify", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam1)
+
+	}
+
+	return req, nil
+}
+
 // NewConsentRequestRequest constructs an http.Request for the ConsentRequest method
 func NewConsentRequestRequest(server string, id RequestID, params *ConsentRequestParams) (*http.Request, error) {
 	var err error
@@ -6212,6 +6750,75 @@ func NewConsentRequestRequest(server string, id RequestID, params *ConsentReques
 	if err != nil {
 		return nil, err
 	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam1)
+
+	}
+
+	return req, nil
+}
+
+// NewDeclineRequestRequest calls the generic DeclineRequest builder with application/json body
+func NewDeclineRequestRequest(server string, id RequestID, params *DeclineRequestParams, body DeclineRequestJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDeclineRequestRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewDeclineRequestRequestWithBody constructs an http.Request for the DeclineRequest method, with any body, and a specified content type
+func NewDeclineRequestRequestWithBody(server string, id RequestID, params *DeclineRequestParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/requests/%s/decline", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
 
@@ -6475,6 +7082,144 @@ func NewOpenEvidenceRequest(server string, id RequestID, slot SlotName) (*http.R
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMergeRequestRequest calls the generic MergeRequest builder with application/json body
+func NewMergeRequestRequest(server string, id RequestID, params *MergeRequestParams, body MergeRequestJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewMergeRequestRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewMergeRequestRequestWithBody constructs an http.Request for the MergeRequest method, with any body, and a specified content type
+func NewMergeRequestRequestWithBody(server string, id RequestID, params *MergeRequestParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/requests/%s/merge", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam1)
+
+	}
+
+	return req, nil
+}
+
+// NewPrioritiseRequestRequest calls the generic PrioritiseRequest builder with application/json body
+func NewPrioritiseRequestRequest(server string, id RequestID, params *PrioritiseRequestParams, body PrioritiseRequestJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPrioritiseRequestRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewPrioritiseRequestRequestWithBody constructs an http.Request for the PrioritiseRequest method, with any body, and a specified content type
+func NewPrioritiseRequestRequestWithBody(server string, id RequestID, params *PrioritiseRequestParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/requests/%s/prioritise", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam1)
+
 	}
 
 	return req, nil
@@ -7216,6 +7961,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /requests (the `SubmitRequest` operationId).
 	SubmitRequestWithResponse(ctx context.Context, params *SubmitRequestParams, body SubmitRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*SubmitRequestResponse, error)
 
+	// DescribeRequestWithBodyWithResponse Ask in your own words
+	//
+	// Scope `request`. An operator says which request it is, asks back, or declines it.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/describe (the `DescribeRequest` operationId).
+	DescribeRequestWithBodyWithResponse(ctx context.Context, params *DescribeRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DescribeRequestResponse, error)
+
+	// DescribeRequestWithResponse Ask in your own words
+	//
+	// Scope `request`. An operator says which request it is, asks back, or declines it.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/describe (the `DescribeRequest` operationId).
+	DescribeRequestWithResponse(ctx context.Context, params *DescribeRequestParams, body DescribeRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*DescribeRequestResponse, error)
+
 	// PreviewRequestWithBodyWithResponse The path that an asking would take
 	//
 	// Scope `request`. Nothing is changed. What policy refuses is listed in `refusals`.
@@ -7337,6 +8100,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /requests/{id}/cancel (the `CancelRequest` operationId).
 	CancelRequestWithResponse(ctx context.Context, id RequestID, params *CancelRequestParams, body CancelRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*CancelRequestResponse, error)
 
+	// ClassifyRequestWithBodyWithResponse Say which request a description in words is
+	//
+	// Scope `decide`. For operators; whoever does so decides nothing of it afterwards.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/classify (the `ClassifyRequest` operationId).
+	ClassifyRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *ClassifyRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ClassifyRequestResponse, error)
+
+	// ClassifyRequestWithResponse Say which request a description in words is
+	//
+	// Scope `decide`. For operators; whoever does so decides nothing of it afterwards.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/classify (the `ClassifyRequest` operationId).
+	ClassifyRequestWithResponse(ctx context.Context, id RequestID, params *ClassifyRequestParams, body ClassifyRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*ClassifyRequestResponse, error)
+
 	// ConsentRequestWithResponse Consent as the accountable owner of the beneficiary
 	//
 	// Scope `decide`. A consent is no approval.
@@ -7345,6 +8126,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /requests/{id}/consent (the `ConsentRequest` operationId).
 	ConsentRequestWithResponse(ctx context.Context, id RequestID, params *ConsentRequestParams, reqEditors ...RequestEditorFn) (*ConsentRequestResponse, error)
+
+	// DeclineRequestWithBodyWithResponse End a description that is nothing to be granted
+	//
+	// Scope `decide`. For operators.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/decline (the `DeclineRequest` operationId).
+	DeclineRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *DeclineRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeclineRequestResponse, error)
+
+	// DeclineRequestWithResponse End a description that is nothing to be granted
+	//
+	// Scope `decide`. For operators.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/decline (the `DeclineRequest` operationId).
+	DeclineRequestWithResponse(ctx context.Context, id RequestID, params *DeclineRequestParams, body DeclineRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*DeclineRequestResponse, error)
 
 	// DenyRequestWithBodyWithResponse Deny in an open stage, which ends the request
 	//
@@ -7403,6 +8202,42 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /requests/{id}/evidence/{slot}/open (the `OpenEvidence` operationId).
 	OpenEvidenceWithResponse(ctx context.Context, id RequestID, slot SlotName, reqEditors ...RequestEditorFn) (*OpenEvidenceResponse, error)
+
+	// MergeRequestWithBodyWithResponse End a description that asks for what another request does
+	//
+	// Scope `decide`. For operators.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/merge (the `MergeRequest` operationId).
+	MergeRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *MergeRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MergeRequestResponse, error)
+
+	// MergeRequestWithResponse End a description that asks for what another request does
+	//
+	// Scope `decide`. For operators.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/merge (the `MergeRequest` operationId).
+	MergeRequestWithResponse(ctx context.Context, id RequestID, params *MergeRequestParams, body MergeRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*MergeRequestResponse, error)
+
+	// PrioritiseRequestWithBodyWithResponse Say how urgent a description in words is
+	//
+	// Scope `decide`. For operators.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/prioritise (the `PrioritiseRequest` operationId).
+	PrioritiseRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *PrioritiseRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PrioritiseRequestResponse, error)
+
+	// PrioritiseRequestWithResponse Say how urgent a description in words is
+	//
+	// Scope `decide`. For operators.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/prioritise (the `PrioritiseRequest` operationId).
+	PrioritiseRequestWithResponse(ctx context.Context, id RequestID, params *PrioritiseRequestParams, body PrioritiseRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*PrioritiseRequestResponse, error)
 
 	// ReviewRequestWithBodyWithResponse Say what a review found of what was done with the access
 	//
@@ -8763,6 +9598,54 @@ func (r SubmitRequestResponse) ContentType() string {
 	return ""
 }
 
+// DescribeRequestResponse200Headers the declared response headers of an HTTP 200 response for DescribeRequest
+type DescribeRequestResponse200Headers struct {
+	ETag string
+}
+
+type DescribeRequestResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Request
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *DescribeRequestResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DescribeRequestResponse) GetJSON200() *Request {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r DescribeRequestResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DescribeRequestResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DescribeRequestResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DescribeRequestResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type PreviewRequestResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -9092,6 +9975,54 @@ func (r CancelRequestResponse) ContentType() string {
 	return ""
 }
 
+// ClassifyRequestResponse200Headers the declared response headers of an HTTP 200 response for ClassifyRequest
+type ClassifyRequestResponse200Headers struct {
+	ETag string
+}
+
+type ClassifyRequestResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Request
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ClassifyRequestResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ClassifyRequestResponse) GetJSON200() *Request {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ClassifyRequestResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ClassifyRequestResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ClassifyRequestResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ClassifyRequestResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ConsentRequestResponse200Headers the declared response headers of an HTTP 200 response for ConsentRequest
 type ConsentRequestResponse200Headers struct {
 	ETag string
@@ -9134,6 +10065,54 @@ func (r ConsentRequestResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ConsentRequestResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeclineRequestResponse200Headers the declared response headers of an HTTP 200 response for DeclineRequest
+type DeclineRequestResponse200Headers struct {
+	ETag string
+}
+
+type DeclineRequestResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Request
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *DeclineRequestResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeclineRequestResponse) GetJSON200() *Request {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r DeclineRequestResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeclineRequestResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeclineRequestResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeclineRequestResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -9319,6 +10298,102 @@ func (r OpenEvidenceResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r OpenEvidenceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// MergeRequestResponse200Headers the declared response headers of an HTTP 200 response for MergeRequest
+type MergeRequestResponse200Headers struct {
+	ETag string
+}
+
+type MergeRequestResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Request
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *MergeRequestResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r MergeRequestResponse) GetJSON200() *Request {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r MergeRequestResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MergeRequestResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MergeRequestResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MergeRequestResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// PrioritiseRequestResponse200Headers the declared response headers of an HTTP 200 response for PrioritiseRequest
+type PrioritiseRequestResponse200Headers struct {
+	ETag string
+}
+
+type PrioritiseRequestResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Request
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *PrioritiseRequestResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PrioritiseRequestResponse) GetJSON200() *Request {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r PrioritiseRequestResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PrioritiseRequestResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PrioritiseRequestResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PrioritiseRequestResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10266,6 +11341,36 @@ func (c *ClientWithResponses) SubmitRequestWithResponse(ctx context.Context, par
 	return ParseSubmitRequestResponse(rsp)
 }
 
+// DescribeRequestWithBodyWithResponse Ask in your own words
+//
+// Scope `request`. An operator says which request it is, asks back, or declines it.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/describe (the `DescribeRequest` operationId).
+func (c *ClientWithResponses) DescribeRequestWithBodyWithResponse(ctx context.Context, params *DescribeRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DescribeRequestResponse, error) {
+	rsp, err := c.DescribeRequestWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDescribeRequestResponse(rsp)
+}
+
+// DescribeRequestWithResponse Ask in your own words
+//
+// Scope `request`. An operator says which request it is, asks back, or declines it.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/describe (the `DescribeRequest` operationId).
+func (c *ClientWithResponses) DescribeRequestWithResponse(ctx context.Context, params *DescribeRequestParams, body DescribeRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*DescribeRequestResponse, error) {
+	rsp, err := c.DescribeRequest(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDescribeRequestResponse(rsp)
+}
+
 // PreviewRequestWithBodyWithResponse The path that an asking would take
 //
 // Scope `request`. Nothing is changed. What policy refuses is listed in `refusals`.
@@ -10465,6 +11570,36 @@ func (c *ClientWithResponses) CancelRequestWithResponse(ctx context.Context, id 
 	return ParseCancelRequestResponse(rsp)
 }
 
+// ClassifyRequestWithBodyWithResponse Say which request a description in words is
+//
+// Scope `decide`. For operators; whoever does so decides nothing of it afterwards.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/classify (the `ClassifyRequest` operationId).
+func (c *ClientWithResponses) ClassifyRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *ClassifyRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ClassifyRequestResponse, error) {
+	rsp, err := c.ClassifyRequestWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClassifyRequestResponse(rsp)
+}
+
+// ClassifyRequestWithResponse Say which request a description in words is
+//
+// Scope `decide`. For operators; whoever does so decides nothing of it afterwards.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/classify (the `ClassifyRequest` operationId).
+func (c *ClientWithResponses) ClassifyRequestWithResponse(ctx context.Context, id RequestID, params *ClassifyRequestParams, body ClassifyRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*ClassifyRequestResponse, error) {
+	rsp, err := c.ClassifyRequest(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClassifyRequestResponse(rsp)
+}
+
 // ConsentRequestWithResponse Consent as the accountable owner of the beneficiary
 //
 // Scope `decide`. A consent is no approval.
@@ -10478,6 +11613,36 @@ func (c *ClientWithResponses) ConsentRequestWithResponse(ctx context.Context, id
 		return nil, err
 	}
 	return ParseConsentRequestResponse(rsp)
+}
+
+// DeclineRequestWithBodyWithResponse End a description that is nothing to be granted
+//
+// Scope `decide`. For operators.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/decline (the `DeclineRequest` operationId).
+func (c *ClientWithResponses) DeclineRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *DeclineRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeclineRequestResponse, error) {
+	rsp, err := c.DeclineRequestWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeclineRequestResponse(rsp)
+}
+
+// DeclineRequestWithResponse End a description that is nothing to be granted
+//
+// Scope `decide`. For operators.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/decline (the `DeclineRequest` operationId).
+func (c *ClientWithResponses) DeclineRequestWithResponse(ctx context.Context, id RequestID, params *DeclineRequestParams, body DeclineRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*DeclineRequestResponse, error) {
+	rsp, err := c.DeclineRequest(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeclineRequestResponse(rsp)
 }
 
 // DenyRequestWithBodyWithResponse Deny in an open stage, which ends the request
@@ -10572,6 +11737,66 @@ func (c *ClientWithResponses) OpenEvidenceWithResponse(ctx context.Context, id R
 		return nil, err
 	}
 	return ParseOpenEvidenceResponse(rsp)
+}
+
+// MergeRequestWithBodyWithResponse End a description that asks for what another request does
+//
+// Scope `decide`. For operators.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/merge (the `MergeRequest` operationId).
+func (c *ClientWithResponses) MergeRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *MergeRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MergeRequestResponse, error) {
+	rsp, err := c.MergeRequestWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMergeRequestResponse(rsp)
+}
+
+// MergeRequestWithResponse End a description that asks for what another request does
+//
+// Scope `decide`. For operators.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/merge (the `MergeRequest` operationId).
+func (c *ClientWithResponses) MergeRequestWithResponse(ctx context.Context, id RequestID, params *MergeRequestParams, body MergeRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*MergeRequestResponse, error) {
+	rsp, err := c.MergeRequest(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMergeRequestResponse(rsp)
+}
+
+// PrioritiseRequestWithBodyWithResponse Say how urgent a description in words is
+//
+// Scope `decide`. For operators.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/prioritise (the `PrioritiseRequest` operationId).
+func (c *ClientWithResponses) PrioritiseRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *PrioritiseRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PrioritiseRequestResponse, error) {
+	rsp, err := c.PrioritiseRequestWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePrioritiseRequestResponse(rsp)
+}
+
+// PrioritiseRequestWithResponse Say how urgent a description in words is
+//
+// Scope `decide`. For operators.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/prioritise (the `PrioritiseRequest` operationId).
+func (c *ClientWithResponses) PrioritiseRequestWithResponse(ctx context.Context, id RequestID, params *PrioritiseRequestParams, body PrioritiseRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*PrioritiseRequestResponse, error) {
+	rsp, err := c.PrioritiseRequest(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePrioritiseRequestResponse(rsp)
 }
 
 // ReviewRequestWithBodyWithResponse Say what a review found of what was done with the access
@@ -11575,6 +12800,45 @@ func ParseSubmitRequestResponse(rsp *http.Response) (*SubmitRequestResponse, err
 	return response, nil
 }
 
+// ParseDescribeRequestResponse parses an HTTP response from a DescribeRequestWithResponse call
+func ParseDescribeRequestResponse(rsp *http.Response) (*DescribeRequestResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DescribeRequestResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Request
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers DescribeRequestResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
 // ParsePreviewRequestResponse parses an HTTP response from a PreviewRequestWithResponse call
 func ParsePreviewRequestResponse(rsp *http.Response) (*PreviewRequestResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -11835,6 +13099,45 @@ func ParseCancelRequestResponse(rsp *http.Response) (*CancelRequestResponse, err
 	return response, nil
 }
 
+// ParseClassifyRequestResponse parses an HTTP response from a ClassifyRequestWithResponse call
+func ParseClassifyRequestResponse(rsp *http.Response) (*ClassifyRequestResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ClassifyRequestResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Request
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ClassifyRequestResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseConsentRequestResponse parses an HTTP response from a ConsentRequestWithResponse call
 func ParseConsentRequestResponse(rsp *http.Response) (*ConsentRequestResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -11861,6 +13164,45 @@ func ParseConsentRequestResponse(rsp *http.Response) (*ConsentRequestResponse, e
 	switch {
 	case rsp.StatusCode == 200:
 		var headers ConsentRequestResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeclineRequestResponse parses an HTTP response from a DeclineRequestWithResponse call
+func ParseDeclineRequestResponse(rsp *http.Response) (*DeclineRequestResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeclineRequestResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Request
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers DeclineRequestResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
@@ -12012,6 +13354,84 @@ func ParseOpenEvidenceResponse(rsp *http.Response) (*OpenEvidenceResponse, error
 		}
 		response.JSON200 = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseMergeRequestResponse parses an HTTP response from a MergeRequestWithResponse call
+func ParseMergeRequestResponse(rsp *http.Response) (*MergeRequestResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MergeRequestResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Request
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers MergeRequestResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePrioritiseRequestResponse parses an HTTP response from a PrioritiseRequestWithResponse call
+func ParsePrioritiseRequestResponse(rsp *http.Response) (*PrioritiseRequestResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PrioritiseRequestResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Request
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers PrioritiseRequestResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil

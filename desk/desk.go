@@ -127,6 +127,9 @@ type transaction struct {
 	occasion  workflow.Occasion
 	guards    map[string]store.Guard
 	change    store.Change
+	// classifies says that the actor says in triage which request this is, and decides
+	// nothing of it.
+	classifies bool
 	// preparing is the key of the work that this transaction prepares.
 	preparing string
 	// events are sealed when the transaction is complete.

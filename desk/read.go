@@ -76,7 +76,7 @@ func (d *Desk) Requests(ctx context.Context, caller Caller, filter RequestFilter
 	if err != nil {
 		return nil, err
 	}
-	requests, err := d.Store.Requests(ctx, requestQuery(caller, filter, d.Power(caller.Identity, PowerAuditor)))
+	requests, err := d.Store.Requests(ctx, requestQuery(caller, filter, d.Power(caller.Identity, PowerAuditor), d.Power(caller.Identity, PowerOperator)))
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (d *Desk) Requests(ctx context.Context, caller Caller, filter RequestFilter
 		line := RequestLine{
 			ID: request.ID, Type: request.Type, Title: request.Title, State: request.State, Phase: request.State.Phase(),
 			Requester: tx.directory.ref(request.Requester), Beneficiary: tx.directory.ref(request.Beneficiary),
-			SubmittedAt: request.SubmittedAt, Due: workflow.RequestDue(request), WaitsFor: tx.directory.waitsFor(request),
+			Entitlements: []EntitlementRef{}, SubmittedAt: request.SubmittedAt, Due: workflow.RequestDue(request), WaitsFor: tx.directory.waitsFor(request),
 		}
 		for _, id := range request.Entitlements {
 			line.Entitlements = append(line.Entitlements, tx.directory.entitlementRef(id))

@@ -87,6 +87,9 @@ func rungs(tx *transaction, pinned *policy.Set, r *resolved, stages []countersig
 	return all, nil
 }
 
+// classified is what keeps an operator from deciding.
+const classified = "said in triage which request this is"
+
 // stand says as what the actor stands to a request.
 func (tx *transaction) stand(ctx context.Context, request *countersign.Request) (*stance, error) {
 	dir := tx.directory
@@ -95,6 +98,9 @@ func (tx *transaction) stand(ctx context.Context, request *countersign.Request) 
 		return nil, err
 	}
 	s := &stance{matter: m, resolver: dir.resolver(m, tx.now(), request.Type), same: dir.samePerson(m, request.SamePerson, request.SubmittedAt, tx.now()), rungs: map[int][]workflow.Rung{}}
+	if request.ClassifiedBy != "" {
+		s.same[request.ClassifiedBy] = classified
+	}
 	for index := range request.Stages {
 		// A review is looked at once it is open, and not before.
 		if state := request.Stages[index].State; state == countersign.StageOpen || state == countersign.StageWaiting && !request.Stages[index].Review {
@@ -140,6 +146,7 @@ func (tx *transaction) stand(ctx context.Context, request *countersign.Request) 
 		s.standing.KeptOut = "is under a hold"
 	}
 	_, same := s.same[who]
+	same = same || request.State == countersign.RequestTriaging && s.standing.HasAny(workflow.Operator)
 	s.mayRead = same || s.standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable, workflow.Approver, workflow.SystemOwner, workflow.Auditor) ||
 		asked || tookPart(request, who) || slices.Contains(request.Told, who)
 	return s, nil
@@ -202,6 +209,10 @@ func (d *Desk) roles(dir *snapshot, m matter, actor countersign.Actor) []workflo
 	}
 	if len(roles) == 0 {
 		roles = []workflow.Role{workflow.Stranger}
+	}
+	// An operator sorts what waits in triage, and is a stranger to everything else.
+	if d.Power(who, PowerOperator) {
+		roles = append(roles, workflow.Operator)
 	}
 	return roles
 }

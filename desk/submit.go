@@ -120,6 +120,9 @@ func (d *Desk) judge(ctx context.Context, tx *transaction, caller Caller, asking
 		return nil, err
 	}
 	j := &judgement{matter: m, resolver: tx.directory.resolver(m, tx.now(), ""), same: tx.directory.samePerson(m, nil, tx.now(), tx.now()), asked: asked}
+	if tx.classifies {
+		j.same[tx.occasion.Actor.Identity()] = classified
+	}
 	if j.set, err = tx.policy.judging(); err != nil {
 		return nil, err
 	}

@@ -136,6 +136,12 @@ func (d *snapshot) sentence(request *countersign.Request, payload countersign.Pa
 		verb := map[string]string{workflow.WhyOpened: "opened", workflow.WhyEscalated: "escalated", workflow.WhyApproversChanged: "asks other people now",
 			workflow.WhyAnswered: "goes on after the answer", workflow.WhyOverdue: "is overdue and asks again"}[event.Change.Why]
 		return fmt.Sprintf("the stage %q %s: %s may decide until %s", stageName(request, event.Change.Stage), verb, strings.Join(names, ", "), event.Change.Deadline)
+	case *workflow.RequestDescribed:
+		return fmt.Sprintf("asked in own words, with the priority %d%s", event.Change.Priority, because(event.Reason))
+	case *workflow.RequestPrioritised:
+		return fmt.Sprintf("the priority is %d; an operator should look by %s", event.Change.Priority, event.Change.LookBy)
+	case *workflow.RequestClassified:
+		return fmt.Sprintf("triage says that this is the request type %s, for %s", event.Change.Route.Type, d.rightsText(event.Change.Route.Entitlements))
 	case *workflow.RequestAmended:
 		text := fmt.Sprintf("the request was amended to %s for %s%s", d.rightsText(event.Change.Entitlements), event.Change.Duration, because(event.Reason))
 		if event.Change.Voids {

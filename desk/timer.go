@@ -121,7 +121,7 @@ func (d *Desk) TickRequests(ctx context.Context, works []store.Work) error {
 		if err != nil {
 			return err
 		}
-		if request.State == countersign.RequestCollecting || request.State == countersign.RequestDeciding || request.State == countersign.RequestClosing {
+		if request.State == countersign.RequestTriaging || request.State == countersign.RequestCollecting || request.State == countersign.RequestDeciding || request.State == countersign.RequestClosing {
 			s, err := tx.stand(ctx, request)
 			if err != nil {
 				return err

@@ -2,6 +2,8 @@ package desk
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/store"
@@ -61,6 +63,10 @@ type RequestView struct {
 	Extends   countersign.GrantID `json:"extends,omitempty"`
 	Exception *ExceptionView      `json:"exception,omitempty"`
 	Questions []QuestionView      `json:"questions,omitempty"`
+	// Priority is 1 to 4 for what goes through triage; ClassifiedBy the operator who
+	// said which request it is.
+	Priority     int  `json:"priority,omitempty"`
+	ClassifiedBy *Ref `json:"classified_by,omitempty"`
 
 	SubmittedAt countersign.Instant `json:"submitted_at"`
 	DecidedAt   countersign.Instant `json:"decided_at,omitzero"`
@@ -244,9 +250,13 @@ func (tx *transaction) requestView(request *countersign.Request, s *stance, gran
 		PolicySet: request.PolicySet, Route: request.Route, SubmittedAt: request.SubmittedAt, DecidedAt: request.DecidedAt,
 		ClosedAt: request.ClosedAt, Outcome: request.Outcome,
 		BreakGlass: request.BreakGlass, Extends: request.Extends,
-		Evidence: []SlotView{}, Stages: []StageView{}, Grants: []GrantView{}, Offered: []workflow.Command{},
+		Entitlements: []EntitlementRef{}, Evidence: []SlotView{}, Stages: []StageView{}, Grants: []GrantView{}, Offered: []workflow.Command{},
 	}
-	view.Told = dir.refs(request.Told)
+	view.Told, view.Priority = dir.refs(request.Told), request.Priority
+	if request.ClassifiedBy != "" {
+		operator := dir.ref(request.ClassifiedBy)
+		view.ClassifiedBy = &operator
+	}
 	if exception := request.Exception; exception != nil {
 		view.Exception = &ExceptionView{Waives: exception.Waives, Control: exception.Control, Owner: dir.ref(exception.Owner), Until: exception.Until}
 	}
@@ -358,6 +368,11 @@ func (tx *transaction) grantView(grant *countersign.Grant, standing workflow.Sta
 // waitsFor says what has to happen next.
 func (d *snapshot) waitsFor(request *countersign.Request) string {
 	switch request.State {
+	case countersign.RequestTriaging:
+		if last := len(request.Questions) - 1; last >= 0 && request.Questions[last].AnsweredAt == 0 {
+			return "an answer to " + d.nameOf(request.Questions[last].By)
+		}
+		return fmt.Sprintf("an operator to say which request this is, by %s", request.CollectBy)
 	case countersign.RequestCollecting:
 		if request.Consent.Missing() {
 			return "the consent of " + d.nameOf(request.Consent.Of)
@@ -424,11 +439,13 @@ func limitOf(limit int) int {
 	return limit
 }
 
-func requestQuery(caller Caller, filter RequestFilter, auditor bool) store.RequestQuery {
+func requestQuery(caller Caller, filter RequestFilter, auditor, operator bool) store.RequestQuery {
 	query := store.RequestQuery{States: filter.States, Type: filter.Type, Before: filter.Before, Limit: limitOf(filter.Limit)}
 	switch {
 	case filter.Inbox:
 		query.AwaitingDecisionOf = caller.Identity
+	case operator && slices.Equal(filter.States, []countersign.RequestState{countersign.RequestTriaging}):
+		// What waits in triage is every operator's.
 	case !auditor:
 		query.Party = caller.Identity
 	}

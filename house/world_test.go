@@ -142,7 +142,7 @@ systems:
     risk: high
     connector: role
     resources:
-      - {name: house, title: The house, entitlements: [{name: administrator, kind: role}, {name: auditor, kind: role}]}
+      - {name: house, title: The house, entitlements: [{name: administrator, kind: role}, {name: auditor, kind: role}, {name: operator, kind: role}]}
   - name: ledger
     title: Ledger
     owner: otto
@@ -178,6 +178,7 @@ records:
 powers:
   administrator: [adam, alma]
   auditor: [aud, aura]
+  operator: [sue, nomad]
 `
 
 // policyFor writes a request type over the no-op target with the given stages;

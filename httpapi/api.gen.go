@@ -22,6 +22,27 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for Level.
+const (
+	High   Level = "high"
+	Low    Level = "low"
+	Medium Level = "medium"
+)
+
+// Valid indicates whether the value is a known member of the Level enum.
+func (e Level) Valid() bool {
+	switch e {
+	case High:
+		return true
+	case Low:
+		return true
+	case Medium:
+		return true
+	default:
+		return false
+	}
+}
+
 // Amendment An asking without what stays as it is - type, beneficiary and extended grant.
 type Amendment struct {
 	// Answers What the request type asks, by field.
@@ -126,6 +147,18 @@ type Cancellation struct {
 // Catalogue defines model for Catalogue.
 type Catalogue = desk.Catalogue
 
+// Classification defines model for Classification.
+type Classification struct {
+	Answers json.RawMessage `json:"answers,omitempty,omitzero"`
+
+	// Duration Whole seconds.
+	Duration     *int64   `json:"duration,omitempty"`
+	Entitlements []string `json:"entitlements"`
+
+	// Type The request type; left out for the one that fits.
+	Type string `json:"type,omitempty,omitzero"`
+}
+
 // Delegation defines model for Delegation.
 type Delegation = desk.DelegationView
 
@@ -159,6 +192,17 @@ type Denial struct {
 
 	// Stage The stage; left out, the only one that asks the caller.
 	Stage string `json:"stage,omitempty,omitzero"`
+}
+
+// Describing defines model for Describing.
+type Describing struct {
+	// Beneficiary Who it is for; left out for the caller.
+	Beneficiary string `json:"beneficiary,omitempty,omitzero"`
+	Impact      Level  `json:"impact,omitempty,omitzero"`
+
+	// Text What is needed and what for.
+	Text    string `json:"text"`
+	Urgency Level  `json:"urgency,omitempty,omitzero"`
 }
 
 // Difference defines model for Difference.
@@ -269,6 +313,9 @@ type Identity = desk.IdentityView
 // Instant A moment in UTC, to the millisecond.
 type Instant = countersign.Instant
 
+// Level defines model for Level.
+type Level string
+
 // ManyAsking defines model for ManyAsking.
 type ManyAsking struct {
 	// Answers The answers to the questions of the request types.
@@ -293,6 +340,13 @@ type Me struct {
 	// Powers The powers of the desk that the caller holds now.
 	Powers []string `json:"powers"`
 	Token  Token    `json:"token"`
+}
+
+// Merging defines model for Merging.
+type Merging struct {
+	// Into The other request.
+	Into   string `json:"into"`
+	Reason string `json:"reason"`
 }
 
 // OpenedEvidence Exactly one of text and base64.
@@ -362,6 +416,12 @@ type Preview struct {
 
 	// Waived What the exception lifts, if its stage approves it.
 	Waived []Refusal `json:"waived,omitempty,omitzero"`
+}
+
+// Prioritising defines model for Prioritising.
+type Prioritising struct {
+	Impact  Level `json:"impact"`
+	Urgency Level `json:"urgency"`
 }
 
 // Proposal A change of policy or directory that takes a second person.
@@ -704,6 +764,14 @@ type SubmitRequestParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// DescribeRequestParams defines parameters for DescribeRequest.
+type DescribeRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // AmendRequestParams defines parameters for AmendRequest.
 type AmendRequestParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
@@ -759,8 +827,30 @@ type CancelRequestParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
+// ClassifyRequestParams defines parameters for ClassifyRequest.
+type ClassifyRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
 // ConsentRequestParams defines parameters for ConsentRequest.
 type ConsentRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// DeclineRequestParams defines parameters for DeclineRequest.
+type DeclineRequestParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
 	// ASCII characters. The same key with another body is 409
 	// `idempotency-key-reused`.
@@ -794,6 +884,28 @@ type AttachEvidenceParams struct {
 
 // FetchEvidenceParams defines parameters for FetchEvidence.
 type FetchEvidenceParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// MergeRequestParams defines parameters for MergeRequest.
+type MergeRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// PrioritiseRequestParams defines parameters for PrioritiseRequest.
+type PrioritiseRequestParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
 	// ASCII characters. The same key with another body is 409
 	// `idempotency-key-reused`.
@@ -870,6 +982,9 @@ type WithdrawProposalJSONRequestBody = Cancellation
 // SubmitRequestJSONRequestBody defines body for SubmitRequest for application/json ContentType.
 type SubmitRequestJSONRequestBody = Asking
 
+// DescribeRequestJSONRequestBody defines body for DescribeRequest for application/json ContentType.
+type DescribeRequestJSONRequestBody = Describing
+
 // PreviewRequestJSONRequestBody defines body for PreviewRequest for application/json ContentType.
 type PreviewRequestJSONRequestBody = Asking
 
@@ -888,11 +1003,23 @@ type AskRequestJSONRequestBody = QuestionDraft
 // CancelRequestJSONRequestBody defines body for CancelRequest for application/json ContentType.
 type CancelRequestJSONRequestBody = Cancellation
 
+// ClassifyRequestJSONRequestBody defines body for ClassifyRequest for application/json ContentType.
+type ClassifyRequestJSONRequestBody = Classification
+
+// DeclineRequestJSONRequestBody defines body for DeclineRequest for application/json ContentType.
+type DeclineRequestJSONRequestBody = Unblocking
+
 // DenyRequestJSONRequestBody defines body for DenyRequest for application/json ContentType.
 type DenyRequestJSONRequestBody = Denial
 
 // AttachEvidenceJSONRequestBody defines body for AttachEvidence for application/json ContentType.
 type AttachEvidenceJSONRequestBody = EvidenceContent
+
+// MergeRequestJSONRequestBody defines body for MergeRequest for application/json ContentType.
+type MergeRequestJSONRequestBody = Merging
+
+// PrioritiseRequestJSONRequestBody defines body for PrioritiseRequest for application/json ContentType.
+type PrioritiseRequestJSONRequestBody = Prioritising
 
 // ReviewRequestJSONRequestBody defines body for ReviewRequest for application/json ContentType.
 type ReviewRequestJSONRequestBody = Review
@@ -992,6 +1119,9 @@ type ServerInterface interface {
 	// SubmitRequest Ask for access
 	// (POST /requests)
 	SubmitRequest(w http.ResponseWriter, r *http.Request, params SubmitRequestParams)
+	// DescribeRequest Ask in your own words
+	// (POST /requests/describe)
+	DescribeRequest(w http.ResponseWriter, r *http.Request, params DescribeRequestParams)
 	// PreviewRequest The path that an asking would take
 	// (POST /requests/preview)
 	PreviewRequest(w http.ResponseWriter, r *http.Request)
@@ -1013,9 +1143,15 @@ type ServerInterface interface {
 	// CancelRequest Take a request back that is not decided yet
 	// (POST /requests/{id}/cancel)
 	CancelRequest(w http.ResponseWriter, r *http.Request, id RequestID, params CancelRequestParams)
+	// ClassifyRequest Say which request a description in words is
+	// (POST /requests/{id}/classify)
+	ClassifyRequest(w http.ResponseWriter, r *http.Request, id RequestID, params ClassifyRequestParams)
 	// ConsentRequest Consent as the accountable owner of the beneficiary
 	// (POST /requests/{id}/consent)
 	ConsentRequest(w http.ResponseWriter, r *http.Request, id RequestID, params ConsentRequestParams)
+	// DeclineRequest End a description that is nothing to be granted
+	// (POST /requests/{id}/decline)
+	DeclineRequest(w http.ResponseWriter, r *http.Request, id RequestID, params DeclineRequestParams)
 	// DenyRequest Deny in an open stage, which ends the request
 	// (POST /requests/{id}/deny)
 	DenyRequest(w http.ResponseWriter, r *http.Request, id RequestID, params DenyRequestParams)
@@ -1028,6 +1164,12 @@ type ServerInterface interface {
 	// OpenEvidence Read the content of evidence
 	// (POST /requests/{id}/evidence/{slot}/open)
 	OpenEvidence(w http.ResponseWriter, r *http.Request, id RequestID, slot SlotName)
+	// MergeRequest End a description that asks for what another request does
+	// (POST /requests/{id}/merge)
+	MergeRequest(w http.ResponseWriter, r *http.Request, id RequestID, params MergeRequestParams)
+	// PrioritiseRequest Say how urgent a description in words is
+	// (POST /requests/{id}/prioritise)
+	PrioritiseRequest(w http.ResponseWriter, r *http.Request, id RequestID, params PrioritiseRequestParams)
 	// ReviewRequest Say what a review found of what was done with the access
 	// (POST /requests/{id}/review)
 	ReviewRequest(w http.ResponseWriter, r *http.Request, id RequestID, params ReviewRequestParams)
@@ -2321,6 +2463,47 @@ func (siw *ServerInterfaceWrapper) SubmitRequest(w http.ResponseWriter, r *http.
 	handler.ServeHTTP(w, r)
 }
 
+// DescribeRequest operation middleware
+func (siw *ServerInterfaceWrapper) DescribeRequest(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DescribeRequestParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DescribeRequest(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // PreviewRequest operation middleware
 func (siw *ServerInterfaceWrapper) PreviewRequest(w http.ResponseWriter, r *http.Request) {
 
@@ -2706,6 +2889,75 @@ func (siw *ServerInterfaceWrapper) CancelRequest(w http.ResponseWriter, r *http.
 	handler.ServeHTTP(w, r)
 }
 
+// ClassifyRequest operation middleware
+func (siw *ServerInterfaceWrapper) ClassifyRequest(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id RequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ClassifyRequestParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ClassifyRequest(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ConsentRequest operation middleware
 func (siw *ServerInterfaceWrapper) ConsentRequest(w http.ResponseWriter, r *http.Request) {
 
@@ -2766,6 +3018,75 @@ func (siw *ServerInterfaceWrapper) ConsentRequest(w http.ResponseWriter, r *http
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ConsentRequest(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeclineRequest operation middleware
+func (siw *ServerInterfaceWrapper) DeclineRequest(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id RequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeclineRequestParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeclineRequest(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3017,6 +3338,144 @@ func (siw *ServerInterfaceWrapper) OpenEvidence(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.OpenEvidence(w, r, id, slot)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MergeRequest operation middleware
+func (siw *ServerInterfaceWrapper) MergeRequest(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id RequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params MergeRequestParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MergeRequest(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PrioritiseRequest operation middleware
+func (siw *ServerInterfaceWrapper) PrioritiseRequest(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id RequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PrioritiseRequestParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PrioritiseRequest(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3412,15 +3871,20 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/approve", wrapper.ApproveRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/ask", wrapper.AskRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/cancel", wrapper.CancelRequest)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/classify", wrapper.ClassifyRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/consent", wrapper.ConsentRequest)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/decline", wrapper.DeclineRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/deny", wrapper.DenyRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/evidence", wrapper.AttachEvidence)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/evidence/{slot}/fetch", wrapper.FetchEvidence)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/evidence/{slot}/open", wrapper.OpenEvidence)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/merge", wrapper.MergeRequest)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/prioritise", wrapper.PrioritiseRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/review", wrapper.ReviewRequest)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/requests/{id}/timeline", wrapper.GetTimeline)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/unblock", wrapper.UnblockRequest)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/requests/{id}/watch", wrapper.WatchRequest)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/describe", wrapper.DescribeRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/preview", wrapper.PreviewRequest)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/tokens", wrapper.ListTokens)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/tokens/{id}", wrapper.RevokeToken)
@@ -4173,6 +4637,30 @@ func (response SubmitRequest201JSONResponse) VisitSubmitRequestResponse(w http.R
 	return err
 }
 
+type DescribeRequestRequestObject struct {
+	Params DescribeRequestParams
+	Body   *DescribeRequestJSONRequestBody
+}
+
+type DescribeRequestResponseObject interface {
+	VisitDescribeRequestResponse(w http.ResponseWriter) error
+}
+
+type DescribeRequest200JSONResponse struct{ RequestJSONResponse }
+
+func (response DescribeRequest200JSONResponse) VisitDescribeRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type PreviewRequestRequestObject struct {
 	Body *PreviewRequestJSONRequestBody
 }
@@ -4343,6 +4831,31 @@ func (response CancelRequest200JSONResponse) VisitCancelRequestResponse(w http.R
 	return err
 }
 
+type ClassifyRequestRequestObject struct {
+	Id     RequestID `json:"id"`
+	Params ClassifyRequestParams
+	Body   *ClassifyRequestJSONRequestBody
+}
+
+type ClassifyRequestResponseObject interface {
+	VisitClassifyRequestResponse(w http.ResponseWriter) error
+}
+
+type ClassifyRequest200JSONResponse struct{ RequestJSONResponse }
+
+func (response ClassifyRequest200JSONResponse) VisitClassifyRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ConsentRequestRequestObject struct {
 	Id     RequestID `json:"id"`
 	Params ConsentRequestParams
@@ -4355,6 +4868,31 @@ type ConsentRequestResponseObject interface {
 type ConsentRequest200JSONResponse struct{ RequestJSONResponse }
 
 func (response ConsentRequest200JSONResponse) VisitConsentRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeclineRequestRequestObject struct {
+	Id     RequestID `json:"id"`
+	Params DeclineRequestParams
+	Body   *DeclineRequestJSONRequestBody
+}
+
+type DeclineRequestResponseObject interface {
+	VisitDeclineRequestResponse(w http.ResponseWriter) error
+}
+
+type DeclineRequest200JSONResponse struct{ RequestJSONResponse }
+
+func (response DeclineRequest200JSONResponse) VisitDeclineRequestResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4460,6 +4998,56 @@ func (response OpenEvidence200JSONResponse) VisitOpenEvidenceResponse(w http.Res
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MergeRequestRequestObject struct {
+	Id     RequestID `json:"id"`
+	Params MergeRequestParams
+	Body   *MergeRequestJSONRequestBody
+}
+
+type MergeRequestResponseObject interface {
+	VisitMergeRequestResponse(w http.ResponseWriter) error
+}
+
+type MergeRequest200JSONResponse struct{ RequestJSONResponse }
+
+func (response MergeRequest200JSONResponse) VisitMergeRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PrioritiseRequestRequestObject struct {
+	Id     RequestID `json:"id"`
+	Params PrioritiseRequestParams
+	Body   *PrioritiseRequestJSONRequestBody
+}
+
+type PrioritiseRequestResponseObject interface {
+	VisitPrioritiseRequestResponse(w http.ResponseWriter) error
+}
+
+type PrioritiseRequest200JSONResponse struct{ RequestJSONResponse }
+
+func (response PrioritiseRequest200JSONResponse) VisitPrioritiseRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -4717,6 +5305,9 @@ type StrictServerInterface interface {
 	// SubmitRequest Ask for access
 	// (POST /requests)
 	SubmitRequest(ctx context.Context, request SubmitRequestRequestObject) (SubmitRequestResponseObject, error)
+	// DescribeRequest Ask in your own words
+	// (POST /requests/describe)
+	DescribeRequest(ctx context.Context, request DescribeRequestRequestObject) (DescribeRequestResponseObject, error)
 	// PreviewRequest The path that an asking would take
 	// (POST /requests/preview)
 	PreviewRequest(ctx context.Context, request PreviewRequestRequestObject) (PreviewRequestResponseObject, error)
@@ -4738,9 +5329,15 @@ type StrictServerInterface interface {
 	// CancelRequest Take a request back that is not decided yet
 	// (POST /requests/{id}/cancel)
 	CancelRequest(ctx context.Context, request CancelRequestRequestObject) (CancelRequestResponseObject, error)
+	// ClassifyRequest Say which request a description in words is
+	// (POST /requests/{id}/classify)
+	ClassifyRequest(ctx context.Context, request ClassifyRequestRequestObject) (ClassifyRequestResponseObject, error)
 	// ConsentRequest Consent as the accountable owner of the beneficiary
 	// (POST /requests/{id}/consent)
 	ConsentRequest(ctx context.Context, request ConsentRequestRequestObject) (ConsentRequestResponseObject, error)
+	// DeclineRequest End a description that is nothing to be granted
+	// (POST /requests/{id}/decline)
+	DeclineRequest(ctx context.Context, request DeclineRequestRequestObject) (DeclineRequestResponseObject, error)
 	// DenyRequest Deny in an open stage, which ends the request
 	// (POST /requests/{id}/deny)
 	DenyRequest(ctx context.Context, request DenyRequestRequestObject) (DenyRequestResponseObject, error)
@@ -4753,6 +5350,12 @@ type StrictServerInterface interface {
 	// OpenEvidence Read the content of evidence
 	// (POST /requests/{id}/evidence/{slot}/open)
 	OpenEvidence(ctx context.Context, request OpenEvidenceRequestObject) (OpenEvidenceResponseObject, error)
+	// MergeRequest End a description that asks for what another request does
+	// (POST /requests/{id}/merge)
+	MergeRequest(ctx context.Context, request MergeRequestRequestObject) (MergeRequestResponseObject, error)
+	// PrioritiseRequest Say how urgent a description in words is
+	// (POST /requests/{id}/prioritise)
+	PrioritiseRequest(ctx context.Context, request PrioritiseRequestRequestObject) (PrioritiseRequestResponseObject, error)
 	// ReviewRequest Say what a review found of what was done with the access
 	// (POST /requests/{id}/review)
 	ReviewRequest(ctx context.Context, request ReviewRequestRequestObject) (ReviewRequestResponseObject, error)
@@ -5695,6 +6298,39 @@ func (sh *strictHandler) SubmitRequest(w http.ResponseWriter, r *http.Request, p
 	}
 }
 
+// DescribeRequest operation middleware
+func (sh *strictHandler) DescribeRequest(w http.ResponseWriter, r *http.Request, params DescribeRequestParams) {
+	var request DescribeRequestRequestObject
+
+	request.Params = params
+
+	var body DescribeRequestJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DescribeRequest(ctx, request.(DescribeRequestRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DescribeRequest")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DescribeRequestResponseObject); ok {
+		if err := validResponse.VisitDescribeRequestResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // PreviewRequest operation middleware
 func (sh *strictHandler) PreviewRequest(w http.ResponseWriter, r *http.Request) {
 	var request PreviewRequestRequestObject
@@ -5922,6 +6558,40 @@ func (sh *strictHandler) CancelRequest(w http.ResponseWriter, r *http.Request, i
 	}
 }
 
+// ClassifyRequest operation middleware
+func (sh *strictHandler) ClassifyRequest(w http.ResponseWriter, r *http.Request, id RequestID, params ClassifyRequestParams) {
+	var request ClassifyRequestRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body ClassifyRequestJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ClassifyRequest(ctx, request.(ClassifyRequestRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ClassifyRequest")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ClassifyRequestResponseObject); ok {
+		if err := validResponse.VisitClassifyRequestResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ConsentRequest operation middleware
 func (sh *strictHandler) ConsentRequest(w http.ResponseWriter, r *http.Request, id RequestID, params ConsentRequestParams) {
 	var request ConsentRequestRequestObject
@@ -5942,6 +6612,40 @@ func (sh *strictHandler) ConsentRequest(w http.ResponseWriter, r *http.Request, 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ConsentRequestResponseObject); ok {
 		if err := validResponse.VisitConsentRequestResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeclineRequest operation middleware
+func (sh *strictHandler) DeclineRequest(w http.ResponseWriter, r *http.Request, id RequestID, params DeclineRequestParams) {
+	var request DeclineRequestRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body DeclineRequestJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeclineRequest(ctx, request.(DeclineRequestRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeclineRequest")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeclineRequestResponseObject); ok {
+		if err := validResponse.VisitDeclineRequestResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -6065,6 +6769,74 @@ func (sh *strictHandler) OpenEvidence(w http.ResponseWriter, r *http.Request, id
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(OpenEvidenceResponseObject); ok {
 		if err := validResponse.VisitOpenEvidenceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MergeRequest operation middleware
+func (sh *strictHandler) MergeRequest(w http.ResponseWriter, r *http.Request, id RequestID, params MergeRequestParams) {
+	var request MergeRequestRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body MergeRequestJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MergeRequest(ctx, request.(MergeRequestRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MergeRequest")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MergeRequestResponseObject); ok {
+		if err := validResponse.VisitMergeRequestResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PrioritiseRequest operation middleware
+func (sh *strictHandler) PrioritiseRequest(w http.ResponseWriter, r *http.Request, id RequestID, params PrioritiseRequestParams) {
+	var request PrioritiseRequestRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body PrioritiseRequestJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PrioritiseRequest(ctx, request.(PrioritiseRequestRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PrioritiseRequest")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PrioritiseRequestResponseObject); ok {
+		if err := validResponse.VisitPrioritiseRequestResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -94,6 +94,11 @@ var routes = map[string]route{
 	"POST /requests/{id}/ask":                   {scope: auth.Decide, body: reflect.TypeFor[QuestionDraft]()},
 	"POST /requests/{id}/answer":                {scope: auth.Request, body: reflect.TypeFor[AnswerDraft]()},
 	"POST /requests/{id}/review":                {scope: auth.Decide, body: reflect.TypeFor[Review]()},
+	"POST /requests/describe":                   {scope: auth.Request, body: reflect.TypeFor[Describing]()},
+	"POST /requests/{id}/classify":              {scope: auth.Decide, body: reflect.TypeFor[Classification]()},
+	"POST /requests/{id}/prioritise":            {scope: auth.Decide, body: reflect.TypeFor[Prioritising]()},
+	"POST /requests/{id}/merge":                 {scope: auth.Decide, body: reflect.TypeFor[Merging]()},
+	"POST /requests/{id}/decline":               {scope: auth.Decide, body: reflect.TypeFor[Unblocking]()},
 	"POST /requests/{id}/unblock":               {scope: auth.Decide, body: reflect.TypeFor[Unblocking]()},
 	"POST /requests/{id}/evidence/{slot}/fetch": {scope: auth.Request},
 	// Whoever may look may open evidence; that it goes on the record asks for no more.

@@ -88,6 +88,8 @@ func refuseActor(command Command, standing Standing) error {
 			return countersign.Errorf(countersign.Refused, "stage-not-open", "The stage %q, which you may decide, is not open yet: an earlier stage comes first.", standing.LaterStage)
 		}
 		return countersign.Errorf(countersign.Refused, "not-an-approver", "No open stage of this request asks you to decide.")
+	case Classify, Prioritise, Merge, Decline:
+		return countersign.Errorf(countersign.Refused, "not-an-operator", "Triage takes the power %q of the desk.", Operator)
 	case Review, Ask:
 		if standing.KeptOut != "" {
 			return countersign.Errorf(countersign.Refused, "separation-of-duties", "You may not %s here: separation of duties keeps out whoever %s.", command, standing.KeptOut)

@@ -47,6 +47,16 @@ func ApplyRequest(r *countersign.Request, stamp Stamp, payload countersign.Paylo
 	if submitted, ok := payload.(*RequestSubmitted); ok {
 		return applySubmitted(stamp, submitted), nil
 	}
+	if described, ok := payload.(*RequestDescribed); ok {
+		r := &countersign.Request{
+			ID: countersign.RequestID(stamp.Stream), Version: stamp.Seq, State: countersign.RequestTriaging, Requester: described.Change.Requester,
+			Beneficiary: described.Change.Beneficiary, SamePerson: described.Change.SamePerson, Entitlements: []countersign.EntitlementID{},
+			PolicySet: stamp.PolicySet, Evidence: []countersign.Slot{}, Stages: []countersign.Stage{}, Fulfil: []countersign.Step{},
+			Grants: []countersign.GrantRef{}, SubmittedAt: stamp.Time, Priority: described.Change.Priority, CollectBy: described.Change.LookBy,
+		}
+		applyWords(r, described.Reason, nil)
+		return Copy(r), nil
+	}
 	if r == nil {
 		return nil, countersign.Errorf(countersign.Internal, "stream-without-beginning", "a request's stream begins with %s, not %s", RequestSubmitted{}.EventKind(), payload.EventKind())
 	}
@@ -96,6 +106,9 @@ func ApplyRequest(r *countersign.Request, stamp Stamp, payload countersign.Paylo
 		r.State, r.DecidedAt, r.CollectBy = countersign.RequestFulfilling, stamp.Time, 0
 		r.Grants, r.Told = event.Change.Grants, event.Change.Told
 	case *RequestEnded:
+		if r.State == countersign.RequestTriaging && stamp.Actor.Identity() != r.Requester {
+			r.ClassifiedBy = stamp.Actor.Identity()
+		}
 		r.State, r.ClosedAt, r.CollectBy = event.Change.State, stamp.Time, 0
 		if r.State == countersign.RequestDenied {
 			r.DecidedAt = stamp.Time
@@ -105,6 +118,10 @@ func ApplyRequest(r *countersign.Request, stamp Stamp, payload countersign.Paylo
 			r.Outcome = event.Reason.Text
 		}
 		closeStages(r)
+	case *RequestPrioritised:
+		r.Priority, r.CollectBy = event.Change.Priority, event.Change.LookBy
+	case *RequestClassified:
+		return applyClassified(r, stamp, event), nil
 	case *RequestAmended:
 		applyAmended(r, event)
 	case *EvidenceOpened:
@@ -149,6 +166,13 @@ func applySubmitted(stamp Stamp, event *RequestSubmitted) *countersign.Request {
 	}
 	applyWords(r, event.Reason, change.Exception)
 	return Copy(r)
+}
+
+// applyClassified makes a description the request that it is, with its history.
+func applyClassified(r *countersign.Request, stamp Stamp, event *RequestClassified) *countersign.Request {
+	after := applySubmitted(stamp, &RequestSubmitted{Change: event.Change.Route, Reason: event.Reason})
+	after.SubmittedAt, after.Priority, after.Questions, after.ClassifiedBy = r.SubmittedAt, r.Priority, r.Questions, event.Change.By
+	return after
 }
 
 // applyWords takes over what people wrote, as far as it is still there.

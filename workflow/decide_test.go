@@ -146,6 +146,8 @@ func TestEveryHistoryOfARequestKeepsTheLaw(t *testing.T) {
 				actor, roles = countersign.SystemDelivery, []workflow.Role{workflow.Delivery}
 				command.Grant = rapid.SampledFrom(request.Grants).Draw(t, "grant").Grant
 				command.GrantState = rapid.SampledFrom(countersign.GrantStates).Draw(t, "state")
+			case workflow.Classify, workflow.Prioritise, workflow.Merge, workflow.Decline:
+				roles = []workflow.Role{workflow.Operator}
 			case workflow.Ask:
 				actor, roles = countersign.Actor(rapid.SampledFrom(staff).Draw(t, "who")), []workflow.Role{workflow.Approver}
 				command.Reason = "what for?"

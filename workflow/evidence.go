@@ -37,7 +37,7 @@ func (f *folding) attach(command RequestCommand, verdict RequestVerdict) error {
 		return f.advance(verdict)
 	case countersign.RequestClosing:
 		return f.settleClosure("all follow-ups are done")
-	case countersign.RequestDeciding, countersign.RequestFulfilling, countersign.RequestActive, countersign.RequestClosed,
+	case countersign.RequestTriaging, countersign.RequestDeciding, countersign.RequestFulfilling, countersign.RequestActive, countersign.RequestClosed,
 		countersign.RequestDenied, countersign.RequestCancelled, countersign.RequestExpired, countersign.RequestFailed:
 	}
 	return nil

@@ -39,6 +39,9 @@ type RequestCommand struct {
 	// Stage names the stage that a decision is about; "" where only one asks.
 	Stage  string
 	Reason string
+	// Priority belongs to Prioritise, Into to Merge.
+	Priority int
+	Into     countersign.RequestID
 	// Finding is in-order or not-in-order; only with Review.
 	Finding countersign.Outcome
 	// Duration shortens what was asked for; only with Approve.
@@ -90,17 +93,7 @@ type Rung struct {
 // in the same step; with nothing to decide it is approved at once.
 func SubmitRequest(occasion Occasion, route Route, verdict RequestVerdict) (Outcome, error) {
 	f := &folding{Occasion: occasion}
-	submitted := &RequestSubmitted{
-		Change: RequestSubmittedChange{
-			Type: route.Type, Title: route.Title, Requester: route.Requester, Beneficiary: route.Beneficiary,
-			SamePerson: route.SamePerson, Entitlements: route.Entitlements, Duration: route.Duration,
-			LatestEnd: route.LatestEnd, Route: route.Route, ConsentOf: route.ConsentOf, Evidence: route.Evidence,
-			Stages: route.Stages, Fulfil: route.Fulfil, Terms: route.Terms, CollectBy: route.CollectBy,
-			BreakGlass: route.BreakGlass, Extends: route.Extends, Exception: exceptionChange(route.Exception),
-		},
-		Reason: reasonOf(route),
-		Facts:  &FactsValue{Judged: route.Facts},
-	}
+	submitted := &RequestSubmitted{Change: submittedChange(route), Reason: reasonOf(route), Facts: &FactsValue{Judged: route.Facts}}
 	if err := f.request(occasion.Mint.Request(), submitted); err != nil {
 		return Outcome{}, err
 	}
@@ -108,6 +101,16 @@ func SubmitRequest(occasion Occasion, route Route, verdict RequestVerdict) (Outc
 		return Outcome{}, err
 	}
 	return f.result(), nil
+}
+
+func submittedChange(route Route) RequestSubmittedChange {
+	return RequestSubmittedChange{
+		Type: route.Type, Title: route.Title, Requester: route.Requester, Beneficiary: route.Beneficiary,
+		SamePerson: route.SamePerson, Entitlements: route.Entitlements, Duration: route.Duration,
+		LatestEnd: route.LatestEnd, Route: route.Route, ConsentOf: route.ConsentOf, Evidence: route.Evidence,
+		Stages: route.Stages, Fulfil: route.Fulfil, Terms: route.Terms, CollectBy: route.CollectBy,
+		BreakGlass: route.BreakGlass, Extends: route.Extends, Exception: exceptionChange(route.Exception),
+	}
 }
 
 // reasonOf keeps the words that people wrote where they can be erased.
@@ -156,7 +159,7 @@ func repeated(r *countersign.Request, command RequestCommand, actor countersign.
 		return r.Consent.By != "" && r.Consent.By == actor.Identity()
 	case Cancel:
 		return r.State == countersign.RequestCancelled
-	case Attach, Fetch, Ask, Answer, Amend, Tick, Progress, Revoke, Rotate, Retry, Observe, Park, Wake, Publish, Reject, Withdraw, Lift:
+	case Classify, Prioritise, Merge, Decline, Attach, Fetch, Ask, Answer, Amend, Tick, Progress, Revoke, Rotate, Retry, Observe, Park, Wake, Publish, Reject, Withdraw, Lift:
 	}
 	return false
 }
@@ -186,6 +189,10 @@ func (f *folding) onRequest(command RequestCommand, verdict RequestVerdict) erro
 		return f.review(command, verdict)
 	case Unblock:
 		return f.unblock(command, verdict)
+	case Prioritise:
+		return f.prioritise(command.Priority)
+	case Merge, Decline:
+		return f.turnDown(command)
 	case Ask:
 		return f.ask(command)
 	case Answer:
@@ -196,7 +203,7 @@ func (f *folding) onRequest(command RequestCommand, verdict RequestVerdict) erro
 		return f.tick(verdict)
 	case Progress:
 		return f.progress(command, verdict)
-	case Amend, Revoke, Rotate, Retry, Observe, Park, Wake, Publish, Reject, Withdraw, Lift:
+	case Classify, Amend, Revoke, Rotate, Retry, Observe, Park, Wake, Publish, Reject, Withdraw, Lift:
 	}
 	return countersign.Errorf(countersign.Internal, "unknown-command", "%q is not a command on a request", command.Name)
 }
@@ -327,6 +334,11 @@ func (f *folding) extend(approved *RequestApproved, verdict RequestVerdict) erro
 func (f *folding) tick(verdict RequestVerdict) error {
 	r := f.outcome.Request
 	switch r.State {
+	case countersign.RequestTriaging:
+		// Nobody looked in time: it becomes more urgent, and never lapses.
+		if f.Now >= r.CollectBy {
+			return f.prioritise(max(1, r.Priority-1))
+		}
 	case countersign.RequestCollecting:
 		if r.CollectBy != 0 && f.Now >= r.CollectBy {
 			return f.end(countersign.RequestExpired, "not-completed", "Consent or evidence was still missing when the time for it had passed.")

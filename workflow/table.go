@@ -27,6 +27,13 @@ const (
 	Cancel Command = "cancel"
 	// Review says whether what was done with the access was in order.
 	Review Command = "review"
+	// Classify says which request a description in words is; Prioritise how urgent.
+	Classify   Command = "classify"
+	Prioritise Command = "prioritise"
+	// Merge ends a description that asks for what another request does; Decline one
+	// that is nothing to be granted.
+	Merge   Command = "merge"
+	Decline Command = "decline"
 	// Unblock lets somebody use break-glass again whose review is overdue; it takes
 	// two people.
 	Unblock Command = "unblock"
@@ -80,8 +87,9 @@ const (
 	Approver Role = "approver"
 	// SystemOwner owns the system of the entitlement, or is its second owner.
 	SystemOwner Role = "system-owner"
-	// Administrator and Auditor hold that power of the desk.
+	// Administrator, Auditor and Operator hold that power of the desk.
 	Administrator Role = "administrator"
+	Operator      Role = "operator"
 	Auditor       Role = "auditor"
 	// Proposer made a proposal; Reviewer is another person who holds a power that
 	// the proposal takes.
@@ -96,11 +104,11 @@ const (
 )
 
 // Roles lists every role in the order of the table's columns.
-var Roles = []Role{Requester, Beneficiary, Accountable, Approver, SystemOwner, Administrator, Auditor, Proposer, Reviewer, Stranger, Timer, Delivery, Integrator}
+var Roles = []Role{Requester, Beneficiary, Accountable, Approver, SystemOwner, Administrator, Auditor, Operator, Proposer, Reviewer, Stranger, Timer, Delivery, Integrator}
 
 // RequestCommands and its siblings list the commands in the order of the table.
 var (
-	RequestCommands  = []Command{Consent, Attach, Fetch, Open, Approve, Deny, Ask, Answer, Amend, Cancel, Review, Unblock, Tick, Progress}
+	RequestCommands  = []Command{Consent, Attach, Fetch, Open, Approve, Deny, Classify, Prioritise, Merge, Decline, Ask, Answer, Amend, Cancel, Review, Unblock, Tick, Progress}
 	GrantCommands    = []Command{Revoke, Rotate, Retry, Observe, Park, Wake}
 	ProposalCommands = []Command{Publish, Reject, Withdraw}
 	HoldCommands     = []Command{Lift}
@@ -122,6 +130,15 @@ var (
 
 // RequestTransitions is the whole law of requests. What is not listed is refused.
 var RequestTransitions = []Transition[countersign.RequestState]{
+	{countersign.RequestTriaging, Classify, []Role{Operator}, to(countersign.RequestCollecting, countersign.RequestDeciding)},
+	{countersign.RequestTriaging, Prioritise, []Role{Operator}, to(countersign.RequestTriaging)},
+	{countersign.RequestTriaging, Merge, []Role{Operator}, to(countersign.RequestCancelled)},
+	{countersign.RequestTriaging, Decline, []Role{Operator}, to(countersign.RequestDenied)},
+	{countersign.RequestTriaging, Ask, []Role{Operator}, to(countersign.RequestTriaging)},
+	{countersign.RequestTriaging, Answer, theAskers, to(countersign.RequestTriaging)},
+	{countersign.RequestTriaging, Cancel, theAskers, to(countersign.RequestCancelled)},
+	{countersign.RequestTriaging, Tick, []Role{Timer}, to(countersign.RequestTriaging)},
+
 	{countersign.RequestCollecting, Consent, []Role{Accountable}, to(countersign.RequestCollecting, countersign.RequestDeciding, countersign.RequestFulfilling, countersign.RequestDenied)},
 	{countersign.RequestCollecting, Attach, theAskers, to(countersign.RequestCollecting, countersign.RequestDeciding, countersign.RequestFulfilling, countersign.RequestDenied)},
 	{countersign.RequestCollecting, Open, theReaders, to(countersign.RequestCollecting)},
