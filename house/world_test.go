@@ -120,6 +120,8 @@ people:
   - {login: aud, name: Aud Auditor, email: aud@test.example, manager: bea}
   - {login: aura, name: Aura Auditor, email: aura@test.example, manager: bea}
   - {login: cora, name: Cora Contractor, email: cora@test.example, manager: max, affiliation: contractor, sponsor: otto, contract_end: 2026-11-20}
+  - {login: oda, name: Oda Operator, email: oda@test.example, manager: bea}
+  - {login: odo, name: Odo Operator, email: odo@test.example, manager: bea}
   - {login: nomad, name: Nomad Nomanager, email: nomad@test.example}
 services:
   - {login: svc, name: Service A, owner: olga, purpose: "sends the invoices of the month", record: SR-1, environment: prod, last_confirmed: 2026-10-01}
@@ -178,7 +180,7 @@ records:
 powers:
   administrator: [adam, alma]
   auditor: [aud, aura]
-  operator: [sue, nomad]
+  operator: [oda, odo]
 `
 
 // policyFor writes a request type over the no-op target with the given stages;
