@@ -52,6 +52,26 @@ func TestShorteningVoidsNothingAndWideningVoidsWhatReliedOnLess(t *testing.T) {
 	})
 }
 
+func TestAStageThatComesBeforeOneThatWasReachedIsNotPassedOver(t *testing.T) {
+	w := found(t, onSQLite(t), policyFor(`
+- {name: short, when: 'request.duration < duration("72h")', approvers: [person(bea)], within: 2 business days}
+- {name: manager, approvers: [manager-of(requester)], within: 2 business days}
+- {name: leads, approvers: [group(platform-leads)], within: 2 business days}`, ""))
+	id := w.submit("ana", asking())
+	w.must(w.approve("max", id))
+	w.must(w.amend("ana", id, func(a *desk.Asking) { a.Duration = countersign.Day }))
+	view := w.state(id, countersign.RequestDeciding)
+	if view.Stages[0].State != countersign.StageOpen || view.Stages[1].State != countersign.StageWaiting || view.Stages[2].State != countersign.StageWaiting {
+		t.Fatalf("the path is %+v", view.Stages)
+	}
+	for _, who := range []string{"bea", "max", "pia"} {
+		w.must(w.approve(who, id))
+	}
+	w.settle()
+	w.state(id, countersign.RequestActive)
+	w.verified()
+}
+
 func TestAnAmendmentIsRefusedLikeAnAsking(t *testing.T) {
 	w := found(t, onSQLite(t), policyFor(managerStage, ""))
 	id := w.submit("ana", asking())

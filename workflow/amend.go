@@ -26,6 +26,11 @@ func AmendRequest(occasion Occasion, state *countersign.Request, route Route, ve
 		for i := range change.Stages {
 			keepStage(&change.Stages[i], state.Stages)
 		}
+		// Where the path has a stage now that comes before one that was reached, it is
+		// taken from its beginning.
+		if change.Voids = overtaken(change.Stages); change.Voids {
+			change.Stages = slices.Clone(route.Stages)
+		}
 	}
 	if err := f.request(state.ID, &RequestAmended{Change: change, Reason: reasonOf(route), Facts: &FactsValue{Judged: route.Facts}}); err != nil {
 		return Outcome{}, err
@@ -51,6 +56,16 @@ func widens(r *countersign.Request, route Route) bool {
 		})
 	})
 	return !sameException || later || more || replaced || route.Duration > r.Duration || route.Reason != r.Reason || !bytes.Equal(route.Answers, r.Answers)
+}
+
+// overtaken reports whether a stage waits that comes before one that was reached.
+func overtaken(stages []countersign.Stage) bool {
+	return slices.ContainsFunc(stages, func(waiting countersign.Stage) bool {
+		return waiting.State == countersign.StageWaiting && !waiting.Review && slices.ContainsFunc(stages, func(reached countersign.Stage) bool {
+			settled := reached.State == countersign.StageOpen || len(reached.Decisions) > 0
+			return settled && reached.Step > waiting.Step
+		})
+	})
 }
 
 // keepStage carries over where a stage is whose rules are as they were.
