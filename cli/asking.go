@@ -96,16 +96,8 @@ func (f *askingFlags) change(content client.Amendment) (client.Amendment, error)
 			return content, invalid("--answers is not a JSON object: %v", err)
 		}
 	}
-	content.Answers = maps.Clone(content.Answers)
-	for _, one := range f.answer {
-		field, value, found := strings.Cut(one, "=")
-		if !found {
-			return content, invalid("--answer %q is not field=value", one)
-		}
-		if content.Answers == nil {
-			content.Answers = map[string]any{}
-		}
-		content.Answers[field] = value
+	if content.Answers, err = withAnswers(maps.Clone(content.Answers), f.answer); err != nil {
+		return content, err
 	}
 	for _, one := range f.evidence {
 		evidence, err := readEvidence(one)
@@ -216,4 +208,29 @@ func grantExtendCommand(c *connection) *cobra.Command {
 	cmd.Flags().Lookup("reason").Usage = "why (required)"
 	must(cmd.MarkFlagRequired("reason"))
 	return cmd
+}
+
+// withAnswers adds answers that are written as field=value.
+func withAnswers(answers map[string]any, given []string) (map[string]any, error) {
+	for _, one := range given {
+		field, value, found := strings.Cut(one, "=")
+		if !found {
+			return nil, invalid("--answer %q is not field=value", one)
+		}
+		if answers == nil {
+			answers = map[string]any{}
+		}
+		answers[field] = value
+	}
+	return answers, nil
+}
+
+// wholeSeconds reads a duration that may be left out, as 30d or 8h.
+func wholeSeconds(text string) (*int64, error) {
+	if text == "" {
+		return nil, nil
+	}
+	seconds, err := countersign.ParseSeconds(text)
+	whole := int64(seconds)
+	return &whole, err
 }

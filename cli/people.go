@@ -123,23 +123,12 @@ func requestManyCommand(c *connection) *cobra.Command {
 			}
 			asking.Beneficiaries = append(asking.Beneficiaries, strings.Fields(string(content))...)
 		}
-		if duration != "" {
-			seconds, err := countersign.ParseSeconds(duration)
-			if err != nil {
-				return nil, err
-			}
-			whole := int64(seconds)
-			asking.Duration = &whole
+		var err error
+		if asking.Duration, err = wholeSeconds(duration); err != nil {
+			return nil, err
 		}
-		for _, one := range answers {
-			field, value, found := strings.Cut(one, "=")
-			if !found {
-				return nil, invalid("--answer %q is not field=value", one)
-			}
-			if asking.Answers == nil {
-				asking.Answers = map[string]any{}
-			}
-			asking.Answers[field] = value
+		if asking.Answers, err = withAnswers(nil, answers); err != nil {
+			return nil, err
 		}
 		response, err := api.SubmitManyWithResponse(ctx, &client.SubmitManyParams{IdempotencyKey: newKey()}, asking)
 		if err != nil {

@@ -95,15 +95,10 @@ func requestApproveCommand(c *connection) *cobra.Command {
 	var stage, reason, duration, shown string
 	cmd := on(c, "approve REQUEST", "Approve what the request says now", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Request, error) {
 		approval := client.Approval{Stage: stage, Reason: reason}
-		if duration != "" {
-			seconds, err := countersign.ParseSeconds(duration)
-			if err != nil {
-				return nil, err
-			}
-			shorter := int64(seconds)
-			approval.Duration = &shorter
-		}
 		var err error
+		if approval.Duration, err = wholeSeconds(duration); err != nil {
+			return nil, err
+		}
 		if approval.Shown, err = shownNow(ctx, api, args[0], shown); err != nil {
 			return nil, err
 		}

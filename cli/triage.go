@@ -2,11 +2,9 @@ package cli
 
 import (
 	"context"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/client"
 )
 
@@ -29,23 +27,12 @@ func requestClassifyCommand(c *connection) *cobra.Command {
 	var duration string
 	var answers []string
 	cmd := on(c, "classify REQUEST", "As an operator, say which request a description is", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Request, error) {
-		if duration != "" {
-			seconds, err := countersign.ParseSeconds(duration)
-			if err != nil {
-				return nil, err
-			}
-			whole := int64(seconds)
-			said.Duration = &whole
+		var err error
+		if said.Duration, err = wholeSeconds(duration); err != nil {
+			return nil, err
 		}
-		for _, one := range answers {
-			field, value, found := strings.Cut(one, "=")
-			if !found {
-				return nil, invalid("--answer %q is not field=value", one)
-			}
-			if said.Answers == nil {
-				said.Answers = map[string]any{}
-			}
-			said.Answers[field] = value
+		if said.Answers, err = withAnswers(nil, answers); err != nil {
+			return nil, err
 		}
 		return client.Content(api.ClassifyRequestWithResponse(ctx, args[0], &client.ClassifyRequestParams{IdempotencyKey: newKey()}, said))
 	}, requestText)
