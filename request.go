@@ -419,6 +419,11 @@ func (r *Request) KeptOutDecider(keptOut map[IdentityID]string) IdentityID {
 			if _, kept := keptOut[decision.By]; kept {
 				return decision.By
 			}
+			for _, standing := range decision.Standing {
+				if _, kept := keptOut[standing.Seat()]; kept {
+					return standing.Seat()
+				}
+			}
 		}
 	}
 	return ""

@@ -147,6 +147,10 @@ func (tx *transaction) itemsOf(asking ManyAsking) ([]countersign.BatchItem, erro
 // itemsAtOnce is how many items one step takes.
 const itemsAtOnce = 20
 
+// lastTry is the attempt from which on an item that cannot be opened is refused by
+// name.
+const lastTry = 12
+
 // StepBatches opens the next requests of batches, each as its author would have. A
 // step that is taken twice opens nothing twice.
 func (d *Desk) StepBatches(ctx context.Context, works []store.Work) error {
@@ -165,6 +169,7 @@ func (d *Desk) stepBatch(ctx context.Context, work store.Work) error {
 	}
 	caller := Caller{Identity: batch.By, Issuer: "countersign", Strength: "batch"}
 	progressed := &workflow.BatchProgressed{Reason: &workflow.BatchSentences{}}
+	var trouble error
 	for i, item := range batch.Items {
 		if item.Done() || len(progressed.Change.Results) == itemsAtOnce {
 			continue
@@ -175,8 +180,9 @@ func (d *Desk) stepBatch(ctx context.Context, work store.Work) error {
 		result, because := workflow.BatchResult{Item: i, Request: request}, ""
 		switch kind := countersign.KindOf(err); {
 		case err == nil:
-		case kind == countersign.Unavailable || kind == countersign.Internal:
-			return err // the step is taken again
+		case (kind == countersign.Unavailable || kind == countersign.Internal || countersign.ReasonOf(err) == "changed-meanwhile") && work.Attempt < lastTry:
+			trouble = err // this item is tried again, and keeps no other back
+			continue
 		default:
 			result.Refused, because = countersign.ReasonOf(err), err.Error()
 		}
@@ -184,7 +190,13 @@ func (d *Desk) stepBatch(ctx context.Context, work store.Work) error {
 		progressed.Reason.Because = append(progressed.Reason.Because, because)
 	}
 	return d.together(ctx, 1, func(tx *transaction, _ int) error {
-		if len(progressed.Change.Results) == 0 {
+		switch {
+		case len(progressed.Change.Results) == 0 && trouble != nil:
+			later := work
+			later.DueAt, later.Reported, later.Trouble = tx.now().Add(backoff(work.Attempt)), true, troubleOf(trouble)
+			tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: later, Attempt: work.Attempt})
+			return nil
+		case len(progressed.Change.Results) == 0:
 			tx.looked(work, 0)
 			return nil
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/directory"
+	"github.com/countersign/countersign/store"
 )
 
 // Delegating is what somebody wants another to decide meanwhile.
@@ -86,6 +87,22 @@ func (tx *transaction) delegation(ctx context.Context, caller Caller, asked Dele
 		return nil, invalid("/ends", "beyond-contract", "Your own contract ends at %s, and nobody stands in for you after it.", from.ContractEnd)
 	case strings.TrimSpace(asked.Reason) == "":
 		return nil, invalid("/reason", "reason-missing", "A delegation needs a reason: it stays on the record.")
+	}
+	if to.ID == from.Manager {
+		return nil, countersign.Errorf(countersign.Refused, "decides-on-you", "%s is your manager and decides on what you ask for: somebody else has to stand in for you.", to.Name).At("/to")
+	}
+	// Nobody keeps somebody from deciding on their own request by naming them.
+	asking, err := tx.desk.Store.Requests(ctx, store.RequestQuery{Party: from.ID, States: []countersign.RequestState{countersign.RequestDeciding}})
+	if err != nil {
+		return nil, err
+	}
+	for _, request := range asking {
+		mine := request.Requester == from.ID || request.Beneficiary == from.ID || slices.Contains(request.SamePerson, from.ID)
+		if mine && slices.ContainsFunc(request.Stages, func(stage countersign.Stage) bool {
+			return stage.State == countersign.StageOpen && slices.ContainsFunc(stage.Asked, func(a countersign.Asked) bool { return a.Person == to.ID })
+		}) {
+			return nil, countersign.Errorf(countersign.Refused, "decides-on-you", "%s is asked to decide on your request %s: somebody else has to stand in for you.", to.Name, request.ID).At("/to")
+		}
 	}
 	if err := tx.lookForHolds(ctx, string(from.ID), string(to.ID)); err != nil {
 		return nil, err

@@ -139,8 +139,14 @@ func (tx *transaction) rejected(ctx context.Context, id countersign.RequestID) (
 	}
 	for _, stage := range request.Stages {
 		for _, decision := range stage.Decisions {
-			if approver := tx.directory.identities[decision.By]; approver == nil || !approver.ActiveAt(tx.now()) {
-				return "Somebody who approved this is not active any more.", nil
+			people := []countersign.IdentityID{decision.By}
+			for _, standing := range decision.Standing {
+				people = append(people, standing.Seat())
+			}
+			for _, id := range people {
+				if approver := tx.directory.identities[id]; approver == nil || !approver.ActiveAt(tx.now()) {
+					return "Somebody who approved this is not active any more.", nil
+				}
 			}
 		}
 	}
@@ -152,7 +158,7 @@ func (tx *transaction) rejected(ctx context.Context, id countersign.RequestID) (
 	if request.KeptOutDecider(same) != "" {
 		return "Somebody who approved this counts by now as one person with who asked or is to have it.", nil
 	}
-	_, refusals, err := tx.recheck(ctx, request, tx.directory.resolver(m, tx.now(), request.Type), same)
+	_, refusals, err := tx.recheck(ctx, request, tx.resolver(m, request.Type), same)
 	if err != nil || len(refusals) == 0 {
 		return "", err
 	}

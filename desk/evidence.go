@@ -88,17 +88,19 @@ func (tx *transaction) keep(content []byte, source, verified string) (*countersi
 // opened it, as long as somebody may still decide on it.
 func (d *Desk) OpenEvidence(ctx context.Context, caller Caller, id countersign.RequestID, slotName string) ([]byte, error) {
 	var digest countersign.Digest
+	reader := false
 	err := d.onRequest(ctx, caller, Key{}, id, func(_ *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
 		for _, slot := range request.Evidence {
 			if slot.Name == slotName && slot.Held != nil {
 				digest = slot.Held.Digest
 			}
 		}
+		reader = s.standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable, workflow.SystemOwner, workflow.Auditor) || tookPart(request, caller.Identity)
 		return workflow.RequestCommand{Name: workflow.Open, Slot: slotName}, workflow.RequestVerdict{}, nil
 	})
 	// What has ended takes no more history, and can be read all the same by those
 	// who may read it.
-	ended := digest != "" && countersign.KindOf(err) == countersign.Conflict
+	ended := digest != "" && reader && countersign.KindOf(err) == countersign.Conflict
 	if err != nil && !ended {
 		return nil, err
 	}

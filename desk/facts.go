@@ -109,6 +109,21 @@ func (d *snapshot) samePerson(m matter, atSubmit []countersign.IdentityID, since
 	return kept
 }
 
+// standsIn reports whether somebody stood in for either side, for requests of the
+// type, at any time from since to now.
+func (d *snapshot) standsIn(m matter, who countersign.IdentityID, requestType string, since, now countersign.Instant) bool {
+	for _, side := range []*countersign.Identity{m.requester, m.beneficiary} {
+		for _, id := range side.SamePerson() {
+			for _, delegation := range d.delegations[id] {
+				if delegation.To == who && delegation.Covers(requestType) && delegation.Overlaps(since, now) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // onePerson is samePerson without delegations.
 func (d *snapshot) onePerson(m matter, atSubmit []countersign.IdentityID) map[countersign.IdentityID]string {
 	kept := map[countersign.IdentityID]string{}
@@ -238,14 +253,23 @@ type resolved struct {
 	now       countersign.Instant
 	// requestType is what delegations have to cover.
 	requestType string
-	answers     map[string][]policy.Candidate
-	paths       map[string][]path
+	// held reports a hold: nobody decides in the place of somebody under one.
+	held    func(on string) bool
+	answers map[string][]policy.Candidate
+	paths   map[string][]path
 	// records are the system records that a judgement read.
 	records []*countersign.Record
 }
 
 func (d *snapshot) resolver(m matter, now countersign.Instant, requestType string) *resolved {
 	return &resolved{directory: d, matter: m, now: now, requestType: requestType, answers: map[string][]policy.Candidate{}, paths: map[string][]path{}}
+}
+
+// resolver is that of the directory, with what this process knows of holds.
+func (tx *transaction) resolver(m matter, requestType string) *resolved {
+	r := tx.directory.resolver(m, tx.now(), requestType)
+	r.held = tx.desk.heldNow
+	return r
 }
 
 // answer looks the rules up, each once.
@@ -281,7 +305,7 @@ func (r *resolved) answer(rules ...string) map[string][]policy.Candidate {
 // both people and of the delegation.
 func (r *resolved) delegates(to path) []path {
 	from := r.directory.identities[to.identity]
-	if from == nil || !from.ActiveAt(r.now) {
+	if from == nil || !from.ActiveAt(r.now) || r.held != nil && r.held(string(from.ID)) {
 		return nil
 	}
 	var found []path

@@ -201,6 +201,10 @@ func (tx *transaction) progress(ctx context.Context, grant *countersign.Grant) e
 // progressExtension tells a request for a later end what became of it.
 func (tx *transaction) progressExtension(ctx context.Context, id countersign.RequestID, grant *countersign.Grant, command workflow.GrantCommand) error {
 	request, err := tx.load(ctx, id)
+	if kind := countersign.KindOf(err); kind == countersign.Internal || kind == countersign.NotFound {
+		// A request that cannot be read keeps no access from ending.
+		return nil
+	}
 	if err != nil || request.State.Final() {
 		return err
 	}
@@ -233,7 +237,7 @@ func (tx *transaction) reviewRungs(ctx context.Context, request *countersign.Req
 		if err != nil {
 			continue
 		}
-		if asked, err := rungs(tx, pinned, tx.directory.resolver(m, tx.now(), request.Type), request.Stages, index, tx.directory.samePerson(m, request.SamePerson, request.SubmittedAt, tx.now())); err == nil {
+		if asked, err := rungs(tx, pinned, tx.resolver(m, request.Type), request.Stages, index, tx.directory.samePerson(m, request.SamePerson, request.SubmittedAt, tx.until(request))); err == nil {
 			found[index] = asked
 		}
 	}

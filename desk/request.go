@@ -141,8 +141,18 @@ func (d *Desk) decide(ctx context.Context, caller Caller, key Key, id countersig
 				continue
 			}
 			for _, asked := range s.rungs[index][0].Asked {
-				if asked.Person == caller.Identity {
-					s.resolver.relyOn(tx, asked.Rule, asked.Person)
+				if asked.Person != caller.Identity {
+					continue
+				}
+				s.resolver.relyOn(tx, asked.Rule, asked.Person)
+				if asked.OnBehalfOf == "" {
+					continue
+				}
+				if err := tx.lookForHolds(ctx, string(asked.OnBehalfOf)); err != nil {
+					return command, verdict, err
+				}
+				if d.heldNow(string(asked.OnBehalfOf)) {
+					return command, verdict, countersign.Errorf(countersign.Refused, "held", "A hold is in force on who you stand in for.")
 				}
 			}
 		}

@@ -147,7 +147,15 @@ func (tx *transaction) extended(ctx context.Context, id countersign.GrantID, m m
 	if grant.State != countersign.GrantLive {
 		refuse("The grant %s is %s: only live access is extended.", id, grant.State)
 	}
-	if plan.BreakGlass {
+	taken := false
+	if grant.Request != "" {
+		first, err := tx.load(ctx, grant.Request)
+		if err != nil {
+			return nil, err
+		}
+		taken = first.BreakGlass
+	}
+	if plan.BreakGlass || taken {
 		refuse("Access that is taken by break-glass is not extended: take it anew, or ask for it.")
 	}
 	if hands, err := tx.desk.Connectors.Find(grant.Step.Connector); err != nil || !hands.Describe().Extends {

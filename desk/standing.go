@@ -97,7 +97,7 @@ func (tx *transaction) stand(ctx context.Context, request *countersign.Request) 
 	if err != nil {
 		return nil, err
 	}
-	s := &stance{matter: m, resolver: dir.resolver(m, tx.now(), request.Type), same: dir.samePerson(m, request.SamePerson, request.SubmittedAt, tx.now()), rungs: map[int][]workflow.Rung{}}
+	s := &stance{matter: m, resolver: tx.resolver(m, request.Type), same: dir.samePerson(m, request.SamePerson, request.SubmittedAt, tx.until(request)), rungs: map[int][]workflow.Rung{}}
 	if request.ClassifiedBy != "" {
 		s.same[request.ClassifiedBy] = classified
 	}
@@ -145,11 +145,20 @@ func (tx *transaction) stand(ctx context.Context, request *countersign.Request) 
 	} else if held {
 		s.standing.KeptOut = "is under a hold"
 	}
-	_, same := s.same[who]
-	same = same || request.State == countersign.RequestTriaging && s.standing.HasAny(workflow.Operator)
+	_, same := dir.onePerson(m, request.SamePerson)[who]
+	same = same || request.ClassifiedBy == who && who != "" || dir.standsIn(m, who, request.Type, request.SubmittedAt, tx.now()) || request.State == countersign.RequestTriaging && s.standing.HasAny(workflow.Operator)
 	s.mayRead = same || s.standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable, workflow.Approver, workflow.SystemOwner, workflow.Auditor) ||
 		asked || tookPart(request, who) || slices.Contains(request.Told, who)
 	return s, nil
+}
+
+// until is up to when delegations count for the request: who asked keeps no
+// reviewer out by delegating to them afterwards.
+func (tx *transaction) until(request *countersign.Request) countersign.Instant {
+	if request.DecidedAt != 0 {
+		return request.DecidedAt - 1
+	}
+	return tx.now()
 }
 
 // stance is what an actor is to a request, with what that was found out from.

@@ -119,7 +119,7 @@ func (d *Desk) judge(ctx context.Context, tx *transaction, caller Caller, asking
 	if err := tx.lookAtMatter(ctx, m); err != nil {
 		return nil, err
 	}
-	j := &judgement{matter: m, resolver: tx.directory.resolver(m, tx.now(), ""), same: tx.directory.samePerson(m, nil, tx.now(), tx.now()), asked: asked}
+	j := &judgement{matter: m, resolver: tx.resolver(m, ""), same: tx.directory.samePerson(m, nil, tx.now(), tx.now()), asked: asked}
 	if tx.classifies {
 		j.same[tx.occasion.Actor.Identity()] = classified
 	}

@@ -24,7 +24,10 @@ func (d *Desk) Suspend(ctx context.Context, caller Caller, key Key, name, reason
 			return nil, countersign.Errorf(countersign.Conflict, "already-suspended", "%s is suspended already.", before.Name)
 		}
 		after := *before
-		after.Status, after.SuspendedBy = countersign.IdentitySuspended, caller.Identity
+		// A suspension that is there already stays whose it is.
+		if before.Status != countersign.IdentitySuspended {
+			after.Status, after.SuspendedBy = countersign.IdentitySuspended, caller.Identity
+		}
 		if leaver {
 			after.DepartsAt = tx.now().Add(LeaverTime)
 		}

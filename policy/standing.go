@@ -80,7 +80,20 @@ func Standing(stage countersign.Stage, approvers map[string][]Candidate, exclude
 			}
 		}
 	}
-	return asked, kept
+	return oneSeatEach(asked), kept
+}
+
+// oneSeatEach lets everybody count for one: for themselves, where a rule finds
+// them in any quorum of the stage, and otherwise for the first whom they stand in
+// for. One decision never fills two places.
+func oneSeatEach(asked []countersign.Asked) []countersign.Asked {
+	seat := map[countersign.IdentityID]countersign.IdentityID{}
+	for _, a := range asked {
+		if _, chosen := seat[a.Person]; !chosen || a.OnBehalfOf == "" {
+			seat[a.Person] = a.Seat()
+		}
+	}
+	return slices.DeleteFunc(asked, func(a countersign.Asked) bool { return a.Seat() != seat[a.Person] })
 }
 
 // seats counts who is found for a quorum, whoever stands in for whom.

@@ -55,7 +55,7 @@ func widens(r *countersign.Request, route Route) bool {
 			return is.Name == was.Name && is.Held != nil && is.Held.Digest == was.Held.Digest
 		})
 	})
-	return !sameException || later || more || replaced || route.Duration > r.Duration || route.Reason != r.Reason || !bytes.Equal(route.Answers, r.Answers)
+	return !sameException || route.ConsentOf != r.Consent.Of || later || more || replaced || route.Duration > r.Duration || route.Reason != r.Reason || !bytes.Equal(route.Answers, r.Answers)
 }
 
 // overtaken reports whether a stage waits that comes before one that was reached.
@@ -75,7 +75,8 @@ func keepStage(stage *countersign.Stage, earlier []countersign.Stage) {
 			slices.EqualFunc(was.Quorums, stage.Quorums, func(a, b countersign.Quorum) bool {
 				return a.Need == b.Need && slices.Equal(a.Approvers, b.Approvers) && slices.Equal(a.Else, b.Else)
 			})
-		if same && stage.State == countersign.StageWaiting && was.State != countersign.StageSkipped {
+		byRule := was.State == countersign.StagePassed && len(was.Decisions) == 0
+		if same && stage.State == countersign.StageWaiting && was.State != countersign.StageSkipped && !byRule {
 			*stage = was
 		}
 	}

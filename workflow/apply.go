@@ -269,7 +269,7 @@ func ApplyGrant(g *countersign.Grant, stamp Stamp, payload countersign.Payload) 
 	case *CredentialExtended:
 		applyExtended(g, event.Change.Observation, event.Change.Until)
 	case *ExtensionDropped:
-		g.Extending, g.Intent, g.Queue, g.Parked = nil, nil, nil, nil
+		dropExtension(g)
 	case *CredentialRetiring:
 		if credential := g.FindCredential(event.Change.Intent.Credential); credential != nil {
 			credential.State = countersign.CredentialRetiring
@@ -350,6 +350,20 @@ func applyExtended(g *countersign.Grant, observation countersign.Observation, un
 		return
 	}
 	g.Until, g.LatestEnd, g.Extending, g.Reminded = until, g.Extending.LatestEnd, nil, false
+}
+
+// dropExtension takes back what was to move the end; what waits behind it goes on.
+func dropExtension(g *countersign.Grant) {
+	pending := g.Queue
+	if g.Intent != nil {
+		pending = append([]countersign.Intent{*g.Intent}, pending...)
+	}
+	g.Extending, g.Intent, g.Queue, g.Parked = nil, nil, nil, nil
+	for _, intent := range pending {
+		if intent.Operation != countersign.ExtendOperation {
+			push(g, intent)
+		}
+	}
 }
 
 func applyRevoked(g *countersign.Grant, stamp Stamp, change CredentialRevokedChange) {

@@ -114,11 +114,17 @@ func (f *folding) settleClosure(outcome string) error {
 	return f.request(r.ID, &RequestProgressed{RequestProgressedChange{State: countersign.RequestClosed, Outcome: outcome}})
 }
 
+// mostQuestions bounds how often the time to decide begins anew.
+const mostQuestions = 10
+
 // ask puts a question to who asked. The time to decide goes on.
 func (f *folding) ask(command RequestCommand) error {
 	r := f.outcome.Request
 	if blank(command.Reason) {
 		return countersign.Errorf(countersign.Invalid, "question-missing", "Say what you want to know.").At("/reason")
+	}
+	if len(r.Questions) >= mostQuestions {
+		return countersign.Errorf(countersign.Conflict, "too-many-questions", "%d questions were asked already: decide, or deny and say what is missing.", mostQuestions)
 	}
 	if openQuestion(r) {
 		return countersign.Errorf(countersign.Conflict, "question-is-open", "Another question is not answered yet.")
@@ -145,7 +151,7 @@ func (f *folding) answer(command RequestCommand, verdict RequestVerdict) error {
 	}
 	for _, index := range r.OpenStages() {
 		stage, rungs := &f.outcome.Request.Stages[index], verdict.Rungs[index]
-		if len(rungs) == 0 || !possible(stage, rungs[0].Asked) {
+		if len(rungs) == 0 || f.Now >= stage.Deadline || !possible(stage, rungs[0].Asked) {
 			continue // what the deadline brings stays as it was
 		}
 		if err := f.request(r.ID, &StageOpened{StageOpenedChange{

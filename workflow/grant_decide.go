@@ -1,6 +1,8 @@
 package workflow
 
 import (
+	"slices"
+
 	"github.com/countersign/countersign"
 )
 
@@ -303,8 +305,14 @@ func (f *folding) wake(verdict GrantVerdict) error {
 	case g.State == countersign.GrantProvisioning && g.LatestEnd != 0 && f.Now >= g.LatestEnd:
 		return f.endGrant(CauseExpired, "The latest end that was allowed passed before the access could be set up.", verdict)
 	}
-	for _, credential := range g.Credentials {
+	for _, credential := range slices.Clone(g.Credentials) {
 		if credential.State == countersign.CredentialLive && credential.RetireAt != 0 && f.Now >= credential.RetireAt {
+			if now := f.outcome.Grants[0]; now.Parked != nil && now.Extending != nil {
+				// What takes away waits for nothing that a person has to move on.
+				if err := f.grant(g.ID, &ExtensionDropped{Reason: &Reason{Text: "It was parked, and an older credential has to go."}}); err != nil {
+					return err
+				}
+			}
 			retiring := &CredentialRetiring{}
 			retiring.Change.Intent = countersign.Intent{ID: f.Mint.Intent(), Operation: countersign.RevokeOperation, Credential: credential.ID}
 			if err := f.grant(g.ID, retiring); err != nil {

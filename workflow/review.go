@@ -69,7 +69,8 @@ func (f *folding) review(command RequestCommand, verdict RequestVerdict) error {
 	if err != nil {
 		return err
 	}
-	if slot := owedEvidence(r); slot != nil {
+	owed := owedEvidence(r)
+	if slot := owed; slot != nil && command.Finding != countersign.NotInOrder {
 		return countersign.Errorf(countersign.Conflict, "evidence-missing", "The review needs the evidence %q first.", slot.Name)
 	}
 	switch {
@@ -97,7 +98,11 @@ func (f *folding) review(command RequestCommand, verdict RequestVerdict) error {
 		if err := f.settleStage(index, countersign.StageDenied); err != nil {
 			return err
 		}
-		return f.settleClosure("the review found that not everything was in order")
+		outcome := "the review found that not everything was in order"
+		if owed != nil {
+			outcome += "; the evidence " + owed.Name + " never came"
+		}
+		return f.request(r.ID, &RequestProgressed{RequestProgressedChange{State: countersign.RequestClosed, Outcome: outcome}})
 	}
 	if !met(&f.outcome.Request.Stages[index]) {
 		return nil
@@ -120,6 +125,10 @@ func (f *folding) unblock(command RequestCommand, verdict RequestVerdict) error 
 	}
 	for index := range r.Stages {
 		if r.Stages[index].Blocks(f.Now) {
+			mine := standingIn(r, index, f.Actor.Identity(), verdict)
+			if !verdict.Standing.HasAny(SystemOwner, Administrator) && !slices.ContainsFunc(mine, func(a countersign.Asked) bool { return a.OnBehalfOf == "" }) {
+				return countersign.Errorf(countersign.Refused, "not-entitled-to-unblock", "Two people lift what an overdue review blocks, and nobody stands in for one of them.")
+			}
 			return f.request(r.ID, &BlockLifted{Change: BlockLiftedChange{Stage: index, By: f.Actor.Identity()}, Reason: &Reason{Text: command.Reason}})
 		}
 	}
