@@ -98,7 +98,11 @@ func requestText(request *client.Request) string {
 	case request.Outcome != "":
 		fmt.Fprintf(&out, ": %s", request.Outcome)
 	}
-	fmt.Fprintf(&out, "\n  what      %s for %s, for %s\n", rightNames(request.Entitlements), request.Beneficiary.Name, countersign.Seconds(request.Duration))
+	what := fmt.Sprintf("%s for %s, for %s", rightNames(request.Entitlements), request.Beneficiary.Name, countersign.Seconds(request.Duration))
+	if len(request.Entitlements) == 0 {
+		what = fmt.Sprintf("in words, for %s, with the priority %d", request.Beneficiary.Name, request.Priority)
+	}
+	fmt.Fprintf(&out, "\n  what      %s\n", what)
 	if request.Extends != "" {
 		fmt.Fprintf(&out, "  extends   %s\n", request.Extends)
 	}
