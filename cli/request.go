@@ -188,6 +188,7 @@ func requestListCommand(c *connection) *cobra.Command {
 			return table.write(cmd.OutOrStdout())
 		},
 	}
+	cmd.Flags().BoolVar(&params.Exceptions, "exceptions", false, "the register of exceptions: what a refusal was waived for")
 	cmd.Flags().BoolVar(&params.Inbox, "inbox", false, "only what waits for your decision or consent")
 	cmd.Flags().StringArrayVar(&states, "state", nil, "only this state; can be given several times")
 	cmd.Flags().StringVar(&params.Type, "type", "", "only this request type")

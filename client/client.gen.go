@@ -1978,6 +1978,9 @@ type ListRequestsParams struct {
 	// Inbox Only what waits for the caller.
 	Inbox bool `form:"inbox,omitempty" json:"inbox,omitempty,omitzero"`
 
+	// Exceptions The register of exceptions; only requests for which a refusal was waived, and that go on where no state is named.
+	Exceptions bool `form:"exceptions,omitempty" json:"exceptions,omitempty,omitzero"`
+
 	// State Only these states; repeat the parameter for several.
 	State []RequestState `form:"state,omitempty" json:"state,omitempty,omitzero"`
 
@@ -6065,6 +6068,14 @@ func NewListRequestsRequest(server string, params *ListRequestsParams) (*http.Re
 		var rawQueryFragments []string
 
 		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "inbox", params.Inbox, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "exceptions", params.Exceptions, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 			return nil, err
 		} else {
 			for _, qp := range strings.Split(queryFrag, "&") {

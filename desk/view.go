@@ -425,11 +425,14 @@ type GrantFilter struct {
 // RequestFilter selects requests for a list.
 type RequestFilter struct {
 	// Inbox asks for what waits for the caller.
-	Inbox  bool
-	States []countersign.RequestState
-	Type   string
-	Before countersign.RequestID
-	Limit  int
+	Inbox bool
+	// Exceptions asks for the register of exceptions: requests for which a refusal
+	// was waived, of those that go on where no states are named.
+	Exceptions bool
+	States     []countersign.RequestState
+	Type       string
+	Before     countersign.RequestID
+	Limit      int
 }
 
 func limitOf(limit int) int {
@@ -440,7 +443,10 @@ func limitOf(limit int) int {
 }
 
 func requestQuery(caller Caller, filter RequestFilter, auditor, operator bool) store.RequestQuery {
-	query := store.RequestQuery{States: filter.States, Type: filter.Type, Before: filter.Before, Limit: limitOf(filter.Limit)}
+	query := store.RequestQuery{Excepted: filter.Exceptions, States: filter.States, Type: filter.Type, Before: filter.Before, Limit: limitOf(filter.Limit)}
+	if filter.Exceptions && len(filter.States) == 0 {
+		query.States = slices.DeleteFunc(slices.Clone(countersign.RequestStates), countersign.RequestState.Final)
+	}
 	switch {
 	case filter.Inbox:
 		query.AwaitingDecisionOf = caller.Identity

@@ -89,6 +89,13 @@ func TestARefusalIsWaivedByAnExceptionWithControlOwnerAndEndOneStageStricter(t *
 	if len(view.Stages) != 2 || view.Stages[1].Name != "exception" || view.Stages[1].Need != 2 || view.Exception == nil || view.Exception.Owner.Login != "otto" {
 		t.Fatalf("the request is %+v", view)
 	}
+	for who, want := range map[string]int{"aud": 1, "otto": 1, "olga": 0} {
+		register, err := w.house.Desk.Requests(w.ctx, w.as(who), desk.RequestFilter{Exceptions: true})
+		w.must(err)
+		if len(register) != want {
+			t.Errorf("%s finds %d exceptions in the register, want %d", who, len(register), want)
+		}
+	}
 	w.must(w.approve("bea", id))
 	w.must(w.approve("syd", id))
 	w.settle()

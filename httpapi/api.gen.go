@@ -743,6 +743,9 @@ type ListRequestsParams struct {
 	// Inbox Only what waits for the caller.
 	Inbox bool `form:"inbox,omitempty" json:"inbox,omitempty,omitzero"`
 
+	// Exceptions The register of exceptions; only requests for which a refusal was waived, and that go on where no state is named.
+	Exceptions bool `form:"exceptions,omitempty" json:"exceptions,omitempty,omitzero"`
+
 	// State Only these states; repeat the parameter for several.
 	State []RequestState `form:"state,omitempty" json:"state,omitempty,omitzero"`
 
@@ -2355,6 +2358,19 @@ func (siw *ServerInterfaceWrapper) ListRequests(w http.ResponseWriter, r *http.R
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "inbox"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "inbox", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "exceptions" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "exceptions", r.URL.Query(), &params.Exceptions, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "exceptions"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "exceptions", Err: err})
 		}
 		return
 	}

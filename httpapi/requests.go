@@ -65,7 +65,7 @@ func (a *api) ListRequests(ctx context.Context, request ListRequestsRequestObjec
 		}
 	}
 	lines, err := a.Desk.Requests(ctx, sessionOf(ctx).caller, desk.RequestFilter{
-		Inbox: request.Params.Inbox, States: request.Params.State, Type: request.Params.Type, Before: countersign.RequestID(before), Limit: looked(limit),
+		Inbox: request.Params.Inbox, Exceptions: request.Params.Exceptions, States: request.Params.State, Type: request.Params.Type, Before: countersign.RequestID(before), Limit: looked(limit),
 	})
 	if err != nil {
 		return nil, err

@@ -244,7 +244,9 @@ type RequestQuery struct {
 	Holder             countersign.IdentityID
 	Entitlement        countersign.EntitlementID
 	Type               string
-	States             []countersign.RequestState
+	// Excepted selects requests for which a refusal was waived.
+	Excepted bool
+	States   []countersign.RequestState
 	// Before continues a list: requests with ids below it.
 	Before countersign.RequestID
 	Limit  int

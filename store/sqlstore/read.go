@@ -101,6 +101,9 @@ func (s *Store) Requests(ctx context.Context, query store.RequestQuery) ([]*coun
 	where.text(`beneficiary = ?`, string(query.Holder))
 	where.text(`id IN (SELECT request FROM request_entitlement WHERE entitlement = ?)`, string(query.Entitlement))
 	where.text(`type = ?`, query.Type)
+	if query.Excepted {
+		where.add(`excepted`)
+	}
 	if len(query.States) > 0 {
 		where.add(`state IN (SELECT value FROM {list})`, texts(query.States))
 	}

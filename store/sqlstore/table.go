@@ -52,8 +52,8 @@ func newTable[T any, P interface {
 }
 
 var (
-	requestTable = newTable("request", false, []string{"beneficiary", "type", "state"}, func(r *countersign.Request) []any {
-		return []any{string(r.Beneficiary), r.Type, string(r.State)}
+	requestTable = newTable("request", false, []string{"beneficiary", "type", "state", "excepted"}, func(r *countersign.Request) []any {
+		return []any{string(r.Beneficiary), r.Type, string(r.State), r.Exception != nil}
 	})
 	grantTable = newTable("access_grant", false, []string{"holder", "entitlement", "system", "request", "requester", "state", "live"}, func(g *countersign.Grant) []any {
 		return []any{string(g.Holder), string(g.Entitlement), string(g.System), string(g.Request), string(g.Requester), string(g.State), !g.State.Ended()}
@@ -125,6 +125,9 @@ func parties(r *countersign.Request) (all, awaited []countersign.IdentityID) {
 	all = append(all, r.Requester, r.Beneficiary, r.Consent.Of)
 	all = append(all, r.SamePerson...)
 	all = append(all, r.Told...)
+	if r.Exception != nil {
+		all = append(all, r.Exception.Owner)
+	}
 	for i := range r.Stages {
 		stage := &r.Stages[i]
 		for _, decision := range stage.Decisions {

@@ -40,6 +40,7 @@ func tellRequests(h *house) {
 	d.Stages = []countersign.Stage{{Name: "one", State: countersign.StagePassed, Asked: []countersign.Asked{{Person: "idn_early"}},
 		Decisions: []countersign.Decision{{By: "idn_early", Outcome: countersign.Approve}}},
 		{Name: "two", State: countersign.StageOpen, Asked: []countersign.Asked{{Person: "idn_late"}, {Person: "idn_late", Rule: "again"}}}}
+	b.Exception = &countersign.Exception{Waives: []countersign.Waived{{Reason: "toxic-combination"}}, Owner: "idn_keeper"}
 	h.commit(store.Change{Writes: writes(d, c, b, a)})
 	for _, test := range []struct {
 		name  string
@@ -59,6 +60,8 @@ func tellRequests(h *house) {
 		{"awaiting consent", store.RequestQuery{AwaitingDecisionOf: "idn_owner"}, []*countersign.Request{c}},
 		{"holder", store.RequestQuery{Holder: "idn_ada"}, []*countersign.Request{d, a}},
 		{"entitlement", store.RequestQuery{Entitlement: "ent_a"}, []*countersign.Request{b, a}},
+		{"a refusal was waived", store.RequestQuery{Excepted: true}, []*countersign.Request{b}},
+		{"answers for an exception", store.RequestQuery{Party: "idn_keeper"}, []*countersign.Request{b}},
 		{"type", store.RequestQuery{Type: "break-glass"}, []*countersign.Request{b}},
 		{"states", store.RequestQuery{States: []countersign.RequestState{countersign.RequestActive, countersign.RequestCollecting}}, []*countersign.Request{c, b}},
 		{"together", store.RequestQuery{Party: "idn_ada", States: []countersign.RequestState{countersign.RequestDeciding}, Before: d.ID, Limit: 5}, []*countersign.Request{a}},
