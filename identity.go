@@ -71,6 +71,16 @@ type Identity struct {
 	Purpose       string     `json:"purpose,omitempty"`
 	Record        RecordID   `json:"record,omitempty"`
 	LastConfirmed Instant    `json:"last_confirmed,omitempty"`
+	// Offer is a change of owner that a second person has to agree to.
+	Offer *OwnershipOffer `json:"offer,omitempty"`
+}
+
+// OwnershipOffer says who is to answer for an NHI from now on, and who said so:
+// somebody who answers for it, or the new owner, who asks to take it over.
+type OwnershipOffer struct {
+	To IdentityID `json:"to"`
+	By IdentityID `json:"by"`
+	At Instant    `json:"at"`
 }
 
 // ActiveAt reports whether the identity may act and hold access at now.

@@ -15,7 +15,7 @@ import (
 func identityCommand() *cobra.Command {
 	c := &connection{}
 	group := &cobra.Command{
-		Use: "identity", Short: "Look at, suspend and reactivate identities",
+		Use: "identity", Short: "Look at, suspend and reactivate identities, and change who owns machines",
 		Long: "A suspension makes every check refuse when the command returns, and takes\nnothing away by itself. With --leaver, what the person held ends after thirty\ndays; until then somebody else can take the suspension back.\n" + connectionHelp,
 	}
 	c.flags(group)
@@ -35,7 +35,21 @@ func identityCommand() *cobra.Command {
 	}, identityText)
 	reactivate.Flags().StringVar(&reason, "reason", "", "why (required)")
 	must(reactivate.MarkFlagRequired("reason"))
-	group.AddCommand(show, suspend, reactivate)
+	var offer client.OwnershipOffer
+	give := on(c, "offer MACHINE", "Offer a machine to another owner, or ask to take it over", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Identity, error) {
+		return client.Content(api.OfferIdentityWithResponse(ctx, args[0], &client.OfferIdentityParams{IdempotencyKey: newKey()}, offer))
+	}, identityText)
+	give.Long = "Who answers for a machine offers it with --to, and the new owner accepts. Without\n--to you ask to take it over, and somebody who answers for it accepts."
+	give.Flags().StringVar(&offer.To, "to", "", "the new owner (default: you)")
+	give.Flags().StringVar(&offer.Reason, "reason", "", "why (required)")
+	must(give.MarkFlagRequired("reason"))
+	var why string
+	accept := on(c, "accept MACHINE", "Accept an offered machine, or agree to somebody taking it over", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Identity, error) {
+		return client.Content(api.AcceptIdentityWithResponse(ctx, args[0], &client.AcceptIdentityParams{IdempotencyKey: newKey()}, client.Revocation{Reason: why}))
+	}, identityText)
+	accept.Flags().StringVar(&why, "reason", "", "why (required)")
+	must(accept.MarkFlagRequired("reason"))
+	group.AddCommand(show, suspend, reactivate, give, accept)
 	return group
 }
 
@@ -43,6 +57,12 @@ func identityText(identity *client.Identity) string {
 	text := fmt.Sprintf("%s (%s) is %s\n", identity.Name, identity.Kind, identity.Status)
 	if identity.Unowned {
 		text += "  unowned: nobody active answers for it\n"
+	}
+	if identity.Owner.Name != "" {
+		text += "  owned by " + identity.Owner.Name + "\n"
+	}
+	if identity.OfferedTo.Name != "" {
+		text += "  offered to " + identity.OfferedTo.Name + ", and not accepted yet\n"
 	}
 	if len(identity.Groups) > 0 {
 		text += "  in " + strings.Join(identity.Groups, ", ") + "\n"

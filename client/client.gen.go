@@ -1188,6 +1188,9 @@ type Identity struct {
 	Manager Ref    `json:"manager,omitempty,omitzero"`
 	Name    string `json:"name"`
 
+	// OfferedTo Names an identity.
+	OfferedTo Ref `json:"offered_to,omitempty,omitzero"`
+
 	// Owner Names an identity.
 	Owner   Ref    `json:"owner,omitempty,omitzero"`
 	Purpose string `json:"purpose,omitempty,omitzero"`
@@ -1260,6 +1263,14 @@ type OpenedEvidence struct {
 
 	// Text The content where it is UTF-8 without control characters, newlines and tabs aside.
 	Text string `json:"text,omitempty,omitzero"`
+}
+
+// OwnershipOffer defines model for OwnershipOffer.
+type OwnershipOffer struct {
+	Reason string `json:"reason"`
+
+	// To The new owner; left out for the caller
+	To string `json:"to,omitempty,omitzero"`
 }
 
 // Parked defines model for Parked.
@@ -1913,6 +1924,22 @@ type LiftHoldParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// AcceptIdentityParams defines parameters for AcceptIdentity.
+type AcceptIdentityParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// OfferIdentityParams defines parameters for OfferIdentity.
+type OfferIdentityParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // ReactivateIdentityParams defines parameters for ReactivateIdentity.
 type ReactivateIdentityParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
@@ -2198,6 +2225,12 @@ type HoldJSONRequestBody = HoldDraft
 
 // LiftHoldJSONRequestBody defines body for LiftHold for application/json ContentType.
 type LiftHoldJSONRequestBody = Revocation
+
+// AcceptIdentityJSONRequestBody defines body for AcceptIdentity for application/json ContentType.
+type AcceptIdentityJSONRequestBody = Revocation
+
+// OfferIdentityJSONRequestBody defines body for OfferIdentity for application/json ContentType.
+type OfferIdentityJSONRequestBody = OwnershipOffer
 
 // ReactivateIdentityJSONRequestBody defines body for ReactivateIdentity for application/json ContentType.
 type ReactivateIdentityJSONRequestBody = Revocation
@@ -2569,6 +2602,42 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /identities/{name} (the `GetIdentity` operationId).
 	GetIdentity(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AcceptIdentityWithBody Accept an offered machine, or agree to somebody taking it over
+	//
+	// Scope `grant`. Never by who offered it or asked for it.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /identities/{name}/accept (the `AcceptIdentity` operationId).
+	AcceptIdentityWithBody(ctx context.Context, name IdentityName, params *AcceptIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AcceptIdentity Accept an offered machine, or agree to somebody taking it over
+	//
+	// Scope `grant`. Never by who offered it or asked for it.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /identities/{name}/accept (the `AcceptIdentity` operationId).
+	AcceptIdentity(ctx context.Context, name IdentityName, params *AcceptIdentityParams, body AcceptIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// OfferIdentityWithBody Offer a machine to another owner, or ask to take it over
+	//
+	// Scope `grant`. It takes effect when a second person accepts.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /identities/{name}/offer (the `OfferIdentity` operationId).
+	OfferIdentityWithBody(ctx context.Context, name IdentityName, params *OfferIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// OfferIdentity Offer a machine to another owner, or ask to take it over
+	//
+	// Scope `grant`. It takes effect when a second person accepts.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /identities/{name}/offer (the `OfferIdentity` operationId).
+	OfferIdentity(ctx context.Context, name IdentityName, params *OfferIdentityParams, body OfferIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ReactivateIdentityWithBody Take a suspension back
 	//
@@ -3565,6 +3634,82 @@ func (c *Operations) GetHouse(ctx context.Context, reqEditors ...RequestEditorFn
 // Corresponds with GET /identities/{name} (the `GetIdentity` operationId).
 func (c *Operations) GetIdentity(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetIdentityRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AcceptIdentityWithBody Accept an offered machine, or agree to somebody taking it over
+//
+// Scope `grant`. Never by who offered it or asked for it.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /identities/{name}/accept (the `AcceptIdentity` operationId).
+func (c *Operations) AcceptIdentityWithBody(ctx context.Context, name IdentityName, params *AcceptIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcceptIdentityRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AcceptIdentity Accept an offered machine, or agree to somebody taking it over
+//
+// Scope `grant`. Never by who offered it or asked for it.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /identities/{name}/accept (the `AcceptIdentity` operationId).
+func (c *Operations) AcceptIdentity(ctx context.Context, name IdentityName, params *AcceptIdentityParams, body AcceptIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcceptIdentityRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OfferIdentityWithBody Offer a machine to another owner, or ask to take it over
+//
+// Scope `grant`. It takes effect when a second person accepts.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /identities/{name}/offer (the `OfferIdentity` operationId).
+func (c *Operations) OfferIdentityWithBody(ctx context.Context, name IdentityName, params *OfferIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOfferIdentityRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OfferIdentity Offer a machine to another owner, or ask to take it over
+//
+// Scope `grant`. It takes effect when a second person accepts.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /identities/{name}/offer (the `OfferIdentity` operationId).
+func (c *Operations) OfferIdentity(ctx context.Context, name IdentityName, params *OfferIdentityParams, body OfferIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOfferIdentityRequest(c.Server, name, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5546,6 +5691,126 @@ func NewGetIdentityRequest(server string, name string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAcceptIdentityRequest calls the generic AcceptIdentity builder with application/json body
+func NewAcceptIdentityRequest(server string, name IdentityName, params *AcceptIdentityParams, body AcceptIdentityJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAcceptIdentityRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewAcceptIdentityRequestWithBody constructs an http.Request for the AcceptIdentity method, with any body, and a specified content type
+func NewAcceptIdentityRequestWithBody(server string, name IdentityName, params *AcceptIdentityParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/identities/%s/accept", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewOfferIdentityRequest calls the generic OfferIdentity builder with application/json body
+func NewOfferIdentityRequest(server string, name IdentityName, params *OfferIdentityParams, body OfferIdentityJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewOfferIdentityRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewOfferIdentityRequestWithBody constructs an http.Request for the OfferIdentity method, with any body, and a specified content type
+func NewOfferIdentityRequestWithBody(server string, name IdentityName, params *OfferIdentityParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/identities/%s/offer", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
 	}
 
 	return req, nil
@@ -7800,6 +8065,42 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /identities/{name} (the `GetIdentity` operationId).
 	GetIdentityWithResponse(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*GetIdentityResponse, error)
 
+	// AcceptIdentityWithBodyWithResponse Accept an offered machine, or agree to somebody taking it over
+	//
+	// Scope `grant`. Never by who offered it or asked for it.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /identities/{name}/accept (the `AcceptIdentity` operationId).
+	AcceptIdentityWithBodyWithResponse(ctx context.Context, name IdentityName, params *AcceptIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcceptIdentityResponse, error)
+
+	// AcceptIdentityWithResponse Accept an offered machine, or agree to somebody taking it over
+	//
+	// Scope `grant`. Never by who offered it or asked for it.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /identities/{name}/accept (the `AcceptIdentity` operationId).
+	AcceptIdentityWithResponse(ctx context.Context, name IdentityName, params *AcceptIdentityParams, body AcceptIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*AcceptIdentityResponse, error)
+
+	// OfferIdentityWithBodyWithResponse Offer a machine to another owner, or ask to take it over
+	//
+	// Scope `grant`. It takes effect when a second person accepts.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /identities/{name}/offer (the `OfferIdentity` operationId).
+	OfferIdentityWithBodyWithResponse(ctx context.Context, name IdentityName, params *OfferIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*OfferIdentityResponse, error)
+
+	// OfferIdentityWithResponse Offer a machine to another owner, or ask to take it over
+	//
+	// Scope `grant`. It takes effect when a second person accepts.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /identities/{name}/offer (the `OfferIdentity` operationId).
+	OfferIdentityWithResponse(ctx context.Context, name IdentityName, params *OfferIdentityParams, body OfferIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*OfferIdentityResponse, error)
+
 	// ReactivateIdentityWithBodyWithResponse Take a suspension back
 	//
 	// Scope `grant`. Never by who suspended the identity, nor by the identity itself.
@@ -9129,6 +9430,88 @@ func (r GetIdentityResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetIdentityResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AcceptIdentityResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Identity
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AcceptIdentityResponse) GetJSON200() *Identity {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r AcceptIdentityResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AcceptIdentityResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AcceptIdentityResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AcceptIdentityResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type OfferIdentityResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Identity
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r OfferIdentityResponse) GetJSON200() *Identity {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r OfferIdentityResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r OfferIdentityResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r OfferIdentityResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r OfferIdentityResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -11072,6 +11455,66 @@ func (c *ClientWithResponses) GetIdentityWithResponse(ctx context.Context, name 
 	return ParseGetIdentityResponse(rsp)
 }
 
+// AcceptIdentityWithBodyWithResponse Accept an offered machine, or agree to somebody taking it over
+//
+// Scope `grant`. Never by who offered it or asked for it.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /identities/{name}/accept (the `AcceptIdentity` operationId).
+func (c *ClientWithResponses) AcceptIdentityWithBodyWithResponse(ctx context.Context, name IdentityName, params *AcceptIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcceptIdentityResponse, error) {
+	rsp, err := c.AcceptIdentityWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAcceptIdentityResponse(rsp)
+}
+
+// AcceptIdentityWithResponse Accept an offered machine, or agree to somebody taking it over
+//
+// Scope `grant`. Never by who offered it or asked for it.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /identities/{name}/accept (the `AcceptIdentity` operationId).
+func (c *ClientWithResponses) AcceptIdentityWithResponse(ctx context.Context, name IdentityName, params *AcceptIdentityParams, body AcceptIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*AcceptIdentityResponse, error) {
+	rsp, err := c.AcceptIdentity(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAcceptIdentityResponse(rsp)
+}
+
+// OfferIdentityWithBodyWithResponse Offer a machine to another owner, or ask to take it over
+//
+// Scope `grant`. It takes effect when a second person accepts.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /identities/{name}/offer (the `OfferIdentity` operationId).
+func (c *ClientWithResponses) OfferIdentityWithBodyWithResponse(ctx context.Context, name IdentityName, params *OfferIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*OfferIdentityResponse, error) {
+	rsp, err := c.OfferIdentityWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOfferIdentityResponse(rsp)
+}
+
+// OfferIdentityWithResponse Offer a machine to another owner, or ask to take it over
+//
+// Scope `grant`. It takes effect when a second person accepts.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /identities/{name}/offer (the `OfferIdentity` operationId).
+func (c *ClientWithResponses) OfferIdentityWithResponse(ctx context.Context, name IdentityName, params *OfferIdentityParams, body OfferIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*OfferIdentityResponse, error) {
+	rsp, err := c.OfferIdentity(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOfferIdentityResponse(rsp)
+}
+
 // ReactivateIdentityWithBodyWithResponse Take a suspension back
 //
 // Scope `grant`. Never by who suspended the identity, nor by the identity itself.
@@ -12464,6 +12907,58 @@ func ParseGetIdentityResponse(rsp *http.Response) (*GetIdentityResponse, error) 
 	}
 
 	response := &GetIdentityResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Identity
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAcceptIdentityResponse parses an HTTP response from a AcceptIdentityWithResponse call
+func ParseAcceptIdentityResponse(rsp *http.Response) (*AcceptIdentityResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AcceptIdentityResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Identity
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseOfferIdentityResponse parses an HTTP response from a OfferIdentityWithResponse call
+func ParseOfferIdentityResponse(rsp *http.Response) (*OfferIdentityResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &OfferIdentityResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

@@ -218,10 +218,12 @@ type IdentityView struct {
 	Manager     *Ref                       `json:"manager,omitempty"`
 	Owner       *Ref                       `json:"owner,omitempty"`
 	Sponsor     *Ref                       `json:"sponsor,omitempty"`
-	Purpose     string                     `json:"purpose,omitempty"`
-	Environment string                     `json:"environment,omitempty"`
-	Record      string                     `json:"record,omitempty"`
-	ContractEnd countersign.Instant        `json:"contract_end,omitzero"`
+	// OfferedTo is who is to answer for it once a second person agrees.
+	OfferedTo   *Ref                `json:"offered_to,omitempty"`
+	Purpose     string              `json:"purpose,omitempty"`
+	Environment string              `json:"environment,omitempty"`
+	Record      string              `json:"record,omitempty"`
+	ContractEnd countersign.Instant `json:"contract_end,omitzero"`
 	// LastConfirmed is when the NHI's owner, purpose and record were last confirmed.
 	LastConfirmed countersign.Instant `json:"last_confirmed,omitzero"`
 	Groups        []string            `json:"groups"`
@@ -254,6 +256,10 @@ func (d *Desk) Identity(ctx context.Context, name string) (*IdentityView, error)
 			ref := known.ref(link.id)
 			*link.to = &ref
 		}
+	}
+	if identity.Offer != nil {
+		next := known.ref(identity.Offer.To)
+		view.OfferedTo = &next
 	}
 	if record := known.records[identity.Record]; record != nil {
 		view.Record = record.Key

@@ -56,6 +56,25 @@ func (d *Desk) Reactivate(ctx context.Context, caller Caller, key Key, name, rea
 // onIdentity changes one identity, as its manager, owner, sponsor, or an
 // administrator.
 func (d *Desk) onIdentity(ctx context.Context, caller Caller, key Key, name, reason string, change func(*transaction, *countersign.Identity) (*countersign.Identity, error)) error {
+	return d.changeIdentity(ctx, caller, key, name, reason, func(tx *transaction, before *countersign.Identity) (*countersign.Identity, error) {
+		who := tx.directory.identities[caller.Identity]
+		allowed := slices.Contains([]countersign.IdentityID{before.Manager, before.Owner, before.SecondOwner, before.Sponsor}, caller.Identity)
+		if !allowed {
+			var err error
+			if allowed, err = tx.holdsPower(ctx, caller.Identity, PowerAdministrator); err != nil {
+				return nil, err
+			}
+		}
+		if !allowed || who == nil || !who.Human() || slices.Contains(before.SamePerson(), caller.Identity) && before.Human() {
+			return nil, countersign.Errorf(countersign.Refused, "not-entitled-to-suspend", "Only the manager of a person, who answers for a machine, or an administrator can suspend or reactivate; nobody does so for himself or herself.")
+		}
+		tx.relyOn(who)
+		return change(tx, before)
+	})
+}
+
+// changeIdentity records one change of an identity with its reason.
+func (d *Desk) changeIdentity(ctx context.Context, caller Caller, key Key, name, reason string, change func(*transaction, *countersign.Identity) (*countersign.Identity, error)) error {
 	if err := checkReason(reason); err != nil {
 		return err
 	}
@@ -67,18 +86,6 @@ func (d *Desk) onIdentity(ctx context.Context, caller Caller, key Key, name, rea
 		if reason == "" {
 			return "", countersign.Errorf(countersign.Invalid, "reason-missing", "This needs a reason: it stays on the record.").At("/reason")
 		}
-		who := tx.directory.identities[caller.Identity]
-		allowed := slices.Contains([]countersign.IdentityID{before.Manager, before.Owner, before.SecondOwner, before.Sponsor}, caller.Identity)
-		if !allowed {
-			var err error
-			if allowed, err = tx.holdsPower(ctx, caller.Identity, PowerAdministrator); err != nil {
-				return "", err
-			}
-		}
-		if !allowed || who == nil || !who.Human() || slices.Contains(before.SamePerson(), caller.Identity) && before.Human() {
-			return "", countersign.Errorf(countersign.Refused, "not-entitled-to-suspend", "Only the manager of a person, who answers for a machine, or an administrator can suspend or reactivate; nobody does so for himself or herself.")
-		}
-		tx.relyOn(who)
 		after, err := change(tx, before)
 		if err != nil {
 			return "", err

@@ -215,6 +215,7 @@ func (c *comparison) identityChanges(current store.Directory) {
 		before := c.oldIdentity[after.ID]
 		if before != nil {
 			after.Version, change.Before = before.Version, before
+			after.Offer = before.Offer
 			if after.Status == countersign.IdentitySuspended {
 				after.SuspendedBy, after.DepartsAt = before.SuspendedBy, before.DepartsAt
 			}

@@ -362,6 +362,14 @@ type OpenedEvidence struct {
 	Text string `json:"text,omitempty,omitzero"`
 }
 
+// OwnershipOffer defines model for OwnershipOffer.
+type OwnershipOffer struct {
+	Reason string `json:"reason"`
+
+	// To The new owner; left out for the caller
+	To string `json:"to,omitempty,omitzero"`
+}
+
 // PlannedStage defines model for PlannedStage.
 type PlannedStage struct {
 	Asked    []Asked    `json:"asked"`
@@ -678,6 +686,22 @@ type LiftHoldParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// AcceptIdentityParams defines parameters for AcceptIdentity.
+type AcceptIdentityParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// OfferIdentityParams defines parameters for OfferIdentity.
+type OfferIdentityParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // ReactivateIdentityParams defines parameters for ReactivateIdentity.
 type ReactivateIdentityParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
@@ -964,6 +988,12 @@ type HoldJSONRequestBody = HoldDraft
 // LiftHoldJSONRequestBody defines body for LiftHold for application/json ContentType.
 type LiftHoldJSONRequestBody = Revocation
 
+// AcceptIdentityJSONRequestBody defines body for AcceptIdentity for application/json ContentType.
+type AcceptIdentityJSONRequestBody = Revocation
+
+// OfferIdentityJSONRequestBody defines body for OfferIdentity for application/json ContentType.
+type OfferIdentityJSONRequestBody = OwnershipOffer
+
 // ReactivateIdentityJSONRequestBody defines body for ReactivateIdentity for application/json ContentType.
 type ReactivateIdentityJSONRequestBody = Revocation
 
@@ -1089,6 +1119,12 @@ type ServerInterface interface {
 	// GetIdentity One identity
 	// (GET /identities/{name})
 	GetIdentity(w http.ResponseWriter, r *http.Request, name string)
+	// AcceptIdentity Accept an offered machine, or agree to somebody taking it over
+	// (POST /identities/{name}/accept)
+	AcceptIdentity(w http.ResponseWriter, r *http.Request, name IdentityName, params AcceptIdentityParams)
+	// OfferIdentity Offer a machine to another owner, or ask to take it over
+	// (POST /identities/{name}/offer)
+	OfferIdentity(w http.ResponseWriter, r *http.Request, name IdentityName, params OfferIdentityParams)
 	// ReactivateIdentity Take a suspension back
 	// (POST /identities/{name}/reactivate)
 	ReactivateIdentity(w http.ResponseWriter, r *http.Request, name IdentityName, params ReactivateIdentityParams)
@@ -1941,6 +1977,106 @@ func (siw *ServerInterfaceWrapper) GetIdentity(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetIdentity(w, r, name)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AcceptIdentity operation middleware
+func (siw *ServerInterfaceWrapper) AcceptIdentity(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name IdentityName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AcceptIdentityParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AcceptIdentity(w, r, name, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// OfferIdentity operation middleware
+func (siw *ServerInterfaceWrapper) OfferIdentity(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name IdentityName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params OfferIdentityParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.OfferIdentity(w, r, name, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3870,6 +4006,8 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/holds/{id}/lift", wrapper.LiftHold)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/house", wrapper.GetHouse)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/identities/{name}", wrapper.GetIdentity)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/accept", wrapper.AcceptIdentity)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/offer", wrapper.OfferIdentity)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/reactivate", wrapper.ReactivateIdentity)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/suspend", wrapper.SuspendIdentity)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/me", wrapper.GetMe)
@@ -4355,6 +4493,54 @@ type GetIdentityResponseObject interface {
 type GetIdentity200JSONResponse Identity
 
 func (response GetIdentity200JSONResponse) VisitGetIdentityResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AcceptIdentityRequestObject struct {
+	Name   IdentityName `json:"name"`
+	Params AcceptIdentityParams
+	Body   *AcceptIdentityJSONRequestBody
+}
+
+type AcceptIdentityResponseObject interface {
+	VisitAcceptIdentityResponse(w http.ResponseWriter) error
+}
+
+type AcceptIdentity200JSONResponse struct{ IdentityJSONResponse }
+
+func (response AcceptIdentity200JSONResponse) VisitAcceptIdentityResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OfferIdentityRequestObject struct {
+	Name   IdentityName `json:"name"`
+	Params OfferIdentityParams
+	Body   *OfferIdentityJSONRequestBody
+}
+
+type OfferIdentityResponseObject interface {
+	VisitOfferIdentityResponse(w http.ResponseWriter) error
+}
+
+type OfferIdentity200JSONResponse struct{ IdentityJSONResponse }
+
+func (response OfferIdentity200JSONResponse) VisitOfferIdentityResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -5288,6 +5474,12 @@ type StrictServerInterface interface {
 	// GetIdentity One identity
 	// (GET /identities/{name})
 	GetIdentity(ctx context.Context, request GetIdentityRequestObject) (GetIdentityResponseObject, error)
+	// AcceptIdentity Accept an offered machine, or agree to somebody taking it over
+	// (POST /identities/{name}/accept)
+	AcceptIdentity(ctx context.Context, request AcceptIdentityRequestObject) (AcceptIdentityResponseObject, error)
+	// OfferIdentity Offer a machine to another owner, or ask to take it over
+	// (POST /identities/{name}/offer)
+	OfferIdentity(ctx context.Context, request OfferIdentityRequestObject) (OfferIdentityResponseObject, error)
 	// ReactivateIdentity Take a suspension back
 	// (POST /identities/{name}/reactivate)
 	ReactivateIdentity(ctx context.Context, request ReactivateIdentityRequestObject) (ReactivateIdentityResponseObject, error)
@@ -5969,6 +6161,74 @@ func (sh *strictHandler) GetIdentity(w http.ResponseWriter, r *http.Request, nam
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetIdentityResponseObject); ok {
 		if err := validResponse.VisitGetIdentityResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AcceptIdentity operation middleware
+func (sh *strictHandler) AcceptIdentity(w http.ResponseWriter, r *http.Request, name IdentityName, params AcceptIdentityParams) {
+	var request AcceptIdentityRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	var body AcceptIdentityJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AcceptIdentity(ctx, request.(AcceptIdentityRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AcceptIdentity")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AcceptIdentityResponseObject); ok {
+		if err := validResponse.VisitAcceptIdentityResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// OfferIdentity operation middleware
+func (sh *strictHandler) OfferIdentity(w http.ResponseWriter, r *http.Request, name IdentityName, params OfferIdentityParams) {
+	var request OfferIdentityRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	var body OfferIdentityJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.OfferIdentity(ctx, request.(OfferIdentityRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "OfferIdentity")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(OfferIdentityResponseObject); ok {
+		if err := validResponse.VisitOfferIdentityResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

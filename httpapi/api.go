@@ -73,6 +73,8 @@ var routes = map[string]route{
 	"GET /identities/{name}":             {scope: auth.Read},
 	"POST /identities/{name}/suspend":    {scope: auth.Grant, body: reflect.TypeFor[Suspension]()},
 	"POST /identities/{name}/reactivate": {scope: auth.Grant, body: reflect.TypeFor[Revocation]()},
+	"POST /identities/{name}/offer":      {scope: auth.Grant, body: reflect.TypeFor[OwnershipOffer]()},
+	"POST /identities/{name}/accept":     {scope: auth.Grant, body: reflect.TypeFor[Revocation]()},
 	"GET /delegations":                   {scope: auth.Read},
 	"POST /delegations":                  {scope: auth.Decide, body: reflect.TypeFor[DelegationDraft]()},
 	"POST /delegations/{id}/end":         {scope: auth.Decide},

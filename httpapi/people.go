@@ -33,6 +33,32 @@ func (a *api) ReactivateIdentity(ctx context.Context, request ReactivateIdentity
 	return ReactivateIdentity200JSONResponse{IdentityJSONResponse(*view)}, nil
 }
 
+// OfferIdentity offers a machine to another owner, or asks to take it over.
+func (a *api) OfferIdentity(ctx context.Context, request OfferIdentityRequestObject) (OfferIdentityResponseObject, error) {
+	s := sessionOf(ctx)
+	if err := a.Desk.OfferOwnership(ctx, s.caller, s.key, request.Name, request.Body.To, request.Body.Reason); err != nil {
+		return nil, err
+	}
+	view, err := a.Desk.Identity(ctx, request.Name)
+	if err != nil {
+		return nil, err
+	}
+	return OfferIdentity200JSONResponse{IdentityJSONResponse(*view)}, nil
+}
+
+// AcceptIdentity makes an offer effective.
+func (a *api) AcceptIdentity(ctx context.Context, request AcceptIdentityRequestObject) (AcceptIdentityResponseObject, error) {
+	s := sessionOf(ctx)
+	if err := a.Desk.AcceptOwnership(ctx, s.caller, s.key, request.Name, request.Body.Reason); err != nil {
+		return nil, err
+	}
+	view, err := a.Desk.Identity(ctx, request.Name)
+	if err != nil {
+		return nil, err
+	}
+	return AcceptIdentity200JSONResponse{IdentityJSONResponse(*view)}, nil
+}
+
 // ListDelegations answers who stands in for whom.
 func (a *api) ListDelegations(ctx context.Context, _ ListDelegationsRequestObject) (ListDelegationsResponseObject, error) {
 	list, err := a.delegations(ctx)

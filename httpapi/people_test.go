@@ -50,6 +50,24 @@ func TestAPersonIsSuspendedAndReactivatedByDifferentPeople(t *testing.T) {
 	}
 }
 
+func TestAMachineIsOfferedAndAccepted(t *testing.T) {
+	w := newWorld(t)
+	path := "/api/v1/identities/svc-billing/"
+	var billing struct {
+		Owner     struct{ Login string }
+		OfferedTo struct{ Login string } `json:"offered_to"`
+	}
+	w.call("laura.schmidt", "POST", path+"offer", object{"to": "peter.novak", "reason": "I change the team"}).want(http.StatusOK, &billing)
+	if billing.Owner.Login != "laura.schmidt" || billing.OfferedTo.Login != "peter.novak" {
+		t.Fatalf("it is %+v", billing)
+	}
+	w.call("laura.schmidt", "POST", path+"accept", object{"reason": "so it is"}).refused(http.StatusForbidden, "separation-of-duties")
+	w.call("peter.novak", "POST", path+"accept", object{"reason": "I take it"}).want(http.StatusOK, &billing)
+	if billing.Owner.Login != "peter.novak" {
+		t.Errorf("it is %+v", billing)
+	}
+}
+
 func TestAPackageForManyIsAskedForAtOnce(t *testing.T) {
 	w := newWorld(t)
 	var batch struct {

@@ -136,6 +136,8 @@ var operations = []struct {
 	{"GET", "/identities/mina.park", auth.Read},
 	{"POST", "/identities/mina.park/suspend", auth.Grant},
 	{"POST", "/identities/mina.park/reactivate", auth.Grant},
+	{"POST", "/identities/svc-billing/offer", auth.Grant},
+	{"POST", "/identities/svc-billing/accept", auth.Grant},
 	{"GET", "/delegations", auth.Read},
 	{"POST", "/delegations", auth.Decide},
 	{"POST", "/delegations/dlg_x/end", auth.Decide},

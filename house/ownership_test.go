@@ -1,0 +1,60 @@
+package house_test
+
+import (
+	"testing"
+
+	"github.com/countersign/countersign/desk"
+)
+
+func TestAMachineChangesItsOwnerByTwoPeople(t *testing.T) {
+	everyDatabase(t, func(t *testing.T, open database) {
+		w := found(t, open, policyFor(managerStage, ""))
+		offer := func(who, to string) error {
+			return w.house.Desk.OfferOwnership(w.ctx, w.as(who), desk.Key{}, "svc", to, "she changes the team")
+		}
+		accept := func(who string) error {
+			return w.house.Desk.AcceptOwnership(w.ctx, w.as(who), desk.Key{}, "svc", "I take it")
+		}
+		owner := func() string {
+			view, err := w.house.Desk.Identity(w.ctx, "svc")
+			w.must(err)
+			return view.Owner.Login
+		}
+		w.refused(accept("pit"), "nothing-offered")
+		w.refused(offer("syd", "pit"), "not-the-owner")
+		w.refused(offer("olga", "agent"), "not-an-active-person")
+		w.refused(offer("olga", "olga"), "owns-it-already")
+		w.must(offer("olga", "pit"))
+		w.refused(accept("olga"), "separation-of-duties")
+		w.refused(accept("adam"), "not-the-new-owner")
+		if owner() != "olga" {
+			t.Fatal("an offer alone changed the owner")
+		}
+		w.must(accept("pit"))
+		if owner() != "pit" {
+			t.Fatalf("%s owns it", owner())
+		}
+		// Who takes over needs somebody who answers for it.
+		w.must(offer("otto", ""))
+		w.refused(accept("otto"), "separation-of-duties")
+		w.refused(accept("syd"), "not-the-owner")
+		w.must(accept("bea"))
+		if owner() != "otto" {
+			t.Fatalf("%s owns it", owner())
+		}
+		w.verified()
+	})
+}
+
+func TestAnUnownedMachineIsTakenOver(t *testing.T) {
+	w := found(t, onSQLite(t), policyFor(managerStage, ""))
+	w.apply("{login: olga, name: Olga Owner, email: olga@test.example, manager: max}", "{login: olga, name: Olga Owner, email: olga@test.example, manager: max, status: departed}")
+	asked := asking()
+	asked.Beneficiary = "svc"
+	_, err := w.house.Desk.Submit(w.ctx, w.as("ana"), desk.Key{}, asked)
+	w.refused(err, "unowned")
+	w.must(w.house.Desk.OfferOwnership(w.ctx, w.as("ana"), desk.Key{}, "svc", "", "nobody answers for it"))
+	w.must(w.house.Desk.AcceptOwnership(w.ctx, w.as("max"), desk.Key{}, "svc", "Olga left, and Ana knows it"))
+	w.submit("ana", asked)
+	w.verified()
+}
