@@ -152,6 +152,7 @@ func requestCancelCommand(c *connection) *cobra.Command {
 }
 
 func requestListCommand(c *connection) *cobra.Command {
+	var exceptions bool
 	var params client.ListRequestsParams
 	var states []string
 	var limit int
@@ -161,6 +162,9 @@ func requestListCommand(c *connection) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, state := range states {
 				params.State = append(params.State, client.RequestState(state))
+			}
+			if exceptions {
+				params.Exceptions = &exceptions
 			}
 			api, err := c.open()
 			if err != nil {
@@ -188,7 +192,7 @@ func requestListCommand(c *connection) *cobra.Command {
 			return table.write(cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().BoolVar(&params.Exceptions, "exceptions", false, "the register of exceptions: what a refusal was waived for")
+	cmd.Flags().BoolVar(&exceptions, "exceptions", false, "the register of exceptions: what a refusal was waived for")
 	cmd.Flags().BoolVar(&params.Inbox, "inbox", false, "only what waits for your decision or consent")
 	cmd.Flags().StringArrayVar(&states, "state", nil, "only this state; can be given several times")
 	cmd.Flags().StringVar(&params.Type, "type", "", "only this request type")

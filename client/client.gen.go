@@ -1794,6 +1794,9 @@ type Waived struct {
 // Cursor defines model for Cursor.
 type Cursor = string
 
+// Exceptions defines model for Exceptions.
+type Exceptions = bool
+
 // GrantID defines model for GrantID.
 type GrantID = string
 
@@ -2006,7 +2009,7 @@ type ListRequestsParams struct {
 	Inbox bool `form:"inbox,omitempty" json:"inbox,omitempty,omitzero"`
 
 	// Exceptions The register of exceptions; only requests for which a refusal was waived, and that go on where no state is named.
-	Exceptions bool `form:"exceptions,omitempty" json:"exceptions,omitempty,omitzero"`
+	Exceptions *Exceptions `form:"exceptions,omitempty" json:"exceptions,omitempty"`
 
 	// State Only these states; repeat the parameter for several.
 	State []RequestState `form:"state,omitempty" json:"state,omitempty,omitzero"`
@@ -6340,12 +6343,16 @@ func NewListRequestsRequest(server string, params *ListRequestsParams) (*http.Re
 			}
 		}
 
-		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "exceptions", params.Exceptions, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
-			return nil, err
-		} else {
-			for _, qp := range strings.Split(queryFrag, "&") {
-				rawQueryFragments = append(rawQueryFragments, qp)
+		if params.Exceptions != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "exceptions", *params.Exceptions, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
 			}
+
 		}
 
 		if params.State != nil {

@@ -556,6 +556,9 @@ type Unblocking struct {
 // Cursor defines model for Cursor.
 type Cursor = string
 
+// Exceptions defines model for Exceptions.
+type Exceptions = bool
+
 // GrantID defines model for GrantID.
 type GrantID = string
 
@@ -768,7 +771,7 @@ type ListRequestsParams struct {
 	Inbox bool `form:"inbox,omitempty" json:"inbox,omitempty,omitzero"`
 
 	// Exceptions The register of exceptions; only requests for which a refusal was waived, and that go on where no state is named.
-	Exceptions bool `form:"exceptions,omitempty" json:"exceptions,omitempty,omitzero"`
+	Exceptions Exceptions `form:"exceptions,omitempty" json:"exceptions,omitempty,omitzero"`
 
 	// State Only these states; repeat the parameter for several.
 	State []RequestState `form:"state,omitempty" json:"state,omitempty,omitzero"`
