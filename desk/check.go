@@ -10,59 +10,65 @@ import (
 )
 
 // checkPolicies says where a policy set names what the directory or the house
-// does not have: groups, people, systems, entitlements, connectors, actions.
-func (d *snapshot) checkPolicies(set *policy.Set, connectors connector.Set) []string {
+// does not have: groups, people, systems, entitlements, connectors, actions; and
+// which of its sources of tickets could not be asked.
+func (d *Desk) checkPolicies(set *policy.Set, world *snapshot) []string {
 	var problems []string
+	for _, info := range set.Sources() {
+		if _, err := d.Source(info); err != nil {
+			problems = append(problems, fmt.Sprintf("source %s: %s", info.Name, err))
+		}
+	}
 	for _, info := range set.Types() {
 		found := func(format string, args ...any) {
 			problems = append(problems, fmt.Sprintf("request type %s: ", info.Name)+fmt.Sprintf(format, args...))
 		}
 		for _, stage := range set.Stages(info.Name) {
 			for _, rule := range allRules(stage) {
-				if problem := d.checkRule(rule); problem != "" {
+				if problem := world.checkRule(rule); problem != "" {
 					found("stage %s: %s", stage.Name, problem)
 				}
 			}
 		}
 		for _, slot := range info.Evidence {
 			for _, rule := range slot.EscalateTo {
-				if problem := d.checkRule(rule); problem != "" {
+				if problem := world.checkRule(rule); problem != "" {
 					found("evidence %s: %s", slot.Name, problem)
 				}
 			}
 		}
 		for _, rule := range info.Tell {
-			if problem := d.checkRule(rule); problem != "" {
+			if problem := world.checkRule(rule); problem != "" {
 				found("break_glass: %s", problem)
 			}
 		}
-		for _, problem := range d.checkSelector(info.Grants) {
+		for _, problem := range world.checkSelector(info.Grants) {
 			found("grants: %s", problem)
 		}
 		for _, step := range info.Fulfil {
-			if problem := checkStep(step, info.Grants.Kind, connectors); problem != "" {
+			if problem := checkStep(step, info.Grants.Kind, d.Connectors); problem != "" {
 				found("fulfil: %s", problem)
 			}
 		}
 	}
 	if exceptions := set.Exceptions(); exceptions != nil {
 		for _, rule := range allRules(exceptions.Stage) {
-			if problem := d.checkRule(rule); problem != "" {
+			if problem := world.checkRule(rule); problem != "" {
 				problems = append(problems, "exceptions: "+problem)
 			}
 		}
 	}
 	for _, rule := range set.Separations() {
 		for _, side := range rule.Combination {
-			for _, problem := range d.checkSelector(policy.Selector{Systems: side.Systems, Resources: side.Resources, Entitlements: side.Entitlements}) {
+			for _, problem := range world.checkSelector(policy.Selector{Systems: side.Systems, Resources: side.Resources, Entitlements: side.Entitlements}) {
 				problems = append(problems, fmt.Sprintf("separation rule %s: %s", rule.Name, problem))
 			}
 		}
 	}
 	for _, pack := range set.Packages() {
 		for _, name := range pack.Entitlements {
-			if d.findEntitlement(name) == nil {
-				problems = append(problems, fmt.Sprintf("package %s: there is no entitlement %q%s", pack.Name, name, meant(name, sortedKeys(d.rights))))
+			if world.findEntitlement(name) == nil {
+				problems = append(problems, fmt.Sprintf("package %s: there is no entitlement %q%s", pack.Name, name, meant(name, sortedKeys(world.rights))))
 			}
 		}
 	}

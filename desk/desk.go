@@ -263,7 +263,7 @@ func (tx *transaction) relyOnNow(ctx context.Context, keys ...string) error {
 
 // write adds what a decision caused: rows over the versions that were read,
 // sealed events, and the work that follows from the new states. The states
-// before the decision are given, as far as there were any.
+// before the decision are given, nil where there was none.
 func (tx *transaction) write(outcome workflow.Outcome, request *countersign.Request, grants ...*countersign.Grant) {
 	if outcome.Request != nil {
 		var was int64
@@ -277,7 +277,7 @@ func (tx *transaction) write(outcome workflow.Outcome, request *countersign.Requ
 	for _, grant := range outcome.Grants {
 		var before *countersign.Grant
 		for _, candidate := range grants {
-			if candidate.ID == grant.ID {
+			if candidate != nil && candidate.ID == grant.ID {
 				before = candidate
 			}
 		}

@@ -414,7 +414,7 @@ func (d *Desk) Found(ctx context.Context, genesis Genesis) error {
 	if err := tx.activate(ctx, set); err != nil {
 		return err
 	}
-	if problems := worldOf(difference).checkPolicies(set, d.Connectors); len(problems) > 0 {
+	if problems := d.checkPolicies(set, worldOf(difference)); len(problems) > 0 {
 		return countersign.Errorf(countersign.Invalid, "malformed-organisation", "%s", strings.Join(problems, "\n")).With(problems)
 	}
 	if err := tx.record(ctx, difference.Changes); err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/countersign/countersign/workflow"
 )
 
-// fillSlots puts evidence into the slots that the asking brought or that the
-// directory verifies.
+// fillSlots puts evidence into the slots: what the asking brought, the records
+// that the directory holds, and what the sources said of the tickets it names.
 func (tx *transaction) fillSlots(ctx context.Context, j *judgement, asking Asking) ([]countersign.Slot, error) {
 	slots := append([]countersign.Slot{}, j.preview.Plan.Evidence...)
 	given := map[string][]byte{}

@@ -190,7 +190,7 @@ func (tx *transaction) proposePolicy(files []directory.File) (*proposed, error) 
 	if len(set.Types()) == 0 {
 		would.problems = append(would.problems, "the set has no request type: nothing could be asked for any more, the desk's own powers included")
 	}
-	would.problems = append(would.problems, tx.directory.checkPolicies(set, tx.desk.Connectors)...)
+	would.problems = append(would.problems, tx.desk.checkPolicies(set, tx.directory)...)
 	would.set = set
 	if set.Digest() == tx.policy.digest {
 		return would, nil

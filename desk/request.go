@@ -289,11 +289,7 @@ func (d *Desk) onRequest(ctx context.Context, caller Caller, key Key, id counter
 			return string(id), nil
 		}
 		tx.relyOnPolicy()
-		if verdict.Extended != nil {
-			tx.write(outcome, request, verdict.Extended)
-		} else {
-			tx.write(outcome, request)
-		}
+		tx.write(outcome, request, verdict.Extended)
 		return string(id), nil
 	})
 	return err
@@ -332,8 +328,9 @@ func (tx *transaction) verdict(ctx context.Context, request *countersign.Request
 	if err != nil {
 		return verdict, err
 	}
-	if decider := request.KeptOutDecider(tx.directory.onePerson(s.matter, request.SamePerson)); decider != "" {
-		refusals = append(refusals, policy.Refusal{Reason: "separation-of-duties", Because: fmt.Sprintf("%s approved an earlier stage and now %s: the request has to be asked for anew.", tx.directory.nameOf(decider), s.same[decider])})
+	same := tx.directory.onePerson(s.matter, request.SamePerson)
+	if decider := request.KeptOutDecider(same); decider != "" {
+		refusals = append(refusals, policy.Refusal{Reason: "separation-of-duties", Because: fmt.Sprintf("%s approved an earlier stage and now %s: the request has to be asked for anew.", tx.directory.nameOf(decider), same[decider])})
 	}
 	if request.Extends != "" {
 		if verdict.Extended, err = tx.desk.Store.Grant(ctx, request.Extends); err != nil {

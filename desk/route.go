@@ -74,11 +74,7 @@ func (tx *transaction) writeRouted(j *judgement, outcome workflow.Outcome, befor
 		}
 	}
 	tx.relyOnPolicy()
-	if j.extended != nil {
-		tx.write(outcome, before, j.extended)
-		return
-	}
-	tx.write(outcome, before)
+	tx.write(outcome, before, j.extended)
 }
 
 // tell returns the active people whom the rules find, each once, sorted.

@@ -146,8 +146,10 @@ func (tx *transaction) stand(ctx context.Context, request *countersign.Request) 
 		s.standing.KeptOut = "is under a hold"
 	}
 	_, same := dir.onePerson(m, request.SamePerson)[who]
-	same = same || request.ClassifiedBy == who && who != "" || dir.standsIn(m, who, request.Type, request.SubmittedAt, tx.now()) || request.State == countersign.RequestTriaging && s.standing.HasAny(workflow.Operator)
-	s.mayRead = same || s.standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable, workflow.Approver, workflow.SystemOwner, workflow.Auditor) ||
+	s.mayRead = same || who != "" && request.ClassifiedBy == who ||
+		dir.standsIn(m, who, request.Type, request.SubmittedAt, tx.now()) ||
+		request.State == countersign.RequestTriaging && s.standing.HasAny(workflow.Operator) ||
+		s.standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable, workflow.Approver, workflow.SystemOwner, workflow.Auditor) ||
 		asked || tookPart(request, who) || slices.Contains(request.Told, who) ||
 		request.Exception != nil && request.Exception.Owner == who
 	return s, nil

@@ -245,6 +245,19 @@ func TestWhoNeedsNoReviewerFindsNoWayAroundIt(t *testing.T) {
 	}
 }
 
+func TestASourceThatCouldNotBeAskedIsRefusedWithTheSetThatNamesIt(t *testing.T) {
+	anywhere := replaceOnce(t, deadTickets, "$.state", "$..state")
+	w := empty(t, onSQLite(t))
+	err := w.found(breakGlassPolicy, anywhere)
+	w.refused(err, "malformed-organisation")
+	if !strings.Contains(err.Error(), "source incidents: ") || !strings.Contains(err.Error(), "step by step") {
+		t.Errorf("the refusal says %v", err)
+	}
+	w = onCall(t, onSQLite(t), deadTickets)
+	_, err = w.propose("adam", countersign.PolicyProposal, eligibilityPolicy, breakGlassPolicy, anywhere)
+	w.refused(err, "malformed-policy")
+}
+
 func replaceOnce(t *testing.T, text, old, with string) string {
 	t.Helper()
 	if strings.Count(text, old) != 1 {

@@ -20,11 +20,12 @@ import (
 )
 
 // Bounds on one question: how long it may take, bytes of a key, bytes of an
-// answer, and levels of nesting in it.
+// answer, which is no more than the desk keeps as evidence, and levels of nesting
+// in it.
 const (
 	patience  = 5 * time.Second
 	maxKey    = 200
-	maxAnswer = 1 << 20
+	maxAnswer = 256 << 10
 	maxDepth  = 32
 )
 

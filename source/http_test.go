@@ -129,7 +129,7 @@ func TestASourceThatFailsIsUnavailableAndSaysWhy(t *testing.T) {
 		"too many":     {status(429), "status 429"},
 		"another yes":  {status(202), "status 202"},
 		"a redirect":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }, "status 302"},
-		"too large":    {says(open + strings.Repeat(" ", 1<<20)), "more than 1048576 bytes"},
+		"too large":    {says(open + strings.Repeat(" ", 256<<10)), "more than 262144 bytes"},
 		"broken off": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "9")
 			fmt.Fprint(w, "{")

@@ -40,12 +40,6 @@ const placeholder = "{key}"
 // most bounds each setting, in bytes.
 const most = 2000
 
-// Check returns an Invalid error that names the first setting that is wrong.
-func (s Settings) Check() error {
-	_, err := s.compile()
-	return err
-}
-
 // compiled are settings ready for use.
 type compiled struct {
 	before, after string // of the URL, around the key

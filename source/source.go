@@ -24,7 +24,7 @@ type Ticket struct {
 	// OpenedBy and Assignee are the source's own names; "" where unknown.
 	OpenedBy string
 	Assignee string
-	// Bytes is the answer exactly as it was fetched, at most 1 MiB; From says
+	// Bytes is the answer exactly as it was fetched, at most 256 KiB; From says
 	// where it came from, without credentials.
 	Bytes []byte
 	From  string
