@@ -1,11 +1,11 @@
 package countersign
 
-// Hold is a stop put at once on everything of a holder, on a system, or on one
-// grant: checks refuse from its commit on. It takes nothing away by itself.
+// Hold is a stop put at once on everything of a holder, on a system, on one of its
+// entitlements, or on one grant: checks refuse from its commit on. It takes nothing away by itself.
 type Hold struct {
 	ID      HoldID `json:"id"`
 	Version int64  `json:"version"`
-	// On is the id of an identity, a system or a grant.
+	// On is the id of an identity, a system, an entitlement or a grant.
 	On     string     `json:"on"`
 	By     IdentityID `json:"by"`
 	At     Instant    `json:"at"`

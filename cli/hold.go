@@ -13,7 +13,7 @@ import (
 func holdCommand() *cobra.Command {
 	c := &connection{}
 	group := &cobra.Command{
-		Use: "hold", Aliases: []string{"holds"}, Short: "Stop an identity, a system or a grant at once",
+		Use: "hold", Aliases: []string{"holds"}, Short: "Stop an identity, a system, an entitlement or a grant at once",
 		Long: "A hold makes every check refuse when the command returns. It takes nothing away\nby itself, and can be lifted by somebody else than who is held; with --revoke,\neverything under it is revoked afterwards, and stays so.\n" + connectionHelp,
 	}
 	c.flags(group)
@@ -30,7 +30,8 @@ func holdCommand() *cobra.Command {
 func holdNewCommand(c *connection) *cobra.Command {
 	var draft client.HoldDraft
 	cmd := &cobra.Command{
-		Use: "new IDENTITY|SYSTEM|GRANT --reason WHY", Short: "Put a hold", Args: exactly("IDENTITY|SYSTEM|GRANT"),
+		Use: "new IDENTITY|SYSTEM|ENTITLEMENT|GRANT --reason WHY", Short: "Put a hold", Args: exactly("IDENTITY|SYSTEM|ENTITLEMENT|GRANT"),
+		Example: "  countersign hold new svc-billing --reason \"its key is on a paste site\" --revoke\n  countersign hold new orders-db/orders/writer --reason \"under investigation\"",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			draft.On = args[0]
 			api, err := c.open()

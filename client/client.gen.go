@@ -2547,7 +2547,7 @@ type ClientInterface interface {
 	// Corresponds with GET /holds (the `ListHolds` operationId).
 	ListHolds(ctx context.Context, params *ListHoldsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// HoldWithBody Make every check refuse an identity, a system or a grant at once
+	// HoldWithBody Make every check refuse an identity, a system, an entitlement or a grant at once
 	//
 	// Scope `grant`. Checks refuse when this is answered. With `revoke`, everything
 	// under the hold is revoked afterwards, in batches.
@@ -2557,7 +2557,7 @@ type ClientInterface interface {
 	// Corresponds with POST /holds (the `Hold` operationId).
 	HoldWithBody(ctx context.Context, params *HoldParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// Hold Make every check refuse an identity, a system or a grant at once
+	// Hold Make every check refuse an identity, a system, an entitlement or a grant at once
 	//
 	// Scope `grant`. Checks refuse when this is answered. With `revoke`, everything
 	// under the hold is revoked afterwards, in batches.
@@ -3518,7 +3518,7 @@ func (c *Operations) ListHolds(ctx context.Context, params *ListHoldsParams, req
 	return c.Client.Do(req)
 }
 
-// HoldWithBody Make every check refuse an identity, a system or a grant at once
+// HoldWithBody Make every check refuse an identity, a system, an entitlement or a grant at once
 //
 // Scope `grant`. Checks refuse when this is answered. With `revoke`, everything
 // under the hold is revoked afterwards, in batches.
@@ -3538,7 +3538,7 @@ func (c *Operations) HoldWithBody(ctx context.Context, params *HoldParams, conte
 	return c.Client.Do(req)
 }
 
-// Hold Make every check refuse an identity, a system or a grant at once
+// Hold Make every check refuse an identity, a system, an entitlement or a grant at once
 //
 // Scope `grant`. Checks refuse when this is answered. With `revoke`, everything
 // under the hold is revoked afterwards, in batches.
@@ -8007,7 +8007,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /holds (the `ListHolds` operationId).
 	ListHoldsWithResponse(ctx context.Context, params *ListHoldsParams, reqEditors ...RequestEditorFn) (*ListHoldsResponse, error)
 
-	// HoldWithBodyWithResponse Make every check refuse an identity, a system or a grant at once
+	// HoldWithBodyWithResponse Make every check refuse an identity, a system, an entitlement or a grant at once
 	//
 	// Scope `grant`. Checks refuse when this is answered. With `revoke`, everything
 	// under the hold is revoked afterwards, in batches.
@@ -8017,7 +8017,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /holds (the `Hold` operationId).
 	HoldWithBodyWithResponse(ctx context.Context, params *HoldParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HoldResponse, error)
 
-	// HoldWithResponse Make every check refuse an identity, a system or a grant at once
+	// HoldWithResponse Make every check refuse an identity, a system, an entitlement or a grant at once
 	//
 	// Scope `grant`. Checks refuse when this is answered. With `revoke`, everything
 	// under the hold is revoked afterwards, in batches.
@@ -11355,7 +11355,7 @@ func (c *ClientWithResponses) ListHoldsWithResponse(ctx context.Context, params 
 	return ParseListHoldsResponse(rsp)
 }
 
-// HoldWithBodyWithResponse Make every check refuse an identity, a system or a grant at once
+// HoldWithBodyWithResponse Make every check refuse an identity, a system, an entitlement or a grant at once
 //
 // Scope `grant`. Checks refuse when this is answered. With `revoke`, everything
 // under the hold is revoked afterwards, in batches.
@@ -11371,7 +11371,7 @@ func (c *ClientWithResponses) HoldWithBodyWithResponse(ctx context.Context, para
 	return ParseHoldResponse(rsp)
 }
 
-// HoldWithResponse Make every check refuse an identity, a system or a grant at once
+// HoldWithResponse Make every check refuse an identity, a system, an entitlement or a grant at once
 //
 // Scope `grant`. Checks refuse when this is answered. With `revoke`, everything
 // under the hold is revoked afterwards, in batches.

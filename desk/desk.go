@@ -38,7 +38,7 @@ type Config struct {
 	// Power reports whether the identity holds a power of the desk now, as the
 	// decision point answers.
 	Power func(holder countersign.IdentityID, power string) bool
-	// Stop makes every check refuse the holder, system or grant from now on, and
+	// Stop makes every check refuse the holder, system, entitlement or grant from now on, and
 	// returns before the answer of the command that caused it. A hold is stopped
 	// apart from an end, so that lifting it ends nothing else.
 	Stop func(hold bool, ids ...string)

@@ -434,7 +434,7 @@ func (tx *transaction) eligible(ctx context.Context, m matter) ([]countersign.En
 	var eligible []countersign.EntitlementID
 	for _, grant := range grants {
 		assigned := tx.directory.entitlements[grant.Entitlement]
-		if assigned == nil || assigned.EligibleFor == "" || assigned.Retired || grant.Until != 0 && tx.now() >= grant.Until || tx.desk.heldNow(string(grant.ID)) {
+		if assigned == nil || assigned.EligibleFor == "" || assigned.Retired || grant.Until != 0 && tx.now() >= grant.Until || tx.desk.heldNow(string(grant.ID)) || tx.desk.heldNow(string(grant.Entitlement)) {
 			continue
 		}
 		for _, item := range m.items {

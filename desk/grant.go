@@ -72,15 +72,15 @@ func (tx *transaction) checkHolder(ctx context.Context, grant *countersign.Grant
 	}
 	held, err := tx.heldOn(ctx, grant)
 	if err == nil && held {
-		err = countersign.Errorf(countersign.Refused, "held", "A hold is in force on the holder, the system or the grant.")
+		err = countersign.Errorf(countersign.Refused, "held", "A hold is in force on the holder, the system, the entitlement or the grant.")
 	}
 	return err
 }
 
-// heldOn reports whether a hold is in force on the grant, its holder or its
-// system.
+// heldOn reports whether a hold is in force on the grant, its holder, its system
+// or its entitlement.
 func (tx *transaction) heldOn(ctx context.Context, grant *countersign.Grant) (bool, error) {
-	ids := []string{string(grant.ID), string(grant.Holder), string(grant.System)}
+	ids := []string{string(grant.ID), string(grant.Holder), string(grant.System), string(grant.Entitlement)}
 	if err := tx.lookForHolds(ctx, ids...); err != nil {
 		return false, err
 	}

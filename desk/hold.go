@@ -45,8 +45,8 @@ type held struct {
 	query   store.GrantQuery
 }
 
-// findHeld takes the id or name of an identity, the id or name of a system, or
-// the id of a grant.
+// findHeld takes the id or name of an identity, of a system or of an entitlement,
+// or the id of a grant.
 func (tx *transaction) findHeld(ctx context.Context, on string) (*held, error) {
 	dir := tx.directory
 	if countersign.PrefixOf(on) == "grt" {
@@ -68,9 +68,15 @@ func (tx *transaction) findHeld(ctx context.Context, on string) (*held, error) {
 	if system := dir.systems[systemID]; system != nil {
 		return &held{id: string(system.ID), name: "the system " + system.Name, owners: dir.ownersOf(system.ID), query: store.GrantQuery{System: system.ID}}, nil
 	}
+	if entitlement := dir.findEntitlement(on); entitlement != nil {
+		return &held{
+			id: string(entitlement.ID), name: "the entitlement " + dir.rightName(entitlement), owners: dir.ownersOfRight(entitlement),
+			query: store.GrantQuery{Entitlement: entitlement.ID},
+		}, nil
+	}
 	identity := dir.findIdentity(on)
 	if identity == nil {
-		return nil, countersign.Errorf(countersign.Invalid, "nothing-to-hold", "There is no identity, system or grant %q.", countersign.Clip(on)).At("/on")
+		return nil, countersign.Errorf(countersign.Invalid, "nothing-to-hold", "There is no identity, system, entitlement (as system/resource/name) or grant %q.", countersign.Clip(on)).At("/on")
 	}
 	return &held{
 		id: string(identity.ID), name: identity.Name, subject: identity.ID,
@@ -84,6 +90,15 @@ func (d *snapshot) ownersOf(id countersign.SystemID) []countersign.IdentityID {
 		return []countersign.IdentityID{system.Owner, system.SecondOwner}
 	}
 	return nil
+}
+
+// ownersOfRight are the owners of the entitlement's system and of its resource.
+func (d *snapshot) ownersOfRight(entitlement *countersign.Entitlement) []countersign.IdentityID {
+	owners := d.ownersOf(entitlement.System)
+	if item, err := d.rightOf(entitlement.ID); err == nil {
+		owners = append(owners, item.resource.Owner)
+	}
+	return owners
 }
 
 // standOnHold says as what the actor stands to what is held.
@@ -115,8 +130,8 @@ func (tx *transaction) standOnHold(on *held) workflow.Standing {
 	return standing
 }
 
-// Hold makes every check refuse an identity, a system or a grant, before this
-// returns. With revoke, everything under it is revoked afterwards, in batches.
+// Hold makes every check refuse an identity, a system, an entitlement or a grant,
+// before this returns. With revoke, everything under it is revoked afterwards, in batches.
 func (d *Desk) Hold(ctx context.Context, caller Caller, key Key, on, reason string, revoke bool) (countersign.HoldID, error) {
 	if err := checkReason(reason); err != nil {
 		return "", err
@@ -130,7 +145,7 @@ func (d *Desk) Hold(ctx context.Context, caller Caller, key Key, on, reason stri
 			return "", countersign.Errorf(countersign.Refused, "not-entitled-to-hold", "Only who is held, an owner of what is held, a manager of the person, or an administrator can put a hold.")
 		}
 		if revoke && countersign.PrefixOf(found.id) == "grt" {
-			return "", countersign.Errorf(countersign.Invalid, "revoke-the-grant", "A single grant is revoked by itself; a hold revokes all of an identity or of a system.").At("/revoke")
+			return "", countersign.Errorf(countersign.Invalid, "revoke-the-grant", "A single grant is revoked by itself; a hold revokes all of an identity, of a system or of an entitlement.").At("/revoke")
 		}
 		hold, event, err := workflow.PutHold(tx.occasion, found.id, reason, revoke)
 		if err != nil {
@@ -215,7 +230,7 @@ func (tx *transaction) lookAt(ctx context.Context, held []string, more []string)
 func (tx *transaction) lookAtMatter(ctx context.Context, m matter) error {
 	held := []string{string(m.requester.ID), string(m.beneficiary.ID)}
 	for _, item := range m.items {
-		held = append(held, string(item.system.ID))
+		held = append(held, string(item.system.ID), string(item.entitlement.ID))
 	}
 	var groups []string
 	for _, side := range []*countersign.Identity{m.requester, m.beneficiary} {
@@ -334,6 +349,7 @@ func (d *Desk) refuseHeld(m matter) []policy.Refusal {
 	}
 	for _, item := range m.items {
 		refuse(string(item.system.ID), "the system "+item.system.Name)
+		refuse(string(item.entitlement.ID), "the entitlement "+item.system.Name+"/"+item.resource.Name+"/"+item.entitlement.Name)
 	}
 	return refusals
 }
@@ -346,6 +362,14 @@ func (d *Desk) SweepHolds(ctx context.Context, works []store.Work) error {
 	return d.together(ctx, len(works), func(tx *transaction, i int) error {
 		hold, found, err := tx.loadHold(ctx, countersign.HoldID(works[i].Ref))
 		if err != nil {
+			return err
+		}
+		// Read again under its guard: one that is lifted before this commits is looked
+		// at anew.
+		if err := tx.relyOnNow(ctx, store.GuardHold(hold.On)); err != nil {
+			return err
+		}
+		if hold, err = d.Store.Hold(ctx, hold.ID); err != nil {
 			return err
 		}
 		if hold.State() != countersign.HoldActive {

@@ -38,7 +38,7 @@ func TestAHoldRefusesAtOnceAndLiftingItGivesBackWhatWasThere(t *testing.T) {
 			}
 		}
 		may("")
-		for _, on := range []string{"ana", "wiki"} {
+		for _, on := range []string{"ana", "wiki", "wiki/space/editor"} {
 			_, err := w.hold("syd", on, false)
 			w.refused(err, "not-entitled-to-hold")
 			id, err := w.hold("adam", on, false)
@@ -47,7 +47,7 @@ func TestAHoldRefusesAtOnceAndLiftingItGivesBackWhatWasThere(t *testing.T) {
 			// After a restart the hold is still in force, before the first check.
 			w.restart()
 			may(pdp.Stopped)
-			w.refused(w.lift("ana", id), map[string]string{"ana": "separation-of-duties", "wiki": "not-entitled-to-lift"}[on])
+			w.refused(w.lift("ana", id), map[string]string{"ana": "separation-of-duties", "wiki": "not-entitled-to-lift", "wiki/space/editor": "not-entitled-to-lift"}[on])
 			w.must(w.lift("alma", id))
 			may("")
 			w.refused(w.lift("alma", id), "already-lifted")
@@ -106,6 +106,50 @@ func TestRevokingAllOfAHolderHoldsFirstAndReportsWhatIsObservedGone(t *testing.T
 		}
 		w.verified()
 	})
+}
+
+func TestRevokingAllOfAnEntitlementLeavesTheOthers(t *testing.T) {
+	everyDatabase(t, func(t *testing.T, open database) {
+		w := found(t, open, policyFor(managerStage, ""))
+		asked := func(entitlement string) (countersign.RequestID, countersign.CredentialID) {
+			id := w.submit("ana", desk.Asking{Entitlements: []string{entitlement}, Reason: "closing the month"})
+			w.must(w.approve("max", id))
+			w.settle()
+			return id, w.grant(id).Credentials[0].ID
+		}
+		read, readKey := asked("ledger/books/read")
+		write, writeKey := asked("ledger/books/write")
+		waiting := w.submit("olga", desk.Asking{Entitlements: []string{"ledger/books/write"}, Reason: "closing the month"})
+		id, err := w.hold("otto", "ledger/books/write", true)
+		w.must(err)
+		w.refused(w.approve("max", waiting), "held")
+		w.settle()
+		w.state(read, countersign.RequestActive)
+		w.state(write, countersign.RequestClosed)
+		if !w.target.Holds(readKey) || w.target.Holds(writeKey) {
+			t.Error("the target does not hold exactly what is not under the hold")
+		}
+		view, err := w.house.Desk.HoldView(w.ctx, w.as("otto"), id)
+		w.must(err)
+		if view.Left != 0 || view.Name != "the entitlement ledger/books/write" {
+			t.Errorf("the hold shows %+v", view)
+		}
+		w.must(w.lift("otto", id))
+		w.must(w.approve("max", waiting))
+		w.verified()
+	})
+}
+
+func TestAHoldThatIsLiftedWhileItsSweepIsAtItRevokesNothing(t *testing.T) {
+	w := found(t, onSQLite(t), editorPolicy)
+	request := w.editor()
+	id, err := w.hold("adam", "ana", true)
+	w.must(err)
+	w.before(func() { w.must(w.lift("alma", id)) })
+	w.settle()
+	w.pass(61 * time.Second)
+	w.state(request, countersign.RequestActive)
+	w.verified()
 }
 
 func TestAHoldOfAnotherReplicaIsFollowed(t *testing.T) {

@@ -128,7 +128,7 @@ func channelNames(channels []notify.Channel) []string {
 	return names
 }
 
-// each tells the stops of this process about identities, systems and grants.
+// each tells the stops of this process about identities, systems, entitlements and grants.
 func each(ids []string, hold bool, tell func(target.ID, target.Cause)) {
 	cause := target.Ended
 	if hold {
@@ -142,10 +142,12 @@ func each(ids []string, hold bool, tell func(target.ID, target.Cause)) {
 			small, err = target.ParseID(countersign.IdentityID(id))
 		case "sys":
 			small, err = target.ParseID(countersign.SystemID(id))
+		case "ent":
+			small, err = target.ParseID(countersign.EntitlementID(id))
 		case "grt":
 			small, err = target.ParseID(countersign.GrantID(id))
 		default:
-			err = errors.New("not the id of an identity, system or grant")
+			err = errors.New("not the id of an identity, system, entitlement or grant")
 		}
 		if err != nil {
 			// Every id here was minted by the house; to go on would leave access open.

@@ -1107,7 +1107,7 @@ type ServerInterface interface {
 	// ListHolds Holds that the caller may see, newest first
 	// (GET /holds)
 	ListHolds(w http.ResponseWriter, r *http.Request, params ListHoldsParams)
-	// Hold Make every check refuse an identity, a system or a grant at once
+	// Hold Make every check refuse an identity, a system, an entitlement or a grant at once
 	// (POST /holds)
 	Hold(w http.ResponseWriter, r *http.Request, params HoldParams)
 	// GetHold One hold, with what is left under it
@@ -5462,7 +5462,7 @@ type StrictServerInterface interface {
 	// ListHolds Holds that the caller may see, newest first
 	// (GET /holds)
 	ListHolds(ctx context.Context, request ListHoldsRequestObject) (ListHoldsResponseObject, error)
-	// Hold Make every check refuse an identity, a system or a grant at once
+	// Hold Make every check refuse an identity, a system, an entitlement or a grant at once
 	// (POST /holds)
 	Hold(ctx context.Context, request HoldRequestObject) (HoldResponseObject, error)
 	// GetHold One hold, with what is left under it

@@ -22,6 +22,8 @@ type Order struct {
 	// Action is the name of the entitlement.
 	Action string
 	System countersign.SystemID
+	// Entitlement is what a stop can name.
+	Entitlement countersign.EntitlementID
 	// Resource is "system/resource".
 	Resource string
 	// Until is when the assignment stops to count; 0 for never.
@@ -33,14 +35,15 @@ type Order struct {
 // record is the body of an item, under the credential's id. The item's Ref is
 // the subject, its EndsAt the end.
 type record struct {
-	Intent   countersign.IntentID   `json:"intent,omitempty"`
-	Attempt  int                    `json:"attempt,omitempty"`
-	Grant    countersign.GrantID    `json:"grant,omitempty"`
-	Subject  countersign.IdentityID `json:"subject,omitempty"`
-	Action   string                 `json:"action,omitempty"`
-	System   countersign.SystemID   `json:"system,omitempty"`
-	Resource string                 `json:"resource,omitempty"`
-	Until    countersign.Instant    `json:"until,omitempty"`
+	Intent      countersign.IntentID      `json:"intent,omitempty"`
+	Attempt     int                       `json:"attempt,omitempty"`
+	Grant       countersign.GrantID       `json:"grant,omitempty"`
+	Subject     countersign.IdentityID    `json:"subject,omitempty"`
+	Action      string                    `json:"action,omitempty"`
+	System      countersign.SystemID      `json:"system,omitempty"`
+	Entitlement countersign.EntitlementID `json:"entitlement,omitempty"`
+	Resource    string                    `json:"resource,omitempty"`
+	Until       countersign.Instant       `json:"until,omitempty"`
 	// RemovedAt is set for good: a late order must not assign again. A record
 	// with nothing else was removed before it was assigned.
 	RemovedAt countersign.Instant `json:"removed_at,omitempty"`
@@ -76,7 +79,7 @@ func (p *Point) Assign(ctx context.Context, order Order) error {
 		}
 		current = record{
 			Intent: order.Intent, Attempt: order.Attempt, Grant: order.Grant, Subject: order.Subject,
-			Action: order.Action, System: order.System, Resource: order.Resource, Until: order.Until,
+			Action: order.Action, System: order.System, Entitlement: order.Entitlement, Resource: order.Resource, Until: order.Until,
 		}
 		return put(order.Credential, item, current)
 	})
@@ -196,7 +199,10 @@ func (p *Point) show(key string, held record) error {
 	if a.grant, err = target.ParseID(held.Grant); err != nil {
 		return err
 	}
-	if a.system, err = target.ParseID(held.System); err != nil {
+	if a.of.system, err = target.ParseID(held.System); err != nil {
+		return err
+	}
+	if a.of.entitlement, err = target.ParseID(held.Entitlement); err != nil {
 		return err
 	}
 	p.index.put(a)
@@ -205,7 +211,7 @@ func (p *Point) show(key string, held record) error {
 
 func (r record) gives(order Order) bool {
 	return r.Grant == order.Grant && r.Subject == order.Subject && r.Action == order.Action &&
-		r.System == order.System && r.Resource == order.Resource
+		r.System == order.System && r.Entitlement == order.Entitlement && r.Resource == order.Resource
 }
 
 func (o Order) check() error {
@@ -219,6 +225,9 @@ func (o Order) check() error {
 		return err
 	}
 	if _, err := target.ParseID(o.System); err != nil {
+		return err
+	}
+	if _, err := target.ParseID(o.Entitlement); err != nil {
 		return err
 	}
 	system, resource, both := strings.Cut(o.Resource, "/")

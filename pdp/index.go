@@ -10,7 +10,7 @@ import (
 // index holds the assignments in memory: about 90 bytes each, found by subject,
 // action and resource, and by credential. Two chained hash tables share one
 // slab of entries, so that an assignment costs its entry and one link per table.
-// Names of actions, resources and systems are kept once; they are few, and stay
+// Names of actions and resources, and scopes, are kept once; they are few, and stay
 // until the process ends.
 type index struct {
 	seed  maphash.Seed
@@ -24,9 +24,12 @@ type index struct {
 
 	names   map[string]uint32
 	byName  []string
-	systems map[target.ID]uint32
-	bySys   []target.ID
+	scopes  map[scope]uint32
+	byScope []scope
 }
+
+// scope is what an assignment is stopped with, beside its holder and itself.
+type scope struct{ system, entitlement target.ID }
 
 const pageSize = 4096
 
@@ -42,7 +45,7 @@ type right struct {
 // entry is 80 bytes; the order of its fields leaves no gaps.
 type entry struct {
 	subject, credential, grant target.ID
-	action, resource, system   uint32
+	action, resource, scope    uint32
 	// The next entries in the chains of the two tables.
 	nextRight, nextCredential place
 	until                     countersign.Instant
@@ -53,15 +56,16 @@ func (e *entry) right() right { return right{e.subject, e.action, e.resource} }
 func newIndex() *index {
 	return &index{
 		seed: maphash.MakeSeed(), byRight: make([]place, 1), byCredential: make([]place, 1),
-		names: make(map[string]uint32), systems: make(map[target.ID]uint32),
+		names: make(map[string]uint32), scopes: make(map[scope]uint32),
 	}
 }
 
 // assigned is an assignment in the small form of its ids.
 type assigned struct {
-	subject, credential, grant, system target.ID
-	action, resource                   string
-	until                              countersign.Instant
+	subject, credential, grant target.ID
+	of                         scope
+	action, resource           string
+	until                      countersign.Instant
 }
 
 // put adds the assignment, in place of the one that its credential had.
@@ -74,7 +78,7 @@ func (x *index) put(a assigned) {
 	e := x.at(at)
 	*e = entry{
 		subject: a.subject, credential: a.credential, grant: a.grant,
-		action: x.name(a.action), resource: x.name(a.resource), system: x.system(a.system), until: a.until,
+		action: x.name(a.action), resource: x.name(a.resource), scope: x.scope(a.of), until: a.until,
 	}
 	x.link(at, e)
 	x.count++
@@ -179,12 +183,12 @@ func (x *index) name(text string) uint32 {
 	return small
 }
 
-func (x *index) system(id target.ID) uint32 {
-	small, known := x.systems[id]
+func (x *index) scope(of scope) uint32 {
+	small, known := x.scopes[of]
 	if !known {
-		small = uint32(len(x.bySys))
-		x.systems[id] = small
-		x.bySys = append(x.bySys, id)
+		small = uint32(len(x.byScope))
+		x.scopes[of] = small
+		x.byScope = append(x.byScope, of)
 	}
 	return small
 }

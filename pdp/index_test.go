@@ -17,7 +17,7 @@ func smallID(kind byte, n uint32) target.ID {
 
 func assignmentNumber(n uint32, subjects, actions, resources uint32) assigned {
 	return assigned{
-		subject: smallID('i', n%subjects), credential: smallID('c', n), grant: smallID('g', n), system: smallID('s', n%7),
+		subject: smallID('i', n%subjects), credential: smallID('c', n), grant: smallID('g', n), of: scope{smallID('s', n%7), smallID('e', n%11)},
 		action:   fmt.Sprintf("action-%d", n/subjects%actions),
 		resource: fmt.Sprintf("system-%d/resource-%d", n%7, n%resources), until: countersign.Instant(n),
 	}
@@ -67,7 +67,7 @@ func TestTheIndexAgreesWithAMap(t *testing.T) {
 				for n := range uint32(31) {
 					credential := smallID('c', n)
 					a, there := model[credential]
-					if e := index.find(credential); (e != nil) != there || there && (e.until != a.until || index.bySys[e.system] != a.system || e.grant != a.grant) {
+					if e := index.find(credential); (e != nil) != there || there && (e.until != a.until || index.byScope[e.scope] != a.of || e.grant != a.grant) {
 						t.Fatalf("credential %d: the index finds %v, the map %v", n, e, there)
 					}
 				}

@@ -95,7 +95,7 @@ func (l *lab) follow() {
 func (l *lab) order() Order {
 	return Order{
 		Intent: l.mint.Intent(), Attempt: 1, Credential: l.mint.Credential(), Grant: l.mint.Grant(), Subject: l.mint.Identity(),
-		Action: "reader", System: l.mint.System(), Resource: "billing/invoices", Until: l.clock.Instant().Add(countersign.Hour),
+		Action: "reader", System: l.mint.System(), Entitlement: l.mint.Entitlement(), Resource: "billing/invoices", Until: l.clock.Instant().Add(countersign.Hour),
 	}
 }
 
@@ -129,7 +129,7 @@ func (l *lab) expect(say string, order Order, want Reason) {
 	}
 }
 
-func mustID[T countersign.IdentityID | countersign.SystemID | countersign.GrantID | countersign.CredentialID](t testing.TB, id T) target.ID {
+func mustID[T countersign.IdentityID | countersign.SystemID | countersign.EntitlementID | countersign.GrantID | countersign.CredentialID](t testing.TB, id T) target.ID {
 	t.Helper()
 	small, err := target.ParseID(id)
 	if err != nil {

@@ -177,7 +177,7 @@ func (p *Point) judge(wanted right, credential target.ID, now countersign.Instan
 			if reason == NoAssignment {
 				reason = Ended
 			}
-		case p.stops.Stopped(e.subject, p.index.bySys[e.system], e.grant, e.credential):
+		case p.stops.Stopped(e.subject, p.index.byScope[e.scope].system, p.index.byScope[e.scope].entitlement, e.grant, e.credential):
 			reason = Stopped
 		default:
 			return ""

@@ -122,7 +122,7 @@ func TestAStopRefusesAtOnceAndIsNoSignOfBeingGone(t *testing.T) {
 	order := l.order()
 	l.assign(order)
 	for name, id := range map[string]target.ID{
-		"holder": mustID(t, order.Subject), "system": mustID(t, order.System),
+		"holder": mustID(t, order.Subject), "system": mustID(t, order.System), "entitlement": mustID(t, order.Entitlement),
 		"grant": mustID(t, order.Grant), "credential": mustID(t, order.Credential),
 	} {
 		l.stops.Stop(id, target.Held)

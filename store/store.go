@@ -322,8 +322,8 @@ func GuardGroups(member string) string { return "groups:" + member }
 // back: what a verdict relied on that asked who stands in for the person.
 func GuardDelegations(from countersign.IdentityID) string { return "delegations:" + string(from) }
 
-// GuardHold is moved on when a hold is put on the identity, system or grant, or
-// lifted from it.
+// GuardHold is moved on when a hold is put on the identity, system, entitlement or
+// grant, or lifted from it.
 func GuardHold(on string) string { return "hold:" + on }
 
 // GuardHolder is moved on by every commit that opens, widens, decides or ends

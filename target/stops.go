@@ -15,14 +15,14 @@ import (
 	"github.com/countersign/countersign"
 )
 
-// ID is the id of a holder, system, grant or credential in 16 bytes and the
+// ID is the id of a holder, system, entitlement, grant or credential in 16 bytes and the
 // first letter of its prefix: small enough to be kept a million times.
 type ID [17]byte
 
-// ParseID brings the id of an identity, system, grant or credential into its
+// ParseID brings the id of an identity, system, entitlement, grant or credential into its
 // small form. It stands in every decision, where the general parser of TypeIDs
 // would take half of the time.
-func ParseID[T countersign.IdentityID | countersign.SystemID | countersign.GrantID | countersign.CredentialID](id T) (ID, error) {
+func ParseID[T countersign.IdentityID | countersign.SystemID | countersign.EntitlementID | countersign.GrantID | countersign.CredentialID](id T) (ID, error) {
 	const suffix = 26 // characters of five bits for a UUID of 128
 	text := string(id)
 	if len(text) != len("idn_")+suffix || text[4] > '7' {
@@ -30,7 +30,7 @@ func ParseID[T countersign.IdentityID | countersign.SystemID | countersign.Grant
 	}
 	var small ID
 	switch text[:4] {
-	case "idn_", "sys_", "grt_", "crd_":
+	case "idn_", "sys_", "ent_", "grt_", "crd_":
 		small[0] = text[0]
 	default:
 		return ID{}, malformed(text)
@@ -66,7 +66,7 @@ func malformed(id string) error {
 	if len(id) > 64 {
 		id = id[:64] + "…"
 	}
-	return countersign.Errorf(countersign.Invalid, "malformed-id", "%q is not the id of an identity, system, grant or credential", id)
+	return countersign.Errorf(countersign.Invalid, "malformed-id", "%q is not the id of an identity, system, entitlement, grant or credential", id)
 }
 
 // Cause says why something is stopped. Each cause is lifted on its own: lifting
@@ -92,7 +92,7 @@ type Stops struct {
 // NewStops returns an empty list.
 func NewStops() *Stops { return &Stops{causes: make(map[ID]Cause)} }
 
-// Stop refuses the holder, system, grant or credential from now on.
+// Stop refuses the holder, system, entitlement, grant or credential from now on.
 func (s *Stops) Stop(id ID, cause Cause) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

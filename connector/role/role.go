@@ -72,7 +72,7 @@ func (c *Connector) Apply(ctx context.Context, task connector.Task) error {
 	}
 	return connector.FailureOf(c.target.Assign(ctx, pdp.Order{
 		Intent: task.Intent, Attempt: task.Attempt, Credential: task.Credential, Grant: task.Grant, Subject: task.Holder,
-		Action: task.Entitlement, System: task.System, Resource: task.ResourcePath(), Until: task.Until, NotAfter: task.Deadline,
+		Action: task.Entitlement, System: task.System, Entitlement: task.EntitlementID, Resource: task.ResourcePath(), Until: task.Until, NotAfter: task.Deadline,
 	}))
 }
 

@@ -62,7 +62,7 @@ func TestConformance(t *testing.T) {
 						Plant: func(t *testing.T, task connector.Task) {
 							err := point.Assign(t.Context(), pdp.Order{
 								Credential: task.Credential, Grant: task.Grant, Subject: task.Holder, Action: task.Entitlement,
-								System: task.System, Resource: task.ResourcePath(), Until: task.Until,
+								System: task.System, Entitlement: task.EntitlementID, Resource: task.ResourcePath(), Until: task.Until,
 							})
 							if err != nil {
 								t.Fatal(err)

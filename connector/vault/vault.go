@@ -119,7 +119,7 @@ func (c *Connector) Apply(ctx context.Context, task connector.Task) error {
 	}
 	return connector.FailureOf(c.target.Issue(ctx, vault.Order{
 		Intent: task.Intent, Attempt: task.Attempt, Credential: task.Credential, Grant: task.Grant, Holder: task.Holder,
-		System: task.System, SystemName: task.SystemName, Resource: task.Resource, Scope: task.Entitlement, Reader: how.reader,
+		System: task.System, SystemName: task.SystemName, Entitlement: task.EntitlementID, Resource: task.Resource, Scope: task.Entitlement, Reader: how.reader,
 		Until: task.Until, KeepUntilEnd: how.keep, NotAfter: task.Deadline,
 	}))
 }

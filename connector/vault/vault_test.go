@@ -65,7 +65,7 @@ func TestConformance(t *testing.T) {
 					Plant: func(t *testing.T, task connector.Task) {
 						err := house.Issue(t.Context(), vault.Order{
 							Credential: task.Credential, Grant: task.Grant, Holder: task.Holder, System: task.System,
-							SystemName: task.SystemName, Resource: task.Resource, Scope: task.Entitlement, Until: task.Until,
+							SystemName: task.SystemName, Entitlement: task.EntitlementID, Resource: task.Resource, Scope: task.Entitlement, Until: task.Until,
 						})
 						if err != nil {
 							t.Fatal(err)

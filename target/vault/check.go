@@ -111,7 +111,7 @@ func (v *Vault) stopped(credential countersign.CredentialID, held record) (strin
 	if why := v.stops.Unfit(); why != "" {
 		return why, nil
 	}
-	var ids [4]target.ID
+	var ids [5]target.ID
 	var err error
 	if ids[0], err = target.ParseID(held.Holder); err != nil {
 		return "", err
@@ -125,8 +125,11 @@ func (v *Vault) stopped(credential countersign.CredentialID, held record) (strin
 	if ids[3], err = target.ParseID(credential); err != nil {
 		return "", err
 	}
+	if ids[4], err = target.ParseID(held.Entitlement); err != nil {
+		return "", err
+	}
 	if v.stops.Stopped(ids[:]...) {
-		return "its holder, system or grant is stopped", nil
+		return "its holder, system, entitlement or grant is stopped", nil
 	}
 	return "", nil
 }

@@ -52,7 +52,9 @@ type Order struct {
 	Holder     countersign.IdentityID
 	System     countersign.SystemID
 	SystemName string
-	Resource   string
+	// Entitlement is what a stop can name.
+	Entitlement countersign.EntitlementID
+	Resource    string
 	// Scope is the name of the entitlement that the key carries.
 	Scope string
 	// Reader may read the secret instead of the holder; "" for the holder alone.
@@ -69,17 +71,18 @@ type Order struct {
 // record is the body of an item, under the credential's id. The item's Ref is
 // the hash of the key, its EndsAt the end.
 type record struct {
-	Intent     countersign.IntentID   `json:"intent,omitempty"`
-	Attempt    int                    `json:"attempt,omitempty"`
-	Grant      countersign.GrantID    `json:"grant,omitempty"`
-	Holder     countersign.IdentityID `json:"holder,omitempty"`
-	System     countersign.SystemID   `json:"system,omitempty"`
-	SystemName string                 `json:"system_name,omitempty"`
-	Resource   string                 `json:"resource,omitempty"`
-	Scope      string                 `json:"scope,omitempty"`
-	Reader     countersign.IdentityID `json:"reader,omitempty"`
-	Until      countersign.Instant    `json:"until,omitempty"`
-	IssuedAt   countersign.Instant    `json:"issued_at,omitempty"`
+	Intent      countersign.IntentID      `json:"intent,omitempty"`
+	Attempt     int                       `json:"attempt,omitempty"`
+	Grant       countersign.GrantID       `json:"grant,omitempty"`
+	Holder      countersign.IdentityID    `json:"holder,omitempty"`
+	System      countersign.SystemID      `json:"system,omitempty"`
+	SystemName  string                    `json:"system_name,omitempty"`
+	Entitlement countersign.EntitlementID `json:"entitlement,omitempty"`
+	Resource    string                    `json:"resource,omitempty"`
+	Scope       string                    `json:"scope,omitempty"`
+	Reader      countersign.IdentityID    `json:"reader,omitempty"`
+	Until       countersign.Instant       `json:"until,omitempty"`
+	IssuedAt    countersign.Instant       `json:"issued_at,omitempty"`
 	// Hash is SHA-256 of the key, in hexadecimal digits.
 	Hash         string `json:"hash,omitempty"`
 	KeepUntilEnd bool   `json:"keep_until_end,omitempty"`
@@ -135,7 +138,7 @@ func (v *Vault) issue(order Order, now countersign.Instant) (*change, error) {
 	}
 	made := record{
 		Intent: order.Intent, Attempt: order.Attempt, Grant: order.Grant, Holder: order.Holder,
-		System: order.System, SystemName: order.SystemName, Resource: order.Resource, Scope: order.Scope, Reader: order.Reader,
+		System: order.System, SystemName: order.SystemName, Entitlement: order.Entitlement, Resource: order.Resource, Scope: order.Scope, Reader: order.Reader,
 		Until: order.Until, IssuedAt: now, Hash: hashOf(key), KeepUntilEnd: order.KeepUntilEnd, Secret: &secret,
 	}
 	return &change{
@@ -294,7 +297,7 @@ func (r record) endedAt(now countersign.Instant) bool {
 
 func (r record) carries(order Order) bool {
 	return r.Grant == order.Grant && r.Holder == order.Holder && r.System == order.System &&
-		r.SystemName == order.SystemName && r.Resource == order.Resource && r.Scope == order.Scope &&
+		r.SystemName == order.SystemName && r.Entitlement == order.Entitlement && r.Resource == order.Resource && r.Scope == order.Scope &&
 		r.KeepUntilEnd == order.KeepUntilEnd && r.Reader == order.Reader
 }
 
@@ -309,6 +312,9 @@ func (o Order) check() error {
 		return err
 	}
 	if _, err := target.ParseID(o.System); err != nil {
+		return err
+	}
+	if _, err := target.ParseID(o.Entitlement); err != nil {
 		return err
 	}
 	if o.SystemName == "" || o.Resource == "" || o.Scope == "" {

@@ -50,7 +50,7 @@ func newHouseOn(t *testing.T, wrap func(*shelftest.Shelf) store.Shelf) *house {
 func (h *house) order() Order {
 	return Order{
 		Intent: h.mint.Intent(), Attempt: 1, Credential: h.mint.Credential(), Grant: h.mint.Grant(), Holder: h.mint.Identity(),
-		System: h.mint.System(), SystemName: "billing", Resource: "invoices", Scope: "read",
+		System: h.mint.System(), Entitlement: h.mint.Entitlement(), SystemName: "billing", Resource: "invoices", Scope: "read",
 		Until: h.clock.Instant().Add(countersign.Hour),
 	}
 }
@@ -89,7 +89,7 @@ func (h *house) kinds(order Order) string {
 	return strings.Join(kinds, " ")
 }
 
-func mustID[T countersign.IdentityID | countersign.SystemID | countersign.GrantID | countersign.CredentialID](t *testing.T, id T) target.ID {
+func mustID[T countersign.IdentityID | countersign.SystemID | countersign.EntitlementID | countersign.GrantID | countersign.CredentialID](t *testing.T, id T) target.ID {
 	t.Helper()
 	small, err := target.ParseID(id)
 	if err != nil {
@@ -354,7 +354,7 @@ func TestAStopRefusesTheKeyAndItsReading(t *testing.T) {
 	h.issue(order)
 	key := h.read(order)
 	for name, id := range map[string]target.ID{
-		"holder": mustID(t, order.Holder), "system": mustID(t, order.System),
+		"holder": mustID(t, order.Holder), "system": mustID(t, order.System), "entitlement": mustID(t, order.Entitlement),
 		"grant": mustID(t, order.Grant), "credential": mustID(t, order.Credential),
 	} {
 		t.Run(name, func(t *testing.T) {
