@@ -75,7 +75,7 @@ type Identity struct {
 	Offer *OwnershipOffer `json:"offer,omitempty"`
 }
 
-// OwnershipOffer says who is to answer for an NHI from now on, and who said so:
+// OwnershipOffer says who is to answer for an NHI or a system from now on, and who said so:
 // somebody who answers for it, or the new owner, who asks to take it over.
 type OwnershipOffer struct {
 	To IdentityID `json:"to"`

@@ -205,6 +205,8 @@ type Slot struct {
 	// EscalateTo is who is told when the slot is overdue.
 	EscalateTo []string  `json:"escalate_to,omitempty"`
 	Held       *Evidence `json:"held,omitempty"`
+	// WrittenOffBy closed the request without it.
+	WrittenOffBy IdentityID `json:"written_off_by,omitempty"`
 }
 
 // Evidence is what fills a slot. Its content is kept as fetched, by digest.

@@ -25,6 +25,8 @@ type System struct {
 	Settings  map[string]string `json:"settings,omitempty"`
 	Resources []Resource        `json:"resources"`
 	Retired   bool              `json:"retired,omitempty"`
+	// Offer is a change of owner that a second person has to agree to.
+	Offer *OwnershipOffer `json:"offer,omitempty"`
 }
 
 // Resource is a thing in a system.

@@ -61,11 +61,7 @@ func (tx *transaction) findHeld(ctx context.Context, on string) (*held, error) {
 		found.owners = dir.ownersOf(grant.System)
 		return found, nil
 	}
-	systemID := countersign.SystemID(on)
-	if dir.systems[systemID] == nil {
-		systemID = dir.systemNames[on]
-	}
-	if system := dir.systems[systemID]; system != nil {
+	if system := dir.findSystem(on); system != nil {
 		return &held{id: string(system.ID), name: "the system " + system.Name, owners: dir.ownersOf(system.ID), query: store.GrantQuery{System: system.ID}}, nil
 	}
 	if entitlement := dir.findEntitlement(on); entitlement != nil {

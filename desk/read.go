@@ -248,18 +248,9 @@ func (d *Desk) Identity(ctx context.Context, name string) (*IdentityView, error)
 		Purpose: identity.Purpose, Environment: identity.Environment, ContractEnd: identity.ContractEnd, LastConfirmed: identity.LastConfirmed,
 		Groups: append([]string{}, groups...),
 	}
-	for _, link := range []struct {
-		id countersign.IdentityID
-		to **Ref
-	}{{identity.Manager, &view.Manager}, {identity.Owner, &view.Owner}, {identity.Sponsor, &view.Sponsor}} {
-		if link.id != "" {
-			ref := known.ref(link.id)
-			*link.to = &ref
-		}
-	}
+	view.Manager, view.Owner, view.Sponsor = known.refTo(identity.Manager), known.refTo(identity.Owner), known.refTo(identity.Sponsor)
 	if identity.Offer != nil {
-		next := known.ref(identity.Offer.To)
-		view.OfferedTo = &next
+		view.OfferedTo = known.refTo(identity.Offer.To)
 	}
 	if record := known.records[identity.Record]; record != nil {
 		view.Record = record.Key
@@ -269,6 +260,62 @@ func (d *Desk) Identity(ctx context.Context, name string) (*IdentityView, error)
 		view.Unowned = owner == nil || !owner.ActiveAt(now)
 	}
 	return view, nil
+}
+
+// SystemView is a system as others see it.
+type SystemView struct {
+	ID          countersign.SystemID `json:"id"`
+	Version     int64                `json:"version"`
+	Name        string               `json:"name"`
+	Title       string               `json:"title"`
+	Owner       *Ref                 `json:"owner,omitempty"`
+	SecondOwner *Ref                 `json:"second_owner,omitempty"`
+	// OfferedTo is who is to answer for it once a second person agrees.
+	OfferedTo   *Ref             `json:"offered_to,omitempty"`
+	Environment string           `json:"environment"`
+	Risk        countersign.Risk `json:"risk"`
+	Connector   string           `json:"connector"`
+	Retired     bool             `json:"retired,omitempty"`
+	// Unowned marks a system that nobody active answers for.
+	Unowned      bool             `json:"unowned,omitempty"`
+	Entitlements []EntitlementRef `json:"entitlements"`
+}
+
+// System shows a system by id or name.
+func (d *Desk) System(ctx context.Context, name string) (*SystemView, error) {
+	known, _, err := d.refresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	system := known.findSystem(name)
+	if system == nil {
+		return nil, notFound("system", name)
+	}
+	view := &SystemView{
+		ID: system.ID, Version: system.Version, Name: system.Name, Title: system.Title, Environment: system.Environment, Risk: system.Risk,
+		Connector: system.Connector, Retired: system.Retired, Owner: known.refTo(system.Owner), SecondOwner: known.refTo(system.SecondOwner),
+		Entitlements: []EntitlementRef{},
+	}
+	if system.Offer != nil {
+		view.OfferedTo = known.refTo(system.Offer.To)
+	}
+	owner := known.identities[system.Owner]
+	view.Unowned = owner == nil || !owner.ActiveAt(countersign.InstantOf(d.Clock.Now()))
+	for _, name := range sortedKeys(known.rights) {
+		if entitlement := known.entitlements[known.rights[name]]; entitlement.System == system.ID && !entitlement.Retired {
+			view.Entitlements = append(view.Entitlements, known.entitlementRef(entitlement.ID))
+		}
+	}
+	return view, nil
+}
+
+// refTo names an identity, nil for nobody.
+func (d *snapshot) refTo(id countersign.IdentityID) *Ref {
+	if id == "" {
+		return nil
+	}
+	ref := d.ref(id)
+	return &ref
 }
 
 // Resolve returns the id of an identity by any of its names, from what this

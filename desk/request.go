@@ -267,6 +267,47 @@ func (d *Desk) Cancel(ctx context.Context, caller Caller, key Key, id countersig
 	})
 }
 
+// Close gives back everything that a request gave, at once; the request closes by
+// itself when all of it is read back as gone. Of a request that only waits for
+// evidence which never came, it says that it closes without.
+func (d *Desk) Close(ctx context.Context, caller Caller, key Key, id countersign.RequestID, reason string) error {
+	return d.onRequest(ctx, caller, key, id, func(tx *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
+		command := workflow.RequestCommand{Name: workflow.Close, Reason: reason}
+		if err := checkReason(reason); err != nil {
+			return command, workflow.RequestVerdict{}, err
+		}
+		return command, workflow.RequestVerdict{}, tx.closeGrants(ctx, request, s, reason)
+	})
+}
+
+// closeGrants ends what the request gave and is not ending yet.
+func (tx *transaction) closeGrants(ctx context.Context, request *countersign.Request, s *stance, reason string) error {
+	active := request.State == countersign.RequestFulfilling || request.State == countersign.RequestActive
+	if !active || workflow.Allowed(workflow.RequestTransitions, request.State, workflow.Close, s.standing) != nil {
+		return nil // the law says why
+	}
+	if request.Extends != "" {
+		return countersign.Errorf(countersign.Conflict, "nothing-to-close", "This only moves the end of the grant %s: revoke that, or let it be.", request.Extends)
+	}
+	for _, ref := range request.Grants {
+		if ref.State != countersign.GrantProvisioning && ref.State != countersign.GrantLive {
+			continue
+		}
+		grant, err := tx.desk.Store.Grant(ctx, ref.Grant)
+		if err != nil {
+			return err
+		}
+		standing, err := tx.standOnGrant(ctx, grant)
+		if err != nil {
+			return err
+		}
+		if err := tx.decideGrant(ctx, grant, workflow.GrantCommand{Name: workflow.Revoke, Reason: reason}, workflow.GrantVerdict{Standing: standing}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // onRequest runs one command of a person on a request.
 func (d *Desk) onRequest(ctx context.Context, caller Caller, key Key, id countersign.RequestID,
 	prepare func(*transaction, *countersign.Request, *stance) (workflow.RequestCommand, workflow.RequestVerdict, error)) error {
@@ -285,7 +326,9 @@ func (d *Desk) onRequest(ctx context.Context, caller Caller, key Key, id counter
 			return "", err
 		}
 		if len(outcome.Events) == 0 {
-			tx.guards = map[string]store.Guard{}
+			if len(tx.events) == 0 {
+				tx.guards = map[string]store.Guard{}
+			}
 			return string(id), nil
 		}
 		tx.relyOnPolicy()

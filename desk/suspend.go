@@ -75,30 +75,41 @@ func (d *Desk) onIdentity(ctx context.Context, caller Caller, key Key, name, rea
 
 // changeIdentity records one change of an identity with its reason.
 func (d *Desk) changeIdentity(ctx context.Context, caller Caller, key Key, name, reason string, change func(*transaction, *countersign.Identity) (*countersign.Identity, error)) error {
+	return d.changeRow(ctx, caller, key, reason, func(tx *transaction) (directory.Change, error) {
+		before := tx.directory.findIdentity(name)
+		if before == nil {
+			return directory.Change{}, notFound("identity", name)
+		}
+		after, err := change(tx, before)
+		return directory.Change{Verb: directory.Modify, Before: before, After: after}, err
+	}, func(payload countersign.Payload, why *workflow.Reason) {
+		if recorded, is := payload.(*workflow.IdentityRecorded); is {
+			recorded.Reason = why
+		}
+	})
+}
+
+// changeRow records one change of a row of the directory. The reason, which is
+// needed, stays with its event, where because puts it.
+func (d *Desk) changeRow(ctx context.Context, caller Caller, key Key, reason string, change func(*transaction) (directory.Change, error), because func(countersign.Payload, *workflow.Reason)) error {
 	if err := checkReason(reason); err != nil {
 		return err
 	}
 	_, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
-		before := tx.directory.findIdentity(name)
-		if before == nil {
-			return "", notFound("identity", name)
-		}
 		if reason == "" {
 			return "", countersign.Errorf(countersign.Invalid, "reason-missing", "This needs a reason: it stays on the record.").At("/reason")
 		}
-		after, err := change(tx, before)
+		changed, err := change(tx)
 		if err != nil {
 			return "", err
 		}
-		if err := tx.record(ctx, []directory.Change{{Verb: directory.Modify, Before: before, After: after}}); err != nil {
+		if err := tx.record(ctx, []directory.Change{changed}); err != nil {
 			return "", err
 		}
 		for _, event := range tx.events {
-			if recorded, is := event.Payload.(*workflow.IdentityRecorded); is {
-				recorded.Reason = &workflow.Reason{Text: reason}
-			}
+			because(event.Payload, &workflow.Reason{Text: reason})
 		}
-		return string(before.ID), nil
+		return changed.After.RowKey(), nil
 	})
 	if err != nil {
 		return err

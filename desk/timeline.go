@@ -148,6 +148,8 @@ func (d *snapshot) sentence(request *countersign.Request, payload countersign.Pa
 			text += "; what was consented to and approved before counts no longer"
 		}
 		return text
+	case *workflow.EvidenceWrittenOff:
+		return fmt.Sprintf("closed the request without the evidence %s%s", strings.Join(event.Change.Slots, ", "), because(event.Reason))
 	case *workflow.EvidenceOpened:
 		return fmt.Sprintf("opened the evidence %q", event.Change.Slot)
 	case *workflow.QuestionAsked:

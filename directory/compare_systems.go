@@ -67,7 +67,7 @@ func (c *comparison) system(wanted System, before *countersign.System) *counters
 		after.ID = c.mint.System()
 		c.names[string(after.ID)] = after.Name
 	} else {
-		after.ID, after.Version = before.ID, before.Version
+		after.ID, after.Version, after.Offer = before.ID, before.Version, before.Offer
 	}
 	kept := map[countersign.ResourceID]bool{}
 	for _, resource := range wanted.Resources {

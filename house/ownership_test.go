@@ -46,6 +46,37 @@ func TestAMachineChangesItsOwnerByTwoPeople(t *testing.T) {
 	})
 }
 
+func TestASystemChangesItsOwnerByTwoPeople(t *testing.T) {
+	everyDatabase(t, func(t *testing.T, open database) {
+		w := found(t, open, policyFor(`- {name: owner, approvers: [owner-of(resource)], within: 2 business days}`, ""))
+		id := w.submit("ana", asking())
+		offer := func(who, to string) error {
+			return w.house.Desk.OfferSystem(w.ctx, w.as(who), desk.Key{}, "ledger", to, "he changes the team")
+		}
+		accept := func(who string) error {
+			return w.house.Desk.AcceptSystem(w.ctx, w.as(who), desk.Key{}, "ledger", "I take it")
+		}
+		w.refused(accept("syd"), "nothing-offered")
+		w.refused(offer("ana", "syd"), "not-the-owner")
+		w.refused(offer("otto", "svc"), "not-an-active-person")
+		w.must(offer("otto", "syd"))
+		w.refused(accept("otto"), "separation-of-duties")
+		w.refused(w.approve("syd", id), "no-such-request")
+		// The open request asks the new owner from the same commit on, and no longer
+		// the old one.
+		w.must(accept("syd"))
+		w.settle()
+		w.refused(w.house.Desk.Approve(w.ctx, w.as("otto"), desk.Key{}, id, desk.Decision{}), "no-such-request")
+		w.must(w.approve("syd", id))
+		view, err := w.house.Desk.System(w.ctx, "ledger")
+		w.must(err)
+		if view.Owner.Login != "syd" || view.OfferedTo != nil || view.SecondOwner.Login != "pit" {
+			t.Errorf("the system shows %+v", view)
+		}
+		w.verified()
+	})
+}
+
 func TestAnUnownedMachineIsTakenOver(t *testing.T) {
 	w := found(t, onSQLite(t), policyFor(managerStage, ""))
 	w.apply("{login: olga, name: Olga Owner, email: olga@test.example, manager: max}", "{login: olga, name: Olga Owner, email: olga@test.example, manager: max, status: departed}")

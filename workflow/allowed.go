@@ -100,6 +100,11 @@ func refuseActor(command Command, standing Standing) error {
 			return countersign.Errorf(countersign.Refused, "separation-of-duties", "You may not lift what your own overdue review blocks: two other people do.")
 		}
 		return countersign.Errorf(countersign.Refused, "not-entitled-to-unblock", "Only a reviewer, an owner of the system or an administrator can lift what an overdue review blocks; it takes two of them.")
+	case Close:
+		if standing.KeptOut != "" {
+			return countersign.Errorf(countersign.Refused, "separation-of-duties", "You may not close this without its evidence: separation of duties keeps out whoever %s.", standing.KeptOut)
+		}
+		return countersign.Errorf(countersign.Refused, "not-entitled-to-close", "Only who may revoke the access can close a request; without evidence that is owed, only an owner of the system or an administrator.")
 	case Consent:
 		return countersign.Errorf(countersign.Refused, "not-the-owner", "Only an owner or sponsor of the beneficiary who did not ask can consent.")
 	case Tick, Progress, Observe, Park, Wake:

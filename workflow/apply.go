@@ -20,7 +20,7 @@ type Stamp struct {
 var Registry = countersign.PayloadRegistry{}.Register(
 	&RequestSubmitted{}, &RequestConsented{}, &EvidenceAttached{}, &StageOpened{}, &RequestDecided{},
 	&StageSettled{}, &RequestApproved{}, &RequestEnded{}, &RequestProgressed{}, &EvidenceOverdue{},
-	&RequestAmended{}, &EvidenceOpened{}, &QuestionAsked{}, &QuestionAnswered{}, &BlockLifted{},
+	&RequestAmended{}, &EvidenceOpened{}, &EvidenceWrittenOff{}, &QuestionAsked{}, &QuestionAnswered{}, &BlockLifted{},
 	&GrantOpened{}, &CredentialApplied{}, &RotationStarted{}, &CredentialRetiring{}, &GrantEnding{},
 	&CredentialRevoked{}, &GrantReminded{}, &EndDeferred{}, &IntentParked{}, &IntentRetried{},
 	&ExtensionStarted{}, &CredentialExtended{}, &ExtensionDropped{},
@@ -124,6 +124,12 @@ func ApplyRequest(r *countersign.Request, stamp Stamp, payload countersign.Paylo
 		return applyClassified(r, stamp, event), nil
 	case *RequestAmended:
 		applyAmended(r, event)
+	case *EvidenceWrittenOff:
+		for _, name := range event.Change.Slots {
+			if slot := findSlot(r, name); slot != nil {
+				slot.WrittenOffBy = event.Change.By
+			}
+		}
 	case *EvidenceOpened:
 		r.Openings = append(r.Openings, countersign.Opening{By: event.Change.By, At: stamp.Time, Slot: event.Change.Slot, Digest: event.Change.Digest})
 	case *QuestionAsked:

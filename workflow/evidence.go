@@ -95,7 +95,7 @@ func unopened(r *countersign.Request, who countersign.IdentityID) error {
 // nil.
 func owedEvidence(r *countersign.Request) *countersign.Slot {
 	for i, slot := range r.Evidence {
-		if slot.Due == countersign.DueAtClosure && slot.Held == nil || slot.Held != nil && slot.Held.Declared() {
+		if slot.Due == countersign.DueAtClosure && slot.Held == nil && slot.WrittenOffBy == "" || slot.Held != nil && slot.Held.Declared() {
 			return &r.Evidence[i]
 		}
 	}
@@ -112,6 +112,40 @@ func (f *folding) settleClosure(outcome string) error {
 		return nil
 	}
 	return f.request(r.ID, &RequestProgressed{RequestProgressedChange{State: countersign.RequestClosed, Outcome: outcome}})
+}
+
+// close closes the request without evidence that never came. What still gives
+// access is ended first, grant by grant, and closes by itself. It is no review,
+// and nobody writes off what is owed for their own access.
+func (f *folding) close(command RequestCommand, verdict RequestVerdict) error {
+	r := f.outcome.Request
+	if blank(command.Reason) {
+		return countersign.Errorf(countersign.Invalid, "reason-missing", "Closing needs a reason: it stays on the record.").At("/reason")
+	}
+	if r.State != countersign.RequestClosing {
+		return nil
+	}
+	if verdict.Standing.KeptOut != "" {
+		return refuseActor(Close, verdict.Standing)
+	}
+	if slices.ContainsFunc(r.Stages, func(stage countersign.Stage) bool { return stage.Review }) {
+		return countersign.Errorf(countersign.Refused, "needs-review", "Access that was taken by break-glass is closed by its review, and by nothing else.")
+	}
+	var missing []string
+	for _, slot := range r.Evidence {
+		switch {
+		case slot.Due != countersign.DueAtClosure || slot.Held != nil:
+		case f.Now < slot.Deadline:
+			return countersign.Errorf(countersign.Conflict, "not-overdue", "The evidence %q has time until %s.", slot.Name, slot.Deadline)
+		default:
+			missing = append(missing, slot.Name)
+		}
+	}
+	written := &EvidenceWrittenOff{Change: EvidenceWrittenOffChange{Slots: missing, By: f.Actor.Identity()}, Reason: &Reason{Text: command.Reason}}
+	if err := f.request(r.ID, written); err != nil {
+		return err
+	}
+	return f.settleClosure("closed by hand, without all evidence")
 }
 
 // mostQuestions bounds how often the time to decide begins anew.

@@ -41,6 +41,8 @@ func (GroupRecorded) EventKind() string { return "group.recorded@1" }
 
 type SystemRecorded struct {
 	Change countersign.System `json:"change"`
+	// Reason is there where a person said why.
+	Reason *Reason `json:"reason"`
 }
 
 func (SystemRecorded) EventKind() string { return "system.recorded@1" }

@@ -159,7 +159,7 @@ func repeated(r *countersign.Request, command RequestCommand, actor countersign.
 		return r.Consent.By != "" && r.Consent.By == actor.Identity()
 	case Cancel:
 		return r.State == countersign.RequestCancelled
-	case Classify, Prioritise, Merge, Decline, Attach, Fetch, Ask, Answer, Amend, Tick, Progress, Revoke, Rotate, Retry, Observe, Park, Wake, Publish, Reject, Withdraw, Lift:
+	case Classify, Prioritise, Merge, Decline, Attach, Fetch, Ask, Answer, Amend, Close, Tick, Progress, Revoke, Rotate, Retry, Observe, Park, Wake, Publish, Reject, Withdraw, Lift:
 	}
 	return false
 }
@@ -199,6 +199,8 @@ func (f *folding) onRequest(command RequestCommand, verdict RequestVerdict) erro
 		return f.answer(command, verdict)
 	case Cancel:
 		return f.end(countersign.RequestCancelled, "cancelled", command.Reason)
+	case Close:
+		return f.close(command, verdict)
 	case Tick:
 		return f.tick(verdict)
 	case Progress:

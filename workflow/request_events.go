@@ -108,6 +108,19 @@ type EvidenceValue struct {
 
 func (EvidenceAttached) EventKind() string { return "request.evidence-attached@1" }
 
+// EvidenceWrittenOff says that the request closes without evidence that never came.
+type EvidenceWrittenOff struct {
+	Change EvidenceWrittenOffChange `json:"change"`
+	Reason *Reason                  `json:"reason"`
+}
+
+type EvidenceWrittenOffChange struct {
+	Slots []string               `json:"slots"`
+	By    countersign.IdentityID `json:"by"`
+}
+
+func (EvidenceWrittenOff) EventKind() string { return "request.evidence-written-off@1" }
+
 // EvidenceOpened says that somebody looked into the content of evidence.
 type EvidenceOpened struct {
 	Change EvidenceOpenedChange `json:"change"`

@@ -25,6 +25,9 @@ const (
 	// Amend changes what is asked for.
 	Amend  Command = "amend"
 	Cancel Command = "cancel"
+	// Close gives back what was granted, all of it; or closes without the evidence
+	// that never came.
+	Close Command = "close"
 	// Review says whether what was done with the access was in order.
 	Review Command = "review"
 	// Classify says which request a description in words is; Prioritise how urgent.
@@ -108,7 +111,7 @@ var Roles = []Role{Requester, Beneficiary, Accountable, Approver, SystemOwner, A
 
 // RequestCommands and its siblings list the commands in the order of the table.
 var (
-	RequestCommands  = []Command{Consent, Attach, Fetch, Open, Approve, Deny, Classify, Prioritise, Merge, Decline, Ask, Answer, Amend, Cancel, Review, Unblock, Tick, Progress}
+	RequestCommands  = []Command{Consent, Attach, Fetch, Open, Approve, Deny, Classify, Prioritise, Merge, Decline, Ask, Answer, Amend, Cancel, Close, Review, Unblock, Tick, Progress}
 	GrantCommands    = []Command{Revoke, Rotate, Retry, Observe, Park, Wake}
 	ProposalCommands = []Command{Publish, Reject, Withdraw}
 	HoldCommands     = []Command{Lift}
@@ -126,6 +129,7 @@ type Transition[State ~string] struct {
 var (
 	theAskers  = []Role{Requester, Beneficiary, Accountable}
 	theReaders = []Role{Requester, Beneficiary, Accountable, Approver, SystemOwner, Auditor}
+	whoMayEnd  = []Role{Requester, Beneficiary, Accountable, SystemOwner, Administrator}
 )
 
 // RequestTransitions is the whole law of requests. What is not listed is refused.
@@ -157,21 +161,22 @@ var RequestTransitions = []Transition[countersign.RequestState]{
 	{countersign.RequestDeciding, Tick, []Role{Timer}, to(countersign.RequestDeciding, countersign.RequestDenied)},
 
 	{countersign.RequestFulfilling, Open, theReaders, to(countersign.RequestFulfilling)},
+	{countersign.RequestFulfilling, Close, whoMayEnd, to(countersign.RequestFulfilling)},
 	{countersign.RequestFulfilling, Progress, []Role{Delivery, Timer}, to(countersign.RequestFulfilling, countersign.RequestActive, countersign.RequestClosing, countersign.RequestClosed, countersign.RequestFailed)},
 
 	{countersign.RequestActive, Fetch, theAskers, to(countersign.RequestActive)},
 	{countersign.RequestActive, Open, theReaders, to(countersign.RequestActive)},
+	{countersign.RequestActive, Close, whoMayEnd, to(countersign.RequestActive)},
 	{countersign.RequestActive, Progress, []Role{Delivery, Timer}, to(countersign.RequestActive, countersign.RequestClosing, countersign.RequestClosed)},
 
 	{countersign.RequestClosing, Attach, theAskers, to(countersign.RequestClosing, countersign.RequestClosed)},
 	{countersign.RequestClosing, Fetch, append([]Role{Approver}, theAskers...), to(countersign.RequestClosing, countersign.RequestClosed)},
 	{countersign.RequestClosing, Open, theReaders, to(countersign.RequestClosing)},
+	{countersign.RequestClosing, Close, []Role{SystemOwner, Administrator}, to(countersign.RequestClosed)},
 	{countersign.RequestClosing, Review, []Role{Approver}, to(countersign.RequestClosing, countersign.RequestClosed)},
 	{countersign.RequestClosing, Unblock, []Role{Approver, SystemOwner, Administrator}, to(countersign.RequestClosing)},
 	{countersign.RequestClosing, Tick, []Role{Timer}, to(countersign.RequestClosing)},
 }
-
-var whoMayEnd = []Role{Requester, Beneficiary, Accountable, SystemOwner, Administrator}
 
 // GrantTransitions is the whole law of grants. What is not listed is refused.
 var GrantTransitions = []Transition[countersign.GrantState]{
