@@ -43,6 +43,8 @@ const (
 	SystemRetired EndConditionKind = "system-retired"
 	// Unused: the target reports no use for the time given.
 	Unused EndConditionKind = "unused"
+	// WhenTicketClosed: the open ticket that the request named is closed at its source.
+	WhenTicketClosed EndConditionKind = "ticket-closed"
 )
 
 // Origin says where a grant comes from.
@@ -54,7 +56,28 @@ const (
 	// FromRecovery is a power that was given at the host, because nobody could give
 	// it any more.
 	FromRecovery Origin = "recovery"
+	// FromBirthright is access that a rule gives without being asked.
+	FromBirthright Origin = "birthright"
 )
+
+// Birthright is the rule that gave access without being asked.
+type Birthright struct {
+	Rule    string `json:"rule"`
+	Package string `json:"package"`
+	// Digest is that of the rule's file.
+	Digest Digest `json:"digest"`
+}
+
+// Lapse is an end that a change of the holder has set, while what went before
+// still stands for a time.
+type Lapse struct {
+	Since Instant `json:"since"`
+	// Cause is a stable name, Because a sentence.
+	Cause   string `json:"cause"`
+	Because string `json:"because,omitempty"`
+	// Was is the end that stood before; zero for none.
+	Was Instant `json:"was,omitempty"`
+}
 
 // Grant is access of one holder to one entitlement. It is the noun that ends.
 type Grant struct {
@@ -63,8 +86,10 @@ type Grant struct {
 	State   GrantState `json:"state"`
 	Origin  Origin     `json:"origin"`
 	Request RequestID  `json:"request,omitempty"`
-	// Requester is who asked; "" for a genesis grant.
-	Requester   IdentityID    `json:"requester,omitempty"`
+	// Requester is who asked; "" where nobody did.
+	Requester IdentityID `json:"requester,omitempty"`
+	// Birthright is the rule that gave it; nil for every other origin.
+	Birthright  *Birthright   `json:"birthright,omitempty"`
 	Holder      IdentityID    `json:"holder"`
 	Entitlement EntitlementID `json:"entitlement"`
 	System      SystemID      `json:"system"`
@@ -79,6 +104,8 @@ type Grant struct {
 	Until Instant    `json:"until,omitempty"`
 	Terms GrantTerms `json:"terms"`
 
+	// Lapsing is set while the access goes on that its holder would not get any more.
+	Lapsing     *Lapse       `json:"lapsing,omitempty"`
 	Reminded    bool         `json:"reminded,omitempty"`
 	Credentials []Credential `json:"credentials"`
 	// Parked is set while nobody but a person can move the intent on.
@@ -91,6 +118,8 @@ type Grant struct {
 	// EffectiveBy is when what the target handed out has run out, or when the
 	// second read-back falls due; set while revoked.
 	EffectiveBy Instant `json:"effective_by,omitempty"`
+	// EndCause is a stable name for why the grant ends.
+	EndCause string `json:"end_cause,omitempty"`
 	// Ending says in one sentence why the grant ends, by whom and since when.
 	Ending  string  `json:"ending,omitempty"`
 	EndedBy Actor   `json:"ended_by,omitempty"`

@@ -1,6 +1,9 @@
 package countersign
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"slices"
+)
 
 // Phase is one of the five that the field knows; every state belongs to one.
 type Phase string
@@ -401,6 +404,14 @@ type GrantTerms struct {
 	// Remind is how long before the end the holder is reminded; zero means never.
 	Remind   Seconds        `json:"remind,omitempty"`
 	EndsWhen []EndCondition `json:"ends_when,omitempty"`
+	// Overlap is how long the access is kept once it would not be given any more,
+	// because its holder moved; zero leaves it to the house.
+	Overlap Seconds `json:"overlap,omitempty"`
+}
+
+// Has reports whether a condition of the kind ends the access.
+func (t GrantTerms) Has(kind EndConditionKind) bool {
+	return slices.ContainsFunc(t.EndsWhen, func(condition EndCondition) bool { return condition.Kind == kind })
 }
 
 // GrantRef ties a request to one of its grants.

@@ -67,7 +67,11 @@ func (d *Desk) checkPolicies(set *policy.Set, world *snapshot) []string {
 	}
 	for _, pack := range set.Packages() {
 		for _, name := range pack.Entitlements {
-			if world.findEntitlement(name) == nil {
+			entitlement := world.findEntitlement(name)
+			if entitlement != nil && entitlement.System == world.systemNames[SystemName] && slices.ContainsFunc(set.Birthrights(), func(rule policy.BirthrightInfo) bool { return rule.Package == pack.Name }) {
+				problems = append(problems, fmt.Sprintf("package %s: %s is a power of the desk, which no birthright gives: powers are asked for", pack.Name, name))
+			}
+			if entitlement == nil {
 				problems = append(problems, fmt.Sprintf("package %s: there is no entitlement %q%s", pack.Name, name, meant(name, sortedKeys(world.rights))))
 			}
 		}

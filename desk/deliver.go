@@ -109,10 +109,15 @@ func (tx *transaction) stopsFulfilment(ctx context.Context, grant *countersign.G
 		return workflow.CauseRejected, "The holder is not active.", nil
 	case grant.LatestEnd != 0 && tx.now() >= grant.LatestEnd:
 		return workflow.CauseExpired, "The latest end that was allowed has passed.", nil
-	case grant.Request == "" || grant.State != countersign.GrantProvisioning:
+	case grant.State != countersign.GrantProvisioning:
 		return "", "", nil
+	case grant.Birthright != nil:
+		why, err = tx.stopsBirthright(ctx, grant, holder)
+	case grant.Request == "":
+		return "", "", nil
+	default:
+		why, err = tx.rejected(ctx, grant.Request)
 	}
-	why, err = tx.rejected(ctx, grant.Request)
 	if err != nil || why == "" {
 		return "", "", err
 	}

@@ -298,7 +298,7 @@ func (tx *transaction) writeGrant(grant, before *countersign.Grant) {
 		}
 	}
 	tx.put(grant, was)
-	tx.schedule(string(grant.ID), store.GrantWork, workflow.GrantDue(grant, 0, 0))
+	tx.schedule(string(grant.ID), store.GrantWork, workflow.GrantDue(grant, 0, 0, 0))
 	var present countersign.IntentID
 	if grant.Intent != nil {
 		present = grant.Intent.ID

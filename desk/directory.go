@@ -242,6 +242,7 @@ func (tx *transaction) record(ctx context.Context, changes []directory.Change) e
 	if err := tx.dependents(ctx, cause, identities, systems); err != nil {
 		return err
 	}
+	tx.lookAtMoved(changes, cause)
 	return tx.wakeRequests(ctx, cause)
 }
 
@@ -447,15 +448,13 @@ func (tx *transaction) grantPowers(difference directory.Difference) error {
 
 // grantPower opens grants of a power that nobody asked for.
 func (tx *transaction) grantPower(known *snapshot, power *countersign.Entitlement, origin countersign.Origin, holders []countersign.IdentityID) error {
-	hands, err := tx.desk.Connectors.Find(known.systems[power.System].Connector)
+	step, err := tx.desk.firstStep(known.systems[power.System])
 	if err != nil {
 		return err
 	}
-	description := hands.Describe()
 	for _, holder := range holders {
-		outcome, err := workflow.OpenGenesisGrant(tx.occasion, workflow.GenesisGrant{
-			Origin: origin, Holder: holder, Entitlement: power.ID, System: power.System,
-			Step: countersign.Step{Connector: description.Name, Action: description.Actions[0]}, Duration: PowerDuration,
+		outcome, err := workflow.OpenUnasked(tx.occasion, workflow.UnaskedGrant{
+			Origin: origin, Holder: holder, Entitlement: power.ID, System: power.System, Step: step, Duration: PowerDuration,
 		})
 		if err != nil {
 			return err

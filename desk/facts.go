@@ -341,8 +341,10 @@ func (r *resolved) relyOn(tx *transaction, rule string, person countersign.Ident
 func (r *resolved) relyOnMatter(tx *transaction) {
 	for _, side := range []*countersign.Identity{r.matter.requester, r.matter.beneficiary} {
 		tx.relyOn(side)
-		if owner := r.directory.identities[side.Owner]; owner != nil {
-			tx.relyOn(owner)
+		for _, id := range []countersign.IdentityID{side.Owner, side.Sponsor} {
+			if answering := r.directory.identities[id]; answering != nil {
+				tx.relyOn(answering)
+			}
 		}
 	}
 	for _, item := range r.matter.items {

@@ -28,6 +28,7 @@ const (
 	NoticeOverdue        = "overdue"
 	NoticeEnding         = "ending"
 	NoticeParked         = "parked"
+	NoticeLapsing        = "lapsing"
 )
 
 // digestEvery gathers what can wait: all that a person is to be told of a quarter
@@ -72,6 +73,12 @@ func (tx *transaction) tellings(payload countersign.Payload, request *countersig
 		return []telling{{kind: NoticeOverdue, people: append(slices.Clone(event.Change.Told), askers...), atOnce: true}}
 	case *workflow.GrantReminded:
 		return []telling{{kind: NoticeReminder, people: []countersign.IdentityID{grant.Holder, grant.Requester}}}
+	case *workflow.GrantLapsing:
+		people := []countersign.IdentityID{grant.Holder, grant.Requester}
+		if holder := tx.directory.identities[grant.Holder]; holder != nil {
+			people = append(people, holder.Manager)
+		}
+		return []telling{{kind: NoticeLapsing, people: people}}
 	case *workflow.GrantEnding:
 		return []telling{{kind: NoticeEnding, people: []countersign.IdentityID{grant.Holder, grant.Requester}, atOnce: event.Change.Cause != workflow.CauseExpired}}
 	case *workflow.IntentParked:
@@ -210,7 +217,7 @@ func noticeSubject(kind, what string) string {
 	words := map[string]string{
 		NoticeAskedToDecide: "Your decision is asked for", NoticeAskedToReview: "Your review is asked for", NoticeAskedToConsent: "Your consent is asked for",
 		NoticeBreakGlass: "Break-glass access was taken", NoticeOutcome: "Decided", NoticeQuestion: "A question about a request", NoticeReminder: "Access ends soon",
-		NoticeOverdue: "Evidence is overdue", NoticeEnding: "Access ends", NoticeParked: "Work waits for you",
+		NoticeOverdue: "Evidence is overdue", NoticeEnding: "Access ends", NoticeParked: "Work waits for you", NoticeLapsing: "Access will lapse",
 	}[kind]
 	return fmt.Sprintf("%s (%s)", words, what)
 }

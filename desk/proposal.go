@@ -422,9 +422,11 @@ func (tx *transaction) publish(ctx context.Context, would *proposed) error {
 // looked at anew.
 func (tx *transaction) activate(ctx context.Context, set *policy.Set) error {
 	var was int64
+	sets := []*policy.Set{set}
 	if tx.policy != nil {
-		was = tx.policy.version
+		was, sets = tx.policy.version, append(sets, tx.policy.set)
 	}
+	tx.lookAtRules(fmt.Sprintf("policy-%d", was+1), sets...)
 	activated := &workflow.PolicyActivated{}
 	activated.Change.Set = set.Digest()
 	tx.put(&countersign.PolicyRow{Version: was + 1, Active: set.Digest(), ActivatedAt: tx.now()}, was)

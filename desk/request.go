@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/policy"
@@ -414,7 +415,7 @@ func (tx *transaction) recheck(ctx context.Context, request *countersign.Request
 	} else if kind := countersign.KindOf(err); kind == countersign.Internal || kind == countersign.Unavailable {
 		return facts, nil, err
 	}
-	refusals := append(set.Recheck(request.Type, facts), tx.desk.refuseHeld(r.matter)...)
+	refusals := slices.Concat(set.Recheck(request.Type, facts), tx.desk.refuseHeld(r.matter), tx.refuseUnsponsored(r.matter))
 	for _, item := range r.matter.items {
 		if item.entitlement.Retired || item.system.Retired {
 			refusals = append(refusals, policy.Refusal{Reason: "retired", Because: "The entitlement " + r.directory.rightName(item.entitlement) + " is retired."})

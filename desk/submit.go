@@ -165,7 +165,7 @@ func (d *Desk) judge(ctx context.Context, tx *transaction, caller Caller, asking
 			return nil, err
 		}
 	}
-	plan.Refusals = append(plan.Refusals, d.refuseHeld(m)...)
+	plan.Refusals = append(append(plan.Refusals, d.refuseHeld(m)...), tx.refuseUnsponsored(m)...)
 	j.preview = Preview{Plan: plan, Beneficiary: m.beneficiary.ID, Names: map[countersign.IdentityID]string{}}
 	if !m.beneficiary.Human() && m.beneficiary.Owner != m.requester.ID {
 		j.preview.ConsentOf = m.beneficiary.Owner

@@ -39,6 +39,35 @@ func (t tickets) look(ctx context.Context, desk *Desk, set *policy.Set, query po
 	return found, nil
 }
 
+// ClosedTicket returns the open ticket that the request of the grant named, once
+// its source says that it is closed; "" while it is open, or where none was named.
+func (d *Desk) ClosedTicket(ctx context.Context, grant *countersign.Grant) (string, error) {
+	if grant.Request == "" {
+		return "", nil
+	}
+	request, err := d.Store.Request(ctx, grant.Request)
+	if err != nil {
+		return "", err
+	}
+	pinned, err := d.policySet(ctx, request.PolicySet)
+	if err != nil {
+		return "", err
+	}
+	for _, slot := range request.Evidence {
+		if slot.Ticket != countersign.TicketOpen || slot.Due != countersign.DueAtRequest || slot.Record == "" {
+			continue
+		}
+		ticket, err := d.lookUp(ctx, pinned, slot.VerifiedBy, slot.Record)
+		if err != nil {
+			return "", err
+		}
+		if !ticket.Open {
+			return slot.Record, nil
+		}
+	}
+	return "", nil
+}
+
 // lookUp asks the source with the name.
 func (d *Desk) lookUp(ctx context.Context, set *policy.Set, name, key string) (*source.Ticket, error) {
 	for _, info := range set.Sources() {

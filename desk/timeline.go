@@ -211,6 +211,9 @@ func (d *snapshot) sentence(request *countersign.Request, payload countersign.Pa
 func (d *snapshot) grantSentence(payload countersign.Payload) string {
 	switch event := payload.(type) {
 	case *workflow.GrantOpened:
+		if rule := event.Change.Birthright; rule != nil {
+			return fmt.Sprintf("the rule %q gives %s, of the package %s", rule.Rule, d.rightsText([]countersign.EntitlementID{event.Change.Entitlement}), rule.Package)
+		}
 		return fmt.Sprintf("%s is to carry out %s on %s", event.Change.Step.Connector, event.Change.Step.Action, d.rightsText([]countersign.EntitlementID{event.Change.Entitlement}))
 	case *workflow.CredentialApplied:
 		text := fmt.Sprintf("read back by %s: the access works until %s", event.Change.Observation.By, event.Change.Until)
@@ -238,6 +241,10 @@ func (d *snapshot) grantSentence(payload countersign.Payload) string {
 		return text
 	case *workflow.EndDeferred:
 		return fmt.Sprintf("the end is put off to %s, because fewer than two others hold this power; give it to somebody else first", event.Change.Until)
+	case *workflow.GrantLapsing:
+		return fmt.Sprintf("the access lapses at %s (%s)%s", event.Change.Until, event.Change.Cause, because(event.Reason))
+	case *workflow.GrantKept:
+		return "the access does not lapse after all"
 	case *workflow.GrantReminded:
 		return fmt.Sprintf("reminded: the access ends at %s", event.Change.Ends)
 	case *workflow.IntentParked:

@@ -9,23 +9,34 @@ import (
 	"github.com/countersign/countersign/workflow"
 )
 
-// WakeGrants lets time pass for grants: ends, retirements, reminders. lastUsed
-// gives the latest use that targets report, where one can tell. All are judged
-// one by one and committed together; when something moved meanwhile, each goes
-// alone, and one that lost comes back with the next claim.
-func (d *Desk) WakeGrants(ctx context.Context, works []store.Work, lastUsed map[countersign.GrantID]countersign.Instant) error {
+// Heard is what others say of a grant.
+type Heard struct {
+	// LastUsed is the latest use that the target reports, zero for none; UseKnown
+	// says that it could tell.
+	LastUsed countersign.Instant
+	UseKnown bool
+	// ClosedTicket is the ticket on which the access depends, once its source says
+	// that it is closed.
+	ClosedTicket string
+}
+
+// WakeGrants lets time pass for grants: ends, retirements, reminders. all is what
+// was heard of those whose end depends on others. They are judged one by one and
+// committed together; when something moved meanwhile, each goes alone, and one
+// that lost comes back with the next claim.
+func (d *Desk) WakeGrants(ctx context.Context, works []store.Work, all map[countersign.GrantID]Heard) error {
 	return d.together(ctx, len(works), func(tx *transaction, i int) error {
 		grant, err := d.Store.Grant(ctx, countersign.GrantID(works[i].Ref))
 		if err != nil {
 			return err
 		}
-		used, known := lastUsed[grant.ID]
+		heard := all[grant.ID]
 		if !tx.written(works[i].Ref) {
-			if err := tx.wakeGrant(ctx, grant, used, known); err != nil {
+			if err := tx.wakeGrant(ctx, grant, heard); err != nil {
 				return err
 			}
 		}
-		tx.looked(works[i], workflow.GrantDue(grant, used, tx.now().Add(usageInterval)))
+		tx.looked(works[i], workflow.GrantDue(grant, heard.LastUsed, tx.now().Add(usageInterval), tx.now().Add(workflow.TicketInterval)))
 		return nil
 	})
 }
@@ -34,13 +45,16 @@ func (d *Desk) WakeGrants(ctx context.Context, works []store.Work, lastUsed map[
 // have gone unused for too long.
 const usageInterval = countersign.Hour
 
-func (tx *transaction) wakeGrant(ctx context.Context, grant *countersign.Grant, used countersign.Instant, known bool) error {
+func (tx *transaction) wakeGrant(ctx context.Context, grant *countersign.Grant, heard Heard) error {
 	if grant.State != countersign.GrantProvisioning && grant.State != countersign.GrantLive {
 		return nil
 	}
 	cause, why := tx.directory.endCause(grant, tx.now())
-	if cause == "" && known {
-		if unusedAt := workflow.UnusedAt(grant, used); unusedAt != 0 && tx.now() >= unusedAt {
+	if cause == "" && heard.ClosedTicket != "" {
+		cause, why = workflow.CauseTicketClosed, "The ticket "+heard.ClosedTicket+" is closed."
+	}
+	if cause == "" && heard.UseKnown {
+		if unusedAt := workflow.UnusedAt(grant, heard.LastUsed); unusedAt != 0 && tx.now() >= unusedAt {
 			cause, why = workflow.CauseUnused, "The target reports no use for as long as the terms allow."
 		}
 	}
@@ -89,6 +103,9 @@ func (d *snapshot) endCause(grant *countersign.Grant, now countersign.Instant) (
 	if holder == nil || left(holder, now) {
 		return workflow.CauseHolderLeft, "The holder has left."
 	}
+	if sponsor := d.identities[holder.Sponsor]; holder.Sponsor != "" && (sponsor == nil || left(sponsor, now)) {
+		return workflow.CauseSponsorLeft, "The sponsor of the holder has left."
+	}
 	for _, condition := range grant.Terms.EndsWhen {
 		switch condition.Kind {
 		case countersign.OwnerLeft:
@@ -100,7 +117,7 @@ func (d *snapshot) endCause(grant *countersign.Grant, now countersign.Instant) (
 			if err != nil || item.entitlement.Retired || item.system.Retired {
 				return workflow.CauseSystemRetired, "The system or the entitlement is retired."
 			}
-		case countersign.Unused:
+		case countersign.WhenTicketClosed, countersign.Unused:
 		}
 	}
 	return "", ""
@@ -227,7 +244,7 @@ func (d *Desk) SweepContracts(ctx context.Context, from, to countersign.Instant)
 }
 
 // dependents makes due the grants that depend on identities or on systems: their
-// own, and those of the NHIs that they answer for.
+// own, and those of the identities that they own or sponsor.
 func (tx *transaction) dependents(ctx context.Context, cause string, identities []countersign.IdentityID, systems []countersign.SystemID) error {
 	touched := map[countersign.IdentityID]bool{}
 	for _, id := range identities {
@@ -235,7 +252,7 @@ func (tx *transaction) dependents(ctx context.Context, cause string, identities 
 	}
 	holders := append([]countersign.IdentityID{}, identities...)
 	for id, identity := range tx.directory.identities {
-		if !touched[id] && touched[identity.Owner] {
+		if !touched[id] && (touched[identity.Owner] || touched[identity.Sponsor]) {
 			holders = append(holders, id)
 		}
 	}

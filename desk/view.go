@@ -179,9 +179,12 @@ type GrantView struct {
 	Request     countersign.RequestID  `json:"request,omitempty"`
 	Holder      Ref                    `json:"holder"`
 	Entitlement EntitlementRef         `json:"entitlement"`
-	From        countersign.Instant    `json:"from,omitzero"`
-	Until       countersign.Instant    `json:"until,omitzero"`
-	Credentials []CredentialView       `json:"credentials"`
+	// Birthright is the rule that gave it; Lapsing why it goes, and since when.
+	Birthright  *countersign.Birthright `json:"birthright,omitempty"`
+	Lapsing     *countersign.Lapse      `json:"lapsing,omitempty"`
+	From        countersign.Instant     `json:"from,omitzero"`
+	Until       countersign.Instant     `json:"until,omitzero"`
+	Credentials []CredentialView        `json:"credentials"`
 	// EffectiveBy is when what the target handed out has run out, while revoked.
 	EffectiveBy countersign.Instant `json:"effective_by,omitzero"`
 	Ending      string              `json:"ending,omitempty"`
@@ -340,7 +343,7 @@ func (d *snapshot) stageView(stage *countersign.Stage) StageView {
 func (tx *transaction) grantView(grant *countersign.Grant, standing workflow.Standing) *GrantView {
 	dir := tx.directory
 	view := &GrantView{
-		ID: grant.ID, Version: grant.Version, State: grant.State, Origin: grant.Origin, Request: grant.Request,
+		ID: grant.ID, Version: grant.Version, State: grant.State, Origin: grant.Origin, Request: grant.Request, Birthright: grant.Birthright, Lapsing: grant.Lapsing,
 		Holder: dir.ref(grant.Holder), Entitlement: dir.entitlementRef(grant.Entitlement), From: grant.From, Until: grant.Until,
 		EffectiveBy: grant.EffectiveBy, Ending: grant.Ending, EndAt: grant.EndAt, GoneAt: grant.GoneAt, Reminded: grant.Reminded,
 		Credentials: []CredentialView{}, Offered: []workflow.Command{},

@@ -107,7 +107,8 @@ func (e *Engine) Beat(ctx context.Context) error {
 	return e.Sweep(ctx)
 }
 
-// Sweep makes due what depends on contracts that ended since the last sweep.
+// Sweep makes due what depends on contracts that ended since the last sweep, and
+// once a day what rules give.
 func (e *Engine) Sweep(ctx context.Context) error {
 	now := e.now()
 	// After a clock that stepped back the same time is swept again.
@@ -117,6 +118,12 @@ func (e *Engine) Sweep(ctx context.Context) error {
 	}
 	if err := e.Desk.SweepContracts(ctx, e.sweptTo, now); err != nil {
 		return err
+	}
+	const day = countersign.Instant(countersign.Day) * 1000
+	if today := now - now%day; e.sweptTo < today {
+		if err := e.Desk.SweepBirthrights(ctx, today); err != nil {
+			return err
+		}
 	}
 	e.sweptTo = now
 	return nil
@@ -139,18 +146,31 @@ func (e *Engine) Timers(ctx context.Context) (int, error) {
 	for _, work := range works {
 		of[work.Kind] = append(of[work.Kind], work)
 	}
-	// What a target must be asked about goes last and by itself: ends wait for no
+	// What a target or a source must be asked about goes last and by itself: ends wait for no
 	// target.
-	plain, unused := e.apart(ctx, of[store.GrantWork])
+	plain, watched := e.apart(ctx, of[store.GrantWork])
 	err = errors.Join(
 		e.Desk.WakeGrants(ctx, plain, nil),
 		e.Desk.TickRequests(ctx, of[store.RequestWork]),
 		e.Desk.SweepHolds(ctx, of[store.HoldWork]),
 	)
-	if len(unused.works) == 0 {
+	if len(watched.works) == 0 {
 		return len(works), err
 	}
-	return len(works), errors.Join(err, e.Desk.WakeGrants(ctx, unused.works, e.lastUsed(ctx, unused.grants)))
+	return len(works), errors.Join(err, e.Desk.WakeGrants(ctx, watched.works, e.hear(ctx, watched.grants)))
+}
+
+// identitiesAtOnce is how many identities one step looks at in one transaction.
+const identitiesAtOnce = 20
+
+// Identities looks anew at what the next identities hold that joined or moved, and
+// returns how many it took. Ends do not wait for it.
+func (e *Engine) Identities(ctx context.Context) (int, error) {
+	works, err := e.Store.Claim(ctx, store.Claim{Now: e.now(), Owner: e.Replica, Kinds: []store.WorkKind{store.IdentityWork}, Limit: identitiesAtOnce, Lease: desk.Lease})
+	if err != nil {
+		return 0, err
+	}
+	return len(works), e.Desk.LookAtIdentities(ctx, works)
 }
 
 // Batches opens the next requests of batches, and returns how many batches it

@@ -19,6 +19,7 @@ func (e *Engine) Run(ctx context.Context) {
 	loops.Go(func() { e.keepDelivering(ctx) })
 	loops.Go(func() { e.keepDoing(ctx, "tell", e.Tell) })
 	loops.Go(func() { e.keepDoing(ctx, "batches", e.Batches) })
+	loops.Go(func() { e.keepDoing(ctx, "identities", e.Identities) })
 	loops.Wait()
 }
 

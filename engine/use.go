@@ -5,62 +5,65 @@ import (
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/desk"
 	"github.com/countersign/countersign/store"
 )
 
-// unusedGrants are due grants that end when they go unused.
-type unusedGrants struct {
+// watched are due grants whose end depends on what others say.
+type watched struct {
 	works  []store.Work
 	grants []*countersign.Grant
 }
 
-// apart takes the grants out that a target must be asked about. One whose end has
-// come needs no asking.
-func (e *Engine) apart(ctx context.Context, works []store.Work) (plain []store.Work, unused unusedGrants) {
+// apart takes the grants out that a target or a source must be asked about. One
+// whose end has come needs no asking.
+func (e *Engine) apart(ctx context.Context, works []store.Work) (plain []store.Work, asked watched) {
 	for _, work := range works {
 		grant, err := e.Store.Grant(ctx, countersign.GrantID(work.Ref))
-		if ended := err == nil && grant.Until != 0 && e.now() >= grant.Until; err == nil && !ended && endsUnused(grant) {
-			unused.works, unused.grants = append(unused.works, work), append(unused.grants, grant)
+		ended := err == nil && grant.Until != 0 && e.now() >= grant.Until
+		if err == nil && !ended && (grant.Terms.Has(countersign.Unused) || grant.Terms.Has(countersign.WhenTicketClosed)) {
+			asked.works, asked.grants = append(asked.works, work), append(asked.grants, grant)
 			continue
 		}
 		plain = append(plain, work)
 	}
-	return plain, unused
+	return plain, asked
 }
 
-func endsUnused(grant *countersign.Grant) bool {
-	for _, condition := range grant.Terms.EndsWhen {
-		if condition.Kind == countersign.Unused {
-			return true
-		}
-	}
-	return false
-}
-
-type use struct {
+// answer is what was heard of one grant.
+type answer struct {
 	grant countersign.GrantID
-	at    countersign.Instant
+	heard func(*desk.Heard)
 }
 
-// lastUsed asks the targets, all at once and for a short time. A grant whose
-// target does not answer is missing and is looked at again later.
-func (e *Engine) lastUsed(ctx context.Context, grants []*countersign.Grant) map[countersign.GrantID]countersign.Instant {
+// hear asks targets and sources, all at once and for a short time. A grant of
+// which nobody answers is looked at again later.
+func (e *Engine) hear(ctx context.Context, grants []*countersign.Grant) map[countersign.GrantID]desk.Heard {
 	ctx, cancel := context.WithTimeout(ctx, usePatience)
 	defer cancel()
 	asking := map[string][]*countersign.Grant{}
+	var ticketed []*countersign.Grant
 	for _, grant := range grants {
-		asking[grant.Step.Connector] = append(asking[grant.Step.Connector], grant)
+		if grant.Terms.Has(countersign.Unused) {
+			asking[grant.Step.Connector] = append(asking[grant.Step.Connector], grant)
+		}
+		if grant.Terms.Has(countersign.WhenTicketClosed) {
+			ticketed = append(ticketed, grant)
+		}
 	}
 	// With room for every answer nobody who is late waits for a reader.
-	answers, finished := make(chan use, len(grants)), make(chan struct{}, len(asking))
+	answers, finished := make(chan answer, 2*len(grants)), make(chan struct{}, len(asking)+1)
 	for name, grants := range asking {
 		go func() {
-			e.ask(ctx, name, grants, answers)
+			e.askUse(ctx, name, grants, answers)
 			finished <- struct{}{}
 		}()
 	}
-	used := map[countersign.GrantID]countersign.Instant{}
-	for left := len(asking); left > 0; {
+	go func() {
+		e.askTickets(ctx, ticketed, answers)
+		finished <- struct{}{}
+	}()
+	for left := len(asking) + 1; left > 0; {
 		select {
 		case <-ctx.Done():
 			left = 0
@@ -68,18 +71,21 @@ func (e *Engine) lastUsed(ctx context.Context, grants []*countersign.Grant) map[
 			left--
 		}
 	}
+	all := map[countersign.GrantID]desk.Heard{}
 	for {
 		select {
 		case answer := <-answers:
-			used[answer.grant] = answer.at
+			heard := all[answer.grant]
+			answer.heard(&heard)
+			all[answer.grant] = heard
 		default:
-			return used
+			return all
 		}
 	}
 }
 
-// ask asks the targets of one connector, one after the other.
-func (e *Engine) ask(ctx context.Context, name string, grants []*countersign.Grant, answers chan<- use) {
+// askUse asks the targets of one connector, one after the other.
+func (e *Engine) askUse(ctx context.Context, name string, grants []*countersign.Grant, answers chan<- answer) {
 	hands, err := e.Connectors.Find(name)
 	if err != nil {
 		return
@@ -103,7 +109,21 @@ func (e *Engine) ask(ctx context.Context, name string, grants []*countersign.Gra
 			return
 		}
 		if known {
-			answers <- use{grant.ID, latest}
+			answers <- answer{grant.ID, func(heard *desk.Heard) { heard.UseKnown, heard.LastUsed = true, latest }}
+		}
+	}
+}
+
+// askTickets asks the sources of tickets, one after the other.
+func (e *Engine) askTickets(ctx context.Context, grants []*countersign.Grant, answers chan<- answer) {
+	for _, grant := range grants {
+		closed, err := e.Desk.ClosedTicket(ctx, grant)
+		e.logged(ctx, "ticket", err)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil && closed != "" {
+			answers <- answer{grant.ID, func(heard *desk.Heard) { heard.ClosedTicket = closed }}
 		}
 	}
 }

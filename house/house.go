@@ -189,7 +189,11 @@ func (h *House) Settle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if done+len(works)+told+batches == 0 {
+		identities, err := h.Engine.Identities(ctx)
+		if err != nil {
+			return err
+		}
+		if done+len(works)+told+batches+identities == 0 {
 			return nil
 		}
 	}

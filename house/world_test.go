@@ -408,7 +408,11 @@ func (w *world) settle() {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		if timers+len(works)+batches == 0 {
+		identities, err := w.house.Engine.Identities(w.ctx)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if timers+len(works)+batches+identities == 0 {
 			return
 		}
 	}

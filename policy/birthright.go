@@ -31,6 +31,12 @@ type BirthrightDue struct {
 	Digest countersign.Digest `json:"digest"`
 }
 
+// BirthrightProblem is a rule that cannot be judged for somebody, and why.
+type BirthrightProblem struct {
+	Rule    string `json:"rule"`
+	Because string `json:"because"`
+}
+
 type birthright struct {
 	BirthrightInfo
 	when  *expression
@@ -50,7 +56,7 @@ func (s *Set) Birthrights() []BirthrightInfo {
 // A rule whose package is not for the identity's kind does not hold. Problems
 // name the rules that cannot be judged; such a rule neither holds nor has
 // stopped to hold.
-func (s *Set) Birthright(identity Party, now countersign.Instant) (due []BirthrightDue, problems []string) {
+func (s *Set) Birthright(identity Party, now countersign.Instant) (due []BirthrightDue, problems []BirthrightProblem) {
 	seen := map[string]any{"identity": viewParty("identity", identity), "now": types.Timestamp{Time: now.Time()}}
 	for _, rule := range s.birthrights {
 		if len(rule.kinds) > 0 && !slices.Contains(rule.kinds, identity.Kind) {
@@ -60,9 +66,9 @@ func (s *Set) Birthright(identity Party, now countersign.Instant) (due []Birthri
 		var lacking *missing
 		switch {
 		case errors.As(err, &lacking):
-			problems = append(problems, fmt.Sprintf("The birthright %s cannot be judged for %s, who has no %s.", rule.Name, identity.Name, lacking.attribute))
+			problems = append(problems, BirthrightProblem{rule.Name, fmt.Sprintf("The birthright %s cannot be judged for %s, who has no %s.", rule.Name, identity.Name, lacking.attribute)})
 		case err != nil:
-			problems = append(problems, fmt.Sprintf("The birthright %s cannot be judged for %s: %s.", rule.Name, identity.Name, err))
+			problems = append(problems, BirthrightProblem{rule.Name, fmt.Sprintf("The birthright %s cannot be judged for %s: %s.", rule.Name, identity.Name, err)})
 		case value.Value() == true:
 			due = append(due, BirthrightDue{rule.Name, rule.Package, rule.Rule})
 		}
@@ -70,8 +76,11 @@ func (s *Set) Birthright(identity Party, now countersign.Instant) (due []Birthri
 	return due, problems
 }
 
+// DefaultOverlap is for how long access is kept that its holder would not get any
+// more, where a file does not say.
+const DefaultOverlap = 7 * countersign.Day
+
 const (
-	defaultOverlap = 7 * countersign.Day
 	longestOverlap = 90 * countersign.Day
 )
 
@@ -106,7 +115,7 @@ func (m *mapping) overlap() countersign.Seconds {
 	node := m.values["overlap"]
 	switch {
 	case node == nil:
-		return defaultOverlap
+		return DefaultOverlap
 	case node.Kind == yaml.ScalarNode && node.Value == "0d":
 		return 0
 	}

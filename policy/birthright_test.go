@@ -123,7 +123,11 @@ func TestABirthrightHoldsForWhomItsConditionNames(t *testing.T) {
 				t.Errorf("the digest is %s", one.Digest)
 			}
 		}
-		if strings.Join(got, ", ") != c.want || strings.Join(problems, " ") != c.problem {
+		problem := ""
+		for _, one := range problems {
+			problem += one.Because
+		}
+		if strings.Join(got, ", ") != c.want || problem != c.problem {
 			t.Errorf("%s: due %v, problems %v", name, got, problems)
 		}
 	}
@@ -133,7 +137,7 @@ func TestABirthrightThatFailsOnTheFactsIsNotJudged(t *testing.T) {
 	file := strings.Replace(birthrightsFile, `identity.affiliation == "employee"`, "1 / identity.groups.size() == 1", 1)
 	set := load(t, File{"a.yaml", []byte(file)}, File{"p.yaml", []byte(packagesFile)})
 	due, problems := set.Birthright(Party{Name: "dana", Kind: countersign.Person}, monday)
-	if len(due) > 0 || len(problems) != 1 || problems[0] != "The birthright staff-basics cannot be judged for dana: division by zero." {
+	if len(due) > 0 || len(problems) != 1 || problems[0].Because != "The birthright staff-basics cannot be judged for dana: division by zero." {
 		t.Errorf("due %v, problems %v", due, problems)
 	}
 }

@@ -128,9 +128,6 @@ func (t *requestType) readBreakGlass(m *mapping) {
 	b := m.mapping(node, "`break_glass`", "declared", "tell")
 	b.require("tell")
 	t.breakGlass = &breakGlass{declared: b.flag("declared"), tell: b.readRules("tell")}
-	has := func(due countersign.EvidenceDue, state countersign.TicketState) bool {
-		return slices.ContainsFunc(t.evidence, func(s slot) bool { return s.Due == due && s.Ticket == state })
-	}
 	byPeople := slices.ContainsFunc(t.stages, func(s stage) bool { return !s.template.Review && (s.automatic == nil || len(s.template.Quorums) > 0) })
 	for _, lacking := range []struct {
 		lacks bool
@@ -139,13 +136,19 @@ func (t *requestType) readBreakGlass(m *mapping) {
 		{!slices.Equal(t.beneficiary, []countersign.IdentityKind{countersign.Person}), "`beneficiary: [person]`: a machine takes nothing by break-glass"},
 		{byPeople, "only stages with `automatic` and no approvers: it waits for nobody"},
 		{!m.has("review"), "a `review`, which says afterwards whether it was in order"},
-		{!has(countersign.DueAtRequest, countersign.TicketOpen), "evidence of an incident that is open: `kind: ticket, ticket: open, due: at-request`, verified by a source"},
-		{!has(countersign.DueAtClosure, countersign.TicketClosed), "evidence of the closed ticket: `kind: ticket, ticket: closed, due: at-closure`, verified by a source"},
+		{!t.asksFor(countersign.DueAtRequest, countersign.TicketOpen), "evidence of an incident that is open: `kind: ticket, ticket: open, due: at-request`, verified by a source"},
+		{!t.asksFor(countersign.DueAtClosure, countersign.TicketClosed), "evidence of the closed ticket: `kind: ticket, ticket: closed, due: at-closure`, verified by a source"},
 	} {
 		if lacking.lacks {
 			m.problem(m.keys["break_glass"], "a break-glass type needs %s", lacking.what)
 		}
 	}
+}
+
+// asksFor reports whether there is evidence of a ticket in the state, verified by a
+// source.
+func (t *requestType) asksFor(due countersign.EvidenceDue, state countersign.TicketState) bool {
+	return slices.ContainsFunc(t.evidence, func(s slot) bool { return s.Due == due && s.Ticket == state })
 }
 
 func (s *Set) sourceNames() []string {

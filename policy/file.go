@@ -271,7 +271,7 @@ func (t *requestType) readRecordField(m *mapping, read *slot) {
 
 var stepForm = regexp.MustCompile(`^[a-z][a-z0-9-]*\.[a-z][a-z0-9-]*$`)
 
-var endConditions = []countersign.EndConditionKind{countersign.OwnerLeft, countersign.SystemRetired, countersign.Unused}
+var endConditions = []countersign.EndConditionKind{countersign.OwnerLeft, countersign.SystemRetired, countersign.WhenTicketClosed, countersign.Unused}
 
 // readFulfilment reads how the request is carried out and how its access ends.
 func (t *requestType) readFulfilment(m *mapping) {
@@ -287,11 +287,17 @@ func (t *requestType) readFulfilment(m *mapping) {
 		m.problem(node, "`fulfil` has %s, and a request is carried out by exactly one today", counted(len(t.fulfil), "step", "steps"))
 	}
 	if m.has("grant") {
-		g := m.mapping(m.values["grant"], "`grant`", "ends", "remind", "ends_when")
+		g := m.mapping(m.values["grant"], "`grant`", "ends", "remind", "ends_when", "overlap")
 		word(g, "ends", "way to end", []string{"revoke"})
 		t.terms.Remind = g.seconds("remind")
+		if t.terms.Overlap = g.seconds("overlap"); t.terms.Overlap > longestOverlap {
+			g.problem(g.values["overlap"], "`overlap` is %s, and must be at most %s", t.terms.Overlap, longestOverlap)
+		}
 		for _, node := range g.list("ends_when") {
 			if condition, ok := readEnd(g, node); ok {
+				if condition.Kind == countersign.WhenTicketClosed && !t.asksFor(countersign.DueAtRequest, countersign.TicketOpen) {
+					g.problem(node, "`ticket-closed` needs the ticket: evidence with `kind: ticket, ticket: open, due: at-request`, verified by a source")
+				}
 				t.terms.EndsWhen = append(t.terms.EndsWhen, condition)
 			}
 		}
@@ -316,7 +322,7 @@ func readEnd(m *mapping, node *yaml.Node) (countersign.EndCondition, bool) {
 	}
 	condition := countersign.EndCondition{Kind: countersign.EndConditionKind(name)}
 	if (condition.Kind == countersign.Unused) != hasArgument {
-		m.problem(node, "write it as `owner-left`, `system-retired` or `unused(30d)`")
+		m.problem(node, "write it as `owner-left`, `system-retired`, `ticket-closed` or `unused(30d)`")
 		return condition, false
 	}
 	if hasArgument {

@@ -104,6 +104,14 @@ func (r SeparationInfo) touches(items []Item) bool {
 	return slices.ContainsFunc(r.Combination, func(side Side) bool { return slices.ContainsFunc(items, side.satisfiedBy) })
 }
 
+// Toxic refuses items that would complete a combination with what is held: for
+// access that nobody asks for.
+func (s *Set) Toxic(items []Item, held []HeldItem) []Refusal {
+	j := &judgement{facts: Facts{Items: items, Held: held}}
+	j.judgeSeparations(s.separations)
+	return j.plan.Refusals
+}
+
 // judgeSeparations refuses what would complete a combination: each side is
 // asked for now or held already, and at least one is asked for now.
 func (j *judgement) judgeSeparations(rules []SeparationInfo) {

@@ -175,6 +175,8 @@ const (
 	HoldWork WorkKind = "hold"
 	// BatchWork opens the next requests of a batch; its key is the batch's id.
 	BatchWork WorkKind = "batch"
+	// IdentityWork looks anew at what an identity holds; Ref is the identity.
+	IdentityWork WorkKind = "identity"
 	// NoticeWork tells one person one thing through one channel; Ref is the person.
 	NoticeWork WorkKind = "notice"
 )

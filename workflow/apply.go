@@ -23,7 +23,7 @@ var Registry = countersign.PayloadRegistry{}.Register(
 	&RequestAmended{}, &EvidenceOpened{}, &EvidenceWrittenOff{}, &QuestionAsked{}, &QuestionAnswered{}, &BlockLifted{},
 	&GrantOpened{}, &CredentialApplied{}, &RotationStarted{}, &CredentialRetiring{}, &GrantEnding{},
 	&CredentialRevoked{}, &GrantReminded{}, &EndDeferred{}, &IntentParked{}, &IntentRetried{},
-	&ExtensionStarted{}, &CredentialExtended{}, &ExtensionDropped{},
+	&ExtensionStarted{}, &CredentialExtended{}, &ExtensionDropped{}, &GrantLapsing{}, &GrantKept{},
 )
 
 // Copy returns a deep copy of a state. Apply takes its argument over; copy what
@@ -283,7 +283,7 @@ func ApplyGrant(g *countersign.Grant, stamp Stamp, payload countersign.Payload) 
 		push(g, event.Change.Intent)
 	case *GrantEnding:
 		g.State, g.EndAt, g.EndedBy = countersign.GrantRevoking, stamp.Time, stamp.Actor
-		g.Ending = event.Change.Cause
+		g.EndCause, g.Ending = event.Change.Cause, event.Change.Cause
 		if event.Reason != nil && event.Reason.Text != "" {
 			g.Ending = event.Reason.Text
 		}
@@ -296,6 +296,14 @@ func ApplyGrant(g *countersign.Grant, stamp Stamp, payload countersign.Payload) 
 		}
 	case *CredentialRevoked:
 		applyRevoked(g, stamp, event.Change)
+	case *GrantLapsing:
+		g.Lapsing = &countersign.Lapse{Since: stamp.Time, Cause: event.Change.Cause, Was: g.Until}
+		if event.Reason != nil {
+			g.Lapsing.Because = event.Reason.Text
+		}
+		g.Until = event.Change.Until
+	case *GrantKept:
+		g.Until, g.Lapsing = g.Lapsing.Was, nil
 	case *GrantReminded:
 		g.Reminded = true
 	case *EndDeferred:
@@ -317,7 +325,7 @@ func applyOpened(stamp Stamp, change GrantOpenedChange) *countersign.Grant {
 	g := &countersign.Grant{
 		ID: countersign.GrantID(stamp.Stream), Version: stamp.Seq, State: countersign.GrantProvisioning, Origin: change.Origin, Request: change.Request, Requester: change.Requester,
 		Holder: change.Holder, Entitlement: change.Entitlement, System: change.System, Step: change.Step,
-		Duration: change.Duration, LatestEnd: change.LatestEnd, Terms: change.Terms, OpenedAt: stamp.Time,
+		Duration: change.Duration, LatestEnd: change.LatestEnd, Terms: change.Terms, OpenedAt: stamp.Time, Birthright: change.Birthright,
 		Credentials: []countersign.Credential{{ID: change.Intent.Credential, State: countersign.CredentialIssuing}},
 	}
 	push(g, change.Intent)
@@ -355,7 +363,7 @@ func applyExtended(g *countersign.Grant, observation countersign.Observation, un
 	if g.Intent != nil && g.Intent.Operation == countersign.ExtendOperation || g.Extending == nil {
 		return
 	}
-	g.Until, g.LatestEnd, g.Extending, g.Reminded = until, g.Extending.LatestEnd, nil, false
+	g.Until, g.LatestEnd, g.Extending, g.Reminded, g.Lapsing = until, g.Extending.LatestEnd, nil, false, nil
 }
 
 // dropExtension takes back what was to move the end; what waits behind it goes on.

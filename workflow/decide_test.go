@@ -276,7 +276,7 @@ func TestEveryHistoryOfAGrantKeepsTheLaw(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h, holds := newHistory(t), target{}
 		occasion := h.occasion(countersign.SystemHost)
-		outcome, err := workflow.OpenGenesisGrant(occasion, workflow.GenesisGrant{Origin: countersign.FromGenesis, Holder: "idn_h", Entitlement: "ent_1", System: "sys_1", Step: countersign.Step{Connector: "noop", Action: "apply"}, Duration: countersign.Day})
+		outcome, err := workflow.OpenUnasked(occasion, workflow.UnaskedGrant{Origin: countersign.FromGenesis, Holder: "idn_h", Entitlement: "ent_1", System: "sys_1", Step: countersign.Step{Connector: "noop", Action: "apply"}, Duration: countersign.Day})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -304,7 +304,7 @@ func TestEveryHistoryOfAGrantKeepsTheLaw(t *testing.T) {
 			}
 		}
 		for range rapid.IntRange(1, 25).Draw(t, "steps") {
-			switch rapid.IntRange(0, 7).Draw(t, "step") {
+			switch rapid.IntRange(0, 8).Draw(t, "step") {
 			case 0, 1, 2: // the connector works, and its report may get lost
 				if grant.Intent == nil || grant.Parked != nil {
 					continue
@@ -341,16 +341,29 @@ func TestEveryHistoryOfAGrantKeepsTheLaw(t *testing.T) {
 						decide("idn_o", workflow.SystemOwner, workflow.GrantCommand{Name: workflow.Retry}, workflow.GrantVerdict{})
 					}
 				}
+			case 8: // the holder moves, and back
+				before := grant.Until
+				if grant.Lapsing != nil {
+					before = grant.Lapsing.Was
+				}
+				verdict := workflow.GrantVerdict{Keep: rapid.Bool().Draw(t, "moves back")}
+				if !verdict.Keep {
+					verdict.Lapse = &workflow.Lapse{Cause: workflow.CauseMoved, Reason: "another team", Until: h.now.Add(5 * countersign.Hour)}
+				}
+				decide(countersign.SystemTimer, workflow.Timer, workflow.GrantCommand{Name: workflow.Wake}, verdict)
+				if grant.State == countersign.GrantLive && (grant.Until > before || grant.Lapsing == nil && grant.Until != before) {
+					t.Fatalf("a move brought the end from %s to %s", before, grant.Until)
+				}
 			}
 			switch {
 			case grant.State.Ended() && len(holds) > 0:
 				t.Fatalf("the grant is %s and the target holds %v", grant.State, holds)
-			case grant.State.Ended() && (grant.Intent != nil || len(grant.Queue) > 0 || workflow.GrantDue(grant, 0, 0) != 0):
+			case grant.State.Ended() && (grant.Intent != nil || len(grant.Queue) > 0 || workflow.GrantDue(grant, 0, 0, 0) != 0):
 				t.Fatalf("an ended grant has work to do: %+v", grant)
 			case !grant.State.Ended() && grant.State != countersign.GrantLive && grant.Intent == nil:
 				t.Fatalf("nothing moves a grant that is %s", grant.State)
-			case grant.State == countersign.GrantLive && (grant.Until == 0 || workflow.GrantDue(grant, 0, 0) > grant.Until || workflow.GrantDue(grant, 0, 0) == 0):
-				t.Fatalf("a live grant until %s is looked at %s", grant.Until, workflow.GrantDue(grant, 0, 0))
+			case grant.State == countersign.GrantLive && (grant.Until == 0 || workflow.GrantDue(grant, 0, 0, 0) > grant.Until || workflow.GrantDue(grant, 0, 0, 0) == 0):
+				t.Fatalf("a live grant until %s is looked at %s", grant.Until, workflow.GrantDue(grant, 0, 0, 0))
 			case grant.Parked != nil && grant.Intent.Operation != countersign.ApplyOperation:
 				t.Fatal("a revoke is parked")
 			}
@@ -388,7 +401,7 @@ func TestGrantsAreDueWhenTimeNextMatters(t *testing.T) {
 		{"never while it ends", with(func(g *countersign.Grant) { g.State = countersign.GrantRevoking }), 0, 0, 0},
 		{"never when it has ended", with(func(g *countersign.Grant) { g.State = countersign.GrantGone }), 0, 0, 0},
 	} {
-		if got := workflow.GrantDue(&test.grant, test.lastUsed, test.again); got != test.want {
+		if got := workflow.GrantDue(&test.grant, test.lastUsed, test.again, test.again); got != test.want {
 			t.Errorf("%s: due %s, want %s", test.name, got, test.want)
 		}
 	}

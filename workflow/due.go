@@ -22,9 +22,10 @@ func RequestDue(r *countersign.Request) countersign.Instant {
 }
 
 // GrantDue returns when time next matters to the grant; zero for never.
-// lastUsed is the latest use that the target reports, zero if none is known, and
-// lookAgain the earliest moment to ask for it again; neither delays an end.
-func GrantDue(g *countersign.Grant, lastUsed, lookAgain countersign.Instant) countersign.Instant {
+// lastUsed is the latest use that the target reports, zero if none is known;
+// useAgain and ticketAgain are the earliest moments to ask for use and ticket
+// again. None of them delays an end.
+func GrantDue(g *countersign.Grant, lastUsed, useAgain, ticketAgain countersign.Instant) countersign.Instant {
 	switch g.State {
 	case countersign.GrantProvisioning:
 		return g.LatestEnd
@@ -36,7 +37,10 @@ func GrantDue(g *countersign.Grant, lastUsed, lookAgain countersign.Instant) cou
 			}
 		}
 		if unusedAt := UnusedAt(g, lastUsed); unusedAt != 0 {
-			due = countersign.Earliest(due, max(unusedAt, lookAgain))
+			due = countersign.Earliest(due, max(unusedAt, useAgain))
+		}
+		if g.Terms.Has(countersign.WhenTicketClosed) {
+			due = countersign.Earliest(due, max(g.From.Add(TicketInterval), ticketAgain))
 		}
 		return due
 	case countersign.GrantRevoking, countersign.GrantRevoked, countersign.GrantGone, countersign.GrantFailed:
@@ -53,6 +57,9 @@ func remindAt(g *countersign.Grant) countersign.Instant {
 	// A grant shorter than the notice is not reminded at its very beginning.
 	return max(g.Until.Add(-g.Terms.Remind), g.From.Add(1))
 }
+
+// TicketInterval is how often the source of a ticket is asked whether it is closed.
+const TicketInterval = 5 * countersign.Minute
 
 // UnusedAt returns when the grant ends if nobody uses it until then; zero where
 // its terms do not say so.

@@ -33,6 +33,10 @@ type GrantVerdict struct {
 	Drop string
 	// DeferTo puts the end off to then, where the grant may not lapse by itself.
 	DeferTo countersign.Instant
+	// Lapse says that the holder would not get the access any more; Keep that what
+	// made it lapse is over.
+	Lapse *Lapse
+	Keep  bool
 	// Flight is the claim of the grant's present intent.
 	Flight Flight
 	// Rotates says that the connector keeps two credentials of one grant apart.
@@ -40,6 +44,12 @@ type GrantVerdict struct {
 	// Lease is how long a claim lasts, in seconds: how long an unsettled operation
 	// can go on after its claim.
 	Lease countersign.Seconds
+}
+
+// Lapse is why a grant ends, and by when.
+type Lapse struct {
+	Cause, Reason string
+	Until         countersign.Instant
 }
 
 // Flight says whether an operation may be under way at the target.
@@ -67,26 +77,34 @@ const (
 	CauseSystemRetired = "system-retired"
 	CauseUnused        = "unused"
 	CauseRejected      = "rejected-at-fulfilment"
+	CauseSponsorLeft   = "sponsor-left"
+	CauseTicketClosed  = "ticket-closed"
+	// CauseMoved: the holder moved, and would not get the access any more.
+	CauseMoved = "moved"
+	// CauseBirthrightEnded: the rule that gave it holds no more.
+	CauseBirthrightEnded = "birthright-ended"
 )
 
-// GenesisGrant is access that the house is born with, or that it is recovered with.
-type GenesisGrant struct {
-	// Origin is genesis or recovery.
+// UnaskedGrant is access that nobody asked for: what the house is born or recovered
+// with, and what a rule gives.
+type UnaskedGrant struct {
 	Origin      countersign.Origin
 	Holder      countersign.IdentityID
 	Entitlement countersign.EntitlementID
 	System      countersign.SystemID
 	Step        countersign.Step
-	Duration    countersign.Seconds
+	// Duration zero is for as long as the rule holds.
+	Duration   countersign.Seconds
+	Terms      countersign.GrantTerms
+	Birthright *countersign.Birthright
 }
 
-// OpenGenesisGrant opens a grant without a request: the first holders of the
-// desk's own powers.
-func OpenGenesisGrant(occasion Occasion, genesis GenesisGrant) (Outcome, error) {
+// OpenUnasked opens a grant without a request.
+func OpenUnasked(occasion Occasion, unasked UnaskedGrant) (Outcome, error) {
 	f := &folding{Occasion: occasion}
 	err := f.grant(occasion.Mint.Grant(), &GrantOpened{GrantOpenedChange{
-		Origin: genesis.Origin, Holder: genesis.Holder, Entitlement: genesis.Entitlement, System: genesis.System,
-		Step: genesis.Step, Duration: genesis.Duration,
+		Origin: unasked.Origin, Holder: unasked.Holder, Entitlement: unasked.Entitlement, System: unasked.System,
+		Step: unasked.Step, Duration: unasked.Duration, Terms: unasked.Terms, Birthright: unasked.Birthright,
 		Intent: countersign.Intent{ID: occasion.Mint.Intent(), Operation: countersign.ApplyOperation, Credential: occasion.Mint.Credential()},
 	}})
 	return f.result(), err
@@ -300,12 +318,17 @@ func (f *folding) wake(verdict GrantVerdict) error {
 		deferred := &EndDeferred{}
 		deferred.Change.Until = verdict.DeferTo
 		return f.grant(g.ID, deferred)
+	case g.Until != 0 && f.Now >= g.Until && g.Lapsing != nil:
+		return f.endGrant(g.Lapsing.Cause, g.Lapsing.Because, verdict)
 	case g.Until != 0 && f.Now >= g.Until:
 		return f.endGrant(CauseExpired, "", verdict)
 	case g.State == countersign.GrantProvisioning && g.LatestEnd != 0 && f.Now >= g.LatestEnd:
 		return f.endGrant(CauseExpired, "The latest end that was allowed passed before the access could be set up.", verdict)
 	}
-	for _, credential := range slices.Clone(g.Credentials) {
+	if err := f.lapse(verdict); err != nil {
+		return err
+	}
+	for _, credential := range slices.Clone(f.outcome.Grants[0].Credentials) {
 		if credential.State == countersign.CredentialLive && credential.RetireAt != 0 && f.Now >= credential.RetireAt {
 			if now := f.outcome.Grants[0]; now.Parked != nil && now.Extending != nil {
 				// What takes away waits for nothing that a person has to move on.
@@ -327,4 +350,22 @@ func (f *folding) wake(verdict GrantVerdict) error {
 		return f.grant(g.ID, reminded)
 	}
 	return nil
+}
+
+// lapse sets the end of access that its holder would not get any more, or takes
+// that back. A later end that is under way is dropped: it was approved for what
+// the holder was.
+func (f *folding) lapse(verdict GrantVerdict) error {
+	g := f.outcome.Grants[0]
+	switch lapse := verdict.Lapse; {
+	case verdict.Keep && g.Lapsing != nil:
+		return f.grant(g.ID, &GrantKept{})
+	case lapse == nil || g.Lapsing != nil || g.State != countersign.GrantLive || g.Until != 0 && g.Until <= lapse.Until:
+		return nil
+	case g.Extending != nil:
+		if err := f.grant(g.ID, &ExtensionDropped{Reason: &Reason{Text: lapse.Reason}}); err != nil {
+			return err
+		}
+	}
+	return f.grant(g.ID, &GrantLapsing{Change: GrantLapsingChange{Until: verdict.Lapse.Until, Cause: verdict.Lapse.Cause}, Reason: &Reason{Text: verdict.Lapse.Reason}})
 }

@@ -20,6 +20,7 @@ type GrantOpenedChange struct {
 	LatestEnd   countersign.Instant       `json:"latest_end,omitempty"`
 	Terms       countersign.GrantTerms    `json:"terms"`
 	Intent      countersign.Intent        `json:"intent"`
+	Birthright  *countersign.Birthright   `json:"birthright,omitempty"`
 }
 
 func (GrantOpened) EventKind() string { return "grant.opened@1" }
@@ -115,6 +116,28 @@ type CredentialRevokedChange struct {
 }
 
 func (CredentialRevoked) EventKind() string { return "grant.credential-revoked@1" }
+
+// GrantLapsing says that the holder would not get the access any more, and when it
+// ends unless that changes.
+type GrantLapsing struct {
+	Change GrantLapsingChange `json:"change"`
+	Reason *Reason            `json:"reason"`
+}
+
+type GrantLapsingChange struct {
+	Until countersign.Instant `json:"until"`
+	// Cause is "moved" or "birthright-ended".
+	Cause string `json:"cause"`
+}
+
+func (GrantLapsing) EventKind() string { return "grant.lapsing@1" }
+
+// GrantKept takes a lapse back: the end is what it was before.
+type GrantKept struct {
+	Change struct{} `json:"change"`
+}
+
+func (GrantKept) EventKind() string { return "grant.kept@1" }
 
 type GrantReminded struct {
 	Change struct {

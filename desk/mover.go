@@ -1,0 +1,202 @@
+package desk
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/directory"
+	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/workflow"
+)
+
+// Who joins gets the packages that rules give; of who moves, what was given before
+// is judged anew. Both are work of their own, one item for each identity and
+// cause, so that a reorganisation is no transaction over everybody.
+
+// The causes of a look at an identity begin with one of these. Only who has moved
+// is judged anew in what was asked for.
+const (
+	lookMoved = "moved-"
+	lookRules = "rules-"
+)
+
+// LookAtIdentities looks anew at what identities hold.
+func (d *Desk) LookAtIdentities(ctx context.Context, works []store.Work) error {
+	return d.together(ctx, len(works), func(tx *transaction, i int) error {
+		tx.looked(works[i], 0)
+		identity := tx.directory.identities[countersign.IdentityID(works[i].Ref)]
+		// Who may hold nothing now keeps what is there: it is refused while that lasts,
+		// and ends by itself once it is for good.
+		if identity == nil || !identity.ActiveAt(tx.now()) {
+			return nil
+		}
+		_, cause, _ := strings.Cut(works[i].Key, "/")
+		return tx.lookAtIdentity(ctx, identity, strings.HasPrefix(cause, lookMoved))
+	})
+}
+
+func (tx *transaction) lookAtIdentity(ctx context.Context, identity *countersign.Identity, moved bool) error {
+	b, err := tx.birthrights(ctx, identity)
+	if err != nil {
+		return err
+	}
+	if err := tx.applyBirthrights(ctx, b); err != nil || !moved {
+		return err
+	}
+	for _, grant := range b.held {
+		if grant.State != countersign.GrantLive || grant.Request == "" {
+			continue
+		}
+		verdict, err := tx.rejudge(ctx, grant)
+		if err != nil {
+			return err
+		}
+		if err := tx.decideGrant(ctx, grant, workflow.GrantCommand{Name: workflow.Wake}, verdict); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// byTimer begins the verdict of something that only time asks for.
+func (tx *transaction) byTimer() workflow.GrantVerdict {
+	return workflow.GrantVerdict{Standing: workflow.Standing{Actor: tx.occasion.Actor, Roles: []workflow.Role{workflow.Timer}}}
+}
+
+// rejudge says whether the holder would get today what a request gave: nothing
+// refuses it that looks at who the holder is, and no stage would have to decide
+// that did not. What cannot be judged changes nothing.
+func (tx *transaction) rejudge(ctx context.Context, grant *countersign.Grant) (workflow.GrantVerdict, error) {
+	verdict := tx.byTimer()
+	request, err := tx.load(ctx, grant.Request)
+	if err != nil {
+		return verdict, err
+	}
+	m, err := tx.directory.matterOf(request.Requester, request.Beneficiary, request.Entitlements)
+	if err != nil {
+		return verdict, err
+	}
+	if err := tx.lookAtMatter(ctx, m); err != nil {
+		return verdict, err
+	}
+	resolver := tx.resolver(m, request.Type)
+	same := tx.directory.samePerson(m, request.SamePerson, request.SubmittedAt, tx.until(request))
+	facts, refusals, err := tx.recheck(ctx, request, resolver, same)
+	if countersign.KindOf(err) == countersign.Unavailable {
+		return verdict, nil
+	}
+	if err != nil {
+		return verdict, err
+	}
+	tx.relyOnPolicy()
+	resolver.relyOnMatter(tx)
+	refusals = slices.DeleteFunc(refusals, func(refusal policy.Refusal) bool {
+		return refusal.Reason != policy.ReasonRefusedByPolicy && refusal.Reason != policy.ReasonToxicCombination
+	})
+	why := ""
+	switch {
+	case len(refusals) > 0:
+		why = refusals[0].Because
+	case !request.BreakGlass:
+		if stage := tx.newStage(ctx, request, resolver, facts); stage != "" {
+			why = "The stage \"" + stage + "\" would have to approve it now, and did not."
+		}
+	}
+	if why == "" {
+		verdict.Keep = grant.Lapsing != nil && grant.Lapsing.Cause == workflow.CauseMoved
+		return verdict, nil
+	}
+	overlap := grant.Terms.Overlap
+	if overlap == 0 {
+		overlap = policy.DefaultOverlap
+	}
+	verdict.Lapse = &workflow.Lapse{Cause: workflow.CauseMoved, Reason: why, Until: tx.now().Add(overlap)}
+	return verdict, nil
+}
+
+// newStage returns a stage that the set which routed the request would ask today,
+// and that did not pass then; "" where there is none, or where that cannot be
+// judged.
+func (tx *transaction) newStage(ctx context.Context, request *countersign.Request, r *resolved, base policy.Facts) string {
+	pinned, err := tx.desk.policySet(ctx, request.PolicySet)
+	if err != nil {
+		return ""
+	}
+	facts, err := tx.facts(ctx, r, pinned, request.Type, base, request.ID, nil)
+	if err != nil {
+		return ""
+	}
+	plan, err := pinned.Judge(request.Type, facts)
+	if err != nil {
+		return ""
+	}
+	for _, planned := range plan.Stages {
+		passed := slices.ContainsFunc(request.Stages, func(was countersign.Stage) bool {
+			return was.Name == planned.Stage.Name && was.State == countersign.StagePassed
+		})
+		if planned.Stage.State == countersign.StageWaiting && !planned.Stage.Review && !passed {
+			return planned.Stage.Name
+		}
+	}
+	return ""
+}
+
+// lookAtMoved makes due a look at everybody whom directory changes move, or whom a
+// rule could give something else now.
+func (tx *transaction) lookAtMoved(changes []directory.Change, cause string) {
+	looks := map[countersign.IdentityID]string{}
+	for _, change := range changes {
+		switch after := change.After.(type) {
+		case *countersign.Identity:
+			before, _ := change.Before.(*countersign.Identity)
+			switch {
+			case moved(before, after):
+				looks[after.ID] = lookMoved
+			case looks[after.ID] == "":
+				looks[after.ID] = lookRules
+			}
+		case *countersign.Group:
+			before, _ := change.Before.(*countersign.Group)
+			for _, id := range tx.directory.membersMoved(before, after) {
+				looks[id] = lookMoved
+			}
+		}
+	}
+	for id, kind := range looks {
+		tx.look(string(id), store.IdentityWork, kind+cause)
+	}
+}
+
+// moved reports whether an identity is another to policies than it was. Whoever is
+// reactivated may have moved meanwhile.
+func moved(before, after *countersign.Identity) bool {
+	return before != nil && (before.Manager != after.Manager || before.Affiliation != after.Affiliation || before.Sponsor != after.Sponsor ||
+		before.Environment != after.Environment || before.Owner != after.Owner || before.Status != after.Status)
+}
+
+// membersMoved returns who enters or leaves a group with its change, by groups
+// nested in it, too.
+func (d *snapshot) membersMoved(before, after *countersign.Group) []countersign.IdentityID {
+	if before == nil {
+		before = &countersign.Group{}
+	}
+	var ids []countersign.IdentityID
+	for _, pair := range [][2]*countersign.Group{{before, after}, {after, before}} {
+		for _, member := range pair[0].Members {
+			if !slices.ContainsFunc(pair[1].Members, func(other countersign.Member) bool { return other.Identity == member.Identity }) {
+				ids = append(ids, member.Identity)
+			}
+		}
+		for _, nesting := range pair[0].Nested {
+			if !slices.ContainsFunc(pair[1].Nested, func(other countersign.Nesting) bool { return other.Group == nesting.Group }) {
+				for _, path := range d.membersOf(nesting.Group) {
+					ids = append(ids, path.identity)
+				}
+			}
+		}
+	}
+	return ids
+}
