@@ -163,7 +163,13 @@ func (tx *transaction) rejected(ctx context.Context, id countersign.RequestID) (
 	if request.KeptOutDecider(same) != "" {
 		return "Somebody who approved this counts by now as one person with who asked or is to have it.", nil
 	}
-	_, refusals, err := tx.recheck(ctx, request, tx.resolver(m, request.Type), same)
+	r := tx.resolver(m, request.Type)
+	if added, err := tx.newStages(ctx, request, r); err != nil {
+		return "", err
+	} else if len(added) > 0 {
+		return neverAsked(request, added), nil
+	}
+	_, refusals, err := tx.recheck(ctx, request, r, same)
 	if err != nil || len(refusals) == 0 {
 		return "", err
 	}

@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -84,7 +85,7 @@ func (tx *transaction) rejudge(ctx context.Context, grant *countersign.Grant) (w
 	}
 	resolver := tx.resolver(m, request.Type)
 	same := tx.directory.samePerson(m, request.SamePerson, request.SubmittedAt, tx.until(request))
-	facts, refusals, err := tx.recheck(ctx, request, resolver, same)
+	_, refusals, err := tx.recheck(ctx, request, resolver, same)
 	if countersign.KindOf(err) == countersign.Unavailable {
 		return verdict, nil
 	}
@@ -96,14 +97,16 @@ func (tx *transaction) rejudge(ctx context.Context, grant *countersign.Grant) (w
 	refusals = slices.DeleteFunc(refusals, func(refusal policy.Refusal) bool {
 		return refusal.Reason != policy.ReasonRefusedByPolicy && refusal.Reason != policy.ReasonToxicCombination
 	})
+	added, err := tx.newStages(ctx, request, resolver)
+	if err != nil {
+		return verdict, err
+	}
 	why := ""
 	switch {
 	case len(refusals) > 0:
 		why = refusals[0].Because
-	case !request.BreakGlass:
-		if stage := tx.newStage(ctx, request, resolver, facts); stage != "" {
-			why = "The stage \"" + stage + "\" would have to approve it now, and did not."
-		}
+	case len(added) > 0:
+		why = neverAsked(request, added)
 	}
 	if why == "" {
 		verdict.Keep = grant.Lapsing != nil && grant.Lapsing.Cause == workflow.CauseMoved
@@ -117,31 +120,35 @@ func (tx *transaction) rejudge(ctx context.Context, grant *countersign.Grant) (w
 	return verdict, nil
 }
 
-// newStage returns a stage that the set which routed the request would ask today,
-// and that did not pass then; "" where there is none, or where that cannot be
-// judged.
-func (tx *transaction) newStage(ctx context.Context, request *countersign.Request, r *resolved, base policy.Facts) string {
+func neverAsked(request *countersign.Request, added []int) string {
+	return fmt.Sprintf("The stage %q would have to approve it now, and was never asked.", request.Stages[added[0]].Name)
+}
+
+// newStages returns the stages that the set which routed the request asks to decide
+// today, and that people neither decide nor decided: the path has changed with what
+// its conditions read. What cannot be judged adds nothing.
+func (tx *transaction) newStages(ctx context.Context, request *countersign.Request, r *resolved) ([]int, error) {
+	if request.BreakGlass {
+		return nil, nil
+	}
 	pinned, err := tx.desk.policySet(ctx, request.PolicySet)
-	if err != nil {
-		return ""
+	if countersign.KindOf(err) == countersign.Unavailable {
+		return nil, err
 	}
-	facts, err := tx.facts(ctx, r, pinned, request.Type, base, request.ID, nil)
 	if err != nil {
-		return ""
+		return nil, nil
 	}
-	plan, err := pinned.Judge(request.Type, facts)
-	if err != nil {
-		return ""
-	}
-	for _, planned := range plan.Stages {
-		passed := slices.ContainsFunc(request.Stages, func(was countersign.Stage) bool {
-			return was.Name == planned.Stage.Name && was.State == countersign.StagePassed
-		})
-		if planned.Stage.State == countersign.StageWaiting && !planned.Stage.Review && !passed {
-			return planned.Stage.Name
+	// That time goes by is no change of what was asked.
+	facts := r.baseFacts(request.Reason, request.Duration, 0, request.Answers, nil)
+	facts.Now = request.SubmittedAt
+	path := pinned.Path(request.Type, facts)
+	var added []int
+	for index, stage := range request.Stages {
+		if slices.Contains(path, stage.Name) && !policy.Decided(stage) {
+			added = append(added, index)
 		}
 	}
-	return ""
+	return added, nil
 }
 
 // lookAtMoved makes due a look at everybody whom directory changes move, or whom a

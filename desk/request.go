@@ -376,6 +376,11 @@ func (tx *transaction) verdict(ctx context.Context, request *countersign.Request
 	if decider := request.KeptOutDecider(same); decider != "" {
 		refusals = append(refusals, policy.Refusal{Reason: "separation-of-duties", Because: fmt.Sprintf("%s approved an earlier stage and now %s: the request has to be asked for anew.", tx.directory.nameOf(decider), same[decider])})
 	}
+	if added, err := tx.newStages(ctx, request, s.resolver); err != nil {
+		return verdict, err
+	} else if len(added) > 0 {
+		refusals = append(refusals, policy.Refusal{Reason: "path-has-changed", Because: fmt.Sprintf("The stage %q has to decide, too, by now: look at the request again in a moment.", request.Stages[added[0]].Name)})
+	}
 	if request.Extends != "" {
 		if verdict.Extended, err = tx.desk.Store.Grant(ctx, request.Extends); err != nil {
 			return verdict, err

@@ -148,6 +148,16 @@ func (d *snapshot) sentence(request *countersign.Request, payload countersign.Pa
 			text += "; what was consented to and approved before counts no longer"
 		}
 		return text
+	case *workflow.RequestRerouted:
+		names := make([]string, len(event.Change.Stages))
+		for i, index := range event.Change.Stages {
+			names[i] = stageName(request, index)
+		}
+		text := "what the path depends on has changed; these stages decide, too: " + strings.Join(names, ", ")
+		if event.Change.Voids {
+			text += "; what was approved before is decided anew"
+		}
+		return text
 	case *workflow.EvidenceWrittenOff:
 		return fmt.Sprintf("closed the request without the evidence %s%s", strings.Join(event.Change.Slots, ", "), because(event.Reason))
 	case *workflow.EvidenceOpened:

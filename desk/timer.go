@@ -145,6 +145,11 @@ func (d *Desk) TickRequests(ctx context.Context, works []store.Work) error {
 			}
 			s.standing.Roles = []workflow.Role{workflow.Timer}
 			verdict := workflow.RequestVerdict{Standing: s.standing, Rungs: s.rungs, Systems: s.matter.systems(), Told: s.told(request)}
+			if request.State == countersign.RequestCollecting || request.State == countersign.RequestDeciding {
+				if err := tx.reroute(ctx, request, s, &verdict); err != nil {
+					return err
+				}
+			}
 			outcome, err := workflow.DecideRequest(tx.occasion, request, workflow.RequestCommand{Name: workflow.Tick}, verdict)
 			if err != nil {
 				return err
@@ -156,6 +161,28 @@ func (d *Desk) TickRequests(ctx context.Context, works []store.Work) error {
 		tx.looked(works[i], workflow.RequestDue(request))
 		return nil
 	})
+}
+
+// reroute finds the stages that people have to decide by now, and who decides them.
+func (tx *transaction) reroute(ctx context.Context, request *countersign.Request, s *stance, verdict *workflow.RequestVerdict) error {
+	var err error
+	if verdict.Added, err = tx.newStages(ctx, request, s.resolver); err != nil || len(verdict.Added) == 0 {
+		return err
+	}
+	pinned, err := tx.desk.policySet(ctx, request.PolicySet)
+	if err != nil {
+		return err
+	}
+	stages, _ := workflow.Reroute(request, verdict.Added)
+	for index, stage := range stages {
+		if stage.State != countersign.StageWaiting || stage.Review {
+			continue
+		}
+		if verdict.Rungs[index], err = rungs(tx, pinned, s.resolver, stages, index, s.same); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // told finds who hears of overdue evidence.

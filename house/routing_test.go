@@ -307,3 +307,60 @@ func TestAStepThatARuleApprovedSaysSoWithTheRuleAndItsDigest(t *testing.T) {
 	w.state(w.submit("ana", write), countersign.RequestDeciding)
 	w.verified()
 }
+
+// riskPolicy asks security only where the risk is high, and the manager in any case.
+func riskPolicy(order string) string {
+	manager := `- {name: manager, approvers: [manager-of(requester)], within: 2 business days}`
+	security := `- {name: security, when: resource.risk == "high", approvers: [group(security)], within: 2 business days}`
+	if order == "security first" {
+		manager, security = security, manager
+	}
+	return policyFor(manager+"\n"+security, "")
+}
+
+func TestALaterChangeOfWhatAConditionReadsAddsTheStage(t *testing.T) {
+	const low, high = "environment: prod\n    risk: medium\n    connector: noop", "environment: prod\n    risk: high\n    connector: noop"
+	everyDatabase(t, func(t *testing.T, open database) {
+		w := found(t, open, riskPolicy("manager first"))
+		id := w.submit("ana", asking())
+		// An approval that was judged before the change is judged again with it.
+		w.before(func() { w.together(low, high) })
+		w.refused(w.approve("max", id), "path-has-changed")
+		w.settle()
+		w.tells(id, "these stages decide, too: security")
+		w.must(w.approve("max", id))
+		w.state(id, countersign.RequestDeciding)
+		w.must(w.approve("syd", id))
+		w.settle()
+		w.state(id, countersign.RequestActive)
+		w.verified()
+	})
+	w := found(t, onSQLite(t), strings.Replace(riskPolicy("security first"), "manager-of(requester)], within", "manager-of(requester)], need: 1, within", 1))
+	id := w.submit("ana", asking())
+	w.together(low, high)
+	w.settle()
+	// The stage that was open comes second now, and what was decided is decided anew.
+	w.refused(w.approve("max", id), "stage-not-open")
+	w.tells(id, "decided anew")
+	w.must(w.approve("syd", id))
+	w.must(w.approve("max", id))
+	w.settle()
+	w.state(id, countersign.RequestActive)
+	w.verified()
+}
+
+func TestAChangeThatWouldSpareAStageSparesNobody(t *testing.T) {
+	const low, high = "environment: prod\n    risk: medium\n    connector: noop", "environment: prod\n    risk: high\n    connector: noop"
+	w := found(t, onSQLite(t), riskPolicy("manager first"))
+	w.together(low, high)
+	w.settle()
+	id := w.submit("ana", asking())
+	w.together(high, low)
+	w.settle()
+	w.must(w.approve("max", id))
+	w.state(id, countersign.RequestDeciding)
+	w.must(w.approve("syd", id))
+	w.settle()
+	w.state(id, countersign.RequestActive)
+	w.verified()
+}

@@ -81,3 +81,42 @@ func keepStage(stage *countersign.Stage, earlier []countersign.Stage) {
 		}
 	}
 }
+
+// reroute has people decide stages that were skipped, or passed by a rule, when the
+// request was submitted: what their conditions read has changed. Where such a stage
+// comes before one that was reached, the path is taken from its beginning. A change
+// that would leave a stage out changes nothing: nobody is spared by it.
+func (f *folding) reroute(verdict RequestVerdict) error {
+	if len(verdict.Added) == 0 {
+		return nil
+	}
+	r := f.outcome.Request
+	_, voids := Reroute(r, verdict.Added)
+	if err := f.request(r.ID, &RequestRerouted{RequestReroutedChange{Stages: verdict.Added, Voids: voids}}); err != nil || !voids {
+		return err
+	}
+	return f.advance(verdict)
+}
+
+// Reroute returns the stages of a request as they are once the added ones are to be
+// decided, and whether what was decided is decided anew.
+func Reroute(request *countersign.Request, added []int) (stages []countersign.Stage, voids bool) {
+	r := Copy(request)
+	addStages(r, added, false)
+	if voids = overtaken(r.Stages); voids {
+		addStages(r, added, true)
+	}
+	return r.Stages, voids
+}
+
+// addStages lets people decide the stages; with voids set everything that was
+// decided is decided anew.
+func addStages(r *countersign.Request, added []int, voids bool) {
+	for index := range r.Stages {
+		stage := &r.Stages[index]
+		again := voids && !stage.Review && (stage.State == countersign.StageOpen || len(stage.Decisions) > 0)
+		if again || slices.Contains(added, index) {
+			stage.State, stage.Because, stage.Decisions, stage.Asked, stage.Climbed, stage.OpenedAt, stage.Deadline = countersign.StageWaiting, "", nil, nil, 0, 0, 0
+		}
+	}
+}

@@ -20,7 +20,7 @@ type Stamp struct {
 var Registry = countersign.PayloadRegistry{}.Register(
 	&RequestSubmitted{}, &RequestConsented{}, &EvidenceAttached{}, &StageOpened{}, &RequestDecided{},
 	&StageSettled{}, &RequestApproved{}, &RequestEnded{}, &RequestProgressed{}, &EvidenceOverdue{},
-	&RequestAmended{}, &EvidenceOpened{}, &EvidenceWrittenOff{}, &QuestionAsked{}, &QuestionAnswered{}, &BlockLifted{},
+	&RequestAmended{}, &EvidenceOpened{}, &EvidenceWrittenOff{}, &RequestRerouted{}, &QuestionAsked{}, &QuestionAnswered{}, &BlockLifted{},
 	&GrantOpened{}, &CredentialApplied{}, &RotationStarted{}, &CredentialRetiring{}, &GrantEnding{},
 	&CredentialRevoked{}, &GrantReminded{}, &EndDeferred{}, &IntentParked{}, &IntentRetried{},
 	&ExtensionStarted{}, &CredentialExtended{}, &ExtensionDropped{}, &GrantLapsing{}, &GrantKept{},
@@ -124,6 +124,8 @@ func ApplyRequest(r *countersign.Request, stamp Stamp, payload countersign.Paylo
 		return applyClassified(r, stamp, event), nil
 	case *RequestAmended:
 		applyAmended(r, event)
+	case *RequestRerouted:
+		addStages(r, event.Change.Stages, event.Change.Voids)
 	case *EvidenceWrittenOff:
 		for _, name := range event.Change.Slots {
 			if slot := findSlot(r, name); slot != nil {

@@ -78,6 +78,9 @@ type RequestVerdict struct {
 	Tell []countersign.IdentityID
 	// Extended is the grant whose end the request moves.
 	Extended *countersign.Grant
+	// Added are stages that were skipped, or passed by a rule, and that people have to
+	// decide by now; only with Tick.
+	Added []int
 	// Facts is the complete typed input of the verdict.
 	Facts json.RawMessage
 }
@@ -336,6 +339,14 @@ func (f *folding) extend(approved *RequestApproved, verdict RequestVerdict) erro
 func (f *folding) tick(verdict RequestVerdict) error {
 	r := f.outcome.Request
 	switch r.State {
+	case countersign.RequestCollecting, countersign.RequestDeciding:
+		if err := f.reroute(verdict); err != nil {
+			return err
+		}
+	case countersign.RequestTriaging, countersign.RequestClosing, countersign.RequestFulfilling, countersign.RequestActive,
+		countersign.RequestClosed, countersign.RequestDenied, countersign.RequestCancelled, countersign.RequestExpired, countersign.RequestFailed:
+	}
+	switch r = f.outcome.Request; r.State {
 	case countersign.RequestTriaging:
 		// Nobody looked in time: it becomes more urgent, and never lapses.
 		if f.Now >= r.CollectBy {

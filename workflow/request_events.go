@@ -81,6 +81,19 @@ type RequestAmendedChange struct {
 
 func (RequestAmended) EventKind() string { return "request.amended@1" }
 
+// RequestRerouted says that people have to decide stages that were skipped before.
+type RequestRerouted struct {
+	Change RequestReroutedChange `json:"change"`
+}
+
+type RequestReroutedChange struct {
+	Stages []int `json:"stages"`
+	// Voids says that what was approved is decided anew.
+	Voids bool `json:"voids,omitempty"`
+}
+
+func (RequestRerouted) EventKind() string { return "request.rerouted@1" }
+
 type RequestConsented struct {
 	Change struct {
 		By countersign.IdentityID `json:"by"`
