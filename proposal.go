@@ -14,14 +14,18 @@ const (
 type ProposalState string
 
 const (
-	ProposalOpen      ProposalState = "open"
-	ProposalPublished ProposalState = "published"
-	ProposalRejected  ProposalState = "rejected"
-	ProposalWithdrawn ProposalState = "withdrawn"
+	ProposalOpen ProposalState = "open"
+	// ProposalProvisional is in force, put there by one person; it lapses unless a
+	// second one publishes it.
+	ProposalProvisional ProposalState = "provisional"
+	ProposalPublished   ProposalState = "published"
+	ProposalRejected    ProposalState = "rejected"
+	ProposalWithdrawn   ProposalState = "withdrawn"
+	ProposalLapsed      ProposalState = "lapsed"
 )
 
 // ProposalStates lists every state.
-var ProposalStates = []ProposalState{ProposalOpen, ProposalPublished, ProposalRejected, ProposalWithdrawn}
+var ProposalStates = []ProposalState{ProposalOpen, ProposalProvisional, ProposalPublished, ProposalRejected, ProposalWithdrawn, ProposalLapsed}
 
 // Proposal is a change of policy or directory that takes a second person.
 type Proposal struct {
@@ -34,6 +38,12 @@ type Proposal struct {
 	Reason  string        `json:"reason"`
 	// Files is the digest of the proposed files, which are kept as they were sent.
 	Files Digest `json:"files"`
+	// EnforcedBy put it into force alone, because of Emergency, in the place of the
+	// set Before; it lapses at Until.
+	EnforcedBy IdentityID `json:"enforced_by,omitempty"`
+	Emergency  string     `json:"emergency,omitempty"`
+	Before     Digest     `json:"before,omitempty"`
+	Until      Instant    `json:"until,omitempty"`
 	// DecidedBy published, rejected or withdrew it, bound to the digest of what
 	// that person was shown.
 	DecidedBy IdentityID `json:"decided_by,omitempty"`
@@ -41,6 +51,9 @@ type Proposal struct {
 	Shown     Digest     `json:"shown,omitempty"`
 	Outcome   string     `json:"outcome,omitempty"`
 }
+
+// Decided reports whether nothing can happen to the proposal any more.
+func (s ProposalState) Decided() bool { return s != ProposalOpen && s != ProposalProvisional }
 
 func (p *Proposal) RowStream() Stream { return Stream(p.ID) }
 func (p *Proposal) RowKey() string    { return string(p.ID) }

@@ -14,6 +14,15 @@ type PolicyRow struct {
 	Version     int64   `json:"version"`
 	Active      Digest  `json:"active"`
 	ActivatedAt Instant `json:"activated_at"`
+	// Emergency is set while a set is active that one person has put into force.
+	Emergency *EmergencyPolicy `json:"emergency,omitempty"`
+}
+
+// EmergencyPolicy says who put the active set into force alone, and by which
+// proposal.
+type EmergencyPolicy struct {
+	Proposal ProposalID `json:"proposal"`
+	By       IdentityID `json:"by"`
 }
 
 // House is the row of the house itself.

@@ -31,12 +31,25 @@ func readEvidence(text string) (client.EvidenceContent, error) {
 
 func requestAttachCommand(c *connection) *cobra.Command {
 	return on(c, "attach REQUEST SLOT=TEXT|SLOT=@FILE", "Attach evidence to a request", 2, func(ctx context.Context, api *client.Client, args []string) (*client.Request, error) {
+		if slot, path, isFile := strings.Cut(args[1], "=@"); isFile && !strings.Contains(slot, "=") {
+			return upload(ctx, api, args[0], slot, path)
+		}
 		evidence, err := readEvidence(args[1])
 		if err != nil {
 			return nil, err
 		}
 		return client.Content(api.AttachEvidenceWithResponse(ctx, args[0], &client.AttachEvidenceParams{IdempotencyKey: newKey()}, evidence))
 	}, requestText)
+}
+
+// upload attaches a file as it is.
+func upload(ctx context.Context, api *client.Client, request, slot, path string) (*client.Request, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, invalid("the evidence cannot be read: %v", err)
+	}
+	defer file.Close()
+	return client.Content(api.UploadEvidenceWithBodyWithResponse(ctx, request, slot, &client.UploadEvidenceParams{IdempotencyKey: newKey()}, "application/octet-stream", file))
 }
 
 func requestFetchCommand(c *connection) *cobra.Command {

@@ -49,7 +49,7 @@ func identityCommand() *cobra.Command {
 	}, identityText)
 	accept.Flags().StringVar(&why, "reason", "", "why (required)")
 	must(accept.MarkFlagRequired("reason"))
-	group.AddCommand(show, suspend, reactivate, give, accept)
+	group.AddCommand(show, suspend, reactivate, give, accept, identityBirthrightsCommand(c))
 	return group
 }
 

@@ -26,7 +26,7 @@ func proposalCommand() *cobra.Command {
 		on(c, "show PROPOSAL", "Show a proposal, and what it would change now", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Proposal, error) {
 			return client.Content(api.GetProposalWithResponse(ctx, args[0]))
 		}, proposalText),
-		proposalPublishCommand(c), proposalRejectCommand(c),
+		proposalPublishCommand(c), proposalEnforceCommand(c), proposalRejectCommand(c),
 		on(c, "withdraw PROPOSAL", "Take your own proposal back", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Proposal, error) {
 			return client.Content(api.WithdrawProposalWithResponse(ctx, args[0], &client.WithdrawProposalParams{IdempotencyKey: newKey()}, client.Cancellation{}))
 		}, proposalText),
@@ -106,7 +106,7 @@ func proposalListCommand(c *connection) *cobra.Command {
 			return table.write(cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().StringArrayVar(&states, "state", nil, "only this state: open, published, rejected or withdrawn; can be given several times")
+	cmd.Flags().StringArrayVar(&states, "state", nil, "only this state: open, provisional, published, rejected, withdrawn or lapsed; can be given several times")
 	return cmd
 }
 
@@ -116,6 +116,18 @@ func proposalPublishCommand(c *connection) *cobra.Command {
 		return client.Content(api.PublishProposalWithResponse(ctx, args[0], &client.PublishProposalParams{IdempotencyKey: newKey()}, client.ProposalDecision{Shown: shown}))
 	}, proposalText)
 	shownFlag(cmd, &shown)
+	return cmd
+}
+
+func proposalEnforceCommand(c *connection) *cobra.Command {
+	var shown, reason string
+	cmd := on(c, "enforce PROPOSAL --shown DIGEST --reason WHY", "Put a policy into force at once, in an emergency", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Proposal, error) {
+		return client.Content(api.EnforceProposalWithResponse(ctx, args[0], &client.EnforceProposalParams{IdempotencyKey: newKey()}, client.ProposalDecision{Shown: shown, Reason: reason}))
+	}, proposalText)
+	cmd.Long = "Takes the power emergency-policy-author, which is held by break-glass. Whoever could\npublish it is told at once; without one of them within three days, the policy before\nit comes back by itself. Until then you ask for nothing and decide nothing."
+	shownFlag(cmd, &shown)
+	cmd.Flags().StringVar(&reason, "reason", "", "what the emergency is (required)")
+	must(cmd.MarkFlagRequired("reason"))
 	return cmd
 }
 
@@ -141,6 +153,12 @@ func proposalText(proposal *client.Proposal) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s  %s, %s\n", proposal.Id, proposal.Kind, proposal.State)
 	fmt.Fprintf(&out, "  proposed by %s, %s: %s\n", proposal.By.Name, stamp(proposal.At), proposal.Reason)
+	if proposal.EnforcedBy.Id != "" {
+		fmt.Fprintf(&out, "  put into force by %s alone: %s\n", proposal.EnforcedBy.Name, proposal.Emergency)
+	}
+	if !proposal.Until.IsZero() {
+		fmt.Fprintf(&out, "  lapses %s, unless a second person publishes it\n", stamp(proposal.Until))
+	}
 	if proposal.DecidedBy.Id != "" {
 		fmt.Fprintf(&out, "  %s by %s, %s %s\n", proposal.State, proposal.DecidedBy.Name, stamp(proposal.DecidedAt), proposal.Outcome)
 	}
@@ -155,7 +173,7 @@ func proposalText(proposal *client.Proposal) string {
 			fmt.Fprintf(&out, "    %s\n", strings.ReplaceAll(line, "\n", "\n    "))
 		}
 	}
-	if countersign.ProposalState(proposal.State) == countersign.ProposalOpen {
+	if !countersign.ProposalState(proposal.State).Decided() {
 		fmt.Fprintf(&out, "  shown %s\n", proposal.Shown)
 	}
 	return out.String()

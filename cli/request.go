@@ -18,7 +18,7 @@ func requestCommand() *cobra.Command {
 	group := &cobra.Command{Use: "request", Aliases: []string{"requests"}, Short: "Ask for access, decide, and look", Long: "Ask for access, decide on what others ask, and look at both.\n" + connectionHelp}
 	c.flags(group)
 	group.AddCommand(
-		requestPreviewCommand(c), requestNewCommand(c), requestDescribeCommand(c), requestClassifyCommand(c), requestPrioritiseCommand(c), requestMergeCommand(c), requestDeclineCommand(c), requestManyCommand(c), requestBatchCommand(c), requestAmendCommand(c), requestCancelCommand(c), requestConsentCommand(c),
+		requestPreviewCommand(c), requestNewCommand(c), requestDescribeCommand(c), requestClassifyCommand(c), requestPrioritiseCommand(c), requestMergeCommand(c), requestDeclineCommand(c), requestManyCommand(c), requestBatchCommand(c), requestAmendCommand(c), requestCancelCommand(c), requestCloseCommand(c), requestConsentCommand(c),
 		requestAttachCommand(c), requestFetchCommand(c), requestOpenCommand(c),
 		requestListCommand(c), requestShowCommand(c), requestWatchCommand(c),
 		requestAskCommand(c), requestAnswerCommand(c), requestApproveCommand(c), requestDenyCommand(c),
@@ -148,6 +148,17 @@ func requestCancelCommand(c *connection) *cobra.Command {
 		return client.Content(api.CancelRequestWithResponse(ctx, args[0], &client.CancelRequestParams{IdempotencyKey: newKey()}, client.Cancellation{Reason: reason}))
 	}, requestText)
 	cmd.Flags().StringVar(&reason, "reason", "", "why")
+	return cmd
+}
+
+func requestCloseCommand(c *connection) *cobra.Command {
+	var reason string
+	cmd := on(c, "close REQUEST", "Give back all that a request gave, or close it without what never came", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Request, error) {
+		return client.Content(api.CloseRequestWithResponse(ctx, args[0], &client.CloseRequestParams{IdempotencyKey: newKey()}, client.Revocation{Reason: reason}))
+	}, requestText)
+	cmd.Long = "While the request gives access, all of it ends at once. While it only waits for\nevidence whose time has passed, an owner of the system who did not ask, or an\nadministrator, closes it without."
+	cmd.Flags().StringVar(&reason, "reason", "", "why (required)")
+	must(cmd.MarkFlagRequired("reason"))
 	return cmd
 }
 

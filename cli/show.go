@@ -209,6 +209,12 @@ func grantText(grant *client.Grant) string {
 	if grant.Ending != "" {
 		fmt.Fprintf(&out, ", ends: %s", grant.Ending)
 	}
+	if grant.Birthright.Rule != "" {
+		fmt.Fprintf(&out, ", a birthright by the rule %s", grant.Birthright.Rule)
+	}
+	if grant.Lapsing.Cause != "" {
+		fmt.Fprintf(&out, ", lapsing (%s): %s", grant.Lapsing.Cause, grant.Lapsing.Because)
+	}
 	if !grant.EffectiveBy.IsZero() {
 		fmt.Fprintf(&out, ", effective by %s", stamp(grant.EffectiveBy))
 	}

@@ -199,14 +199,20 @@ func (e Finding) Valid() bool {
 
 // Defines values for GrantOrigin.
 const (
-	GrantOriginGenesis GrantOrigin = "genesis"
-	GrantOriginRequest GrantOrigin = "request"
+	GrantOriginBirthright GrantOrigin = "birthright"
+	GrantOriginGenesis    GrantOrigin = "genesis"
+	GrantOriginRecovery   GrantOrigin = "recovery"
+	GrantOriginRequest    GrantOrigin = "request"
 )
 
 // Valid indicates whether the value is a known member of the GrantOrigin enum.
 func (e GrantOrigin) Valid() bool {
 	switch e {
+	case GrantOriginBirthright:
+		return true
 	case GrantOriginGenesis:
+		return true
+	case GrantOriginRecovery:
 		return true
 	case GrantOriginRequest:
 		return true
@@ -442,16 +448,22 @@ func (e ProposalKind) Valid() bool {
 
 // Defines values for ProposalState.
 const (
-	ProposalStateOpen      ProposalState = "open"
-	ProposalStatePublished ProposalState = "published"
-	ProposalStateRejected  ProposalState = "rejected"
-	ProposalStateWithdrawn ProposalState = "withdrawn"
+	ProposalStateLapsed      ProposalState = "lapsed"
+	ProposalStateOpen        ProposalState = "open"
+	ProposalStateProvisional ProposalState = "provisional"
+	ProposalStatePublished   ProposalState = "published"
+	ProposalStateRejected    ProposalState = "rejected"
+	ProposalStateWithdrawn   ProposalState = "withdrawn"
 )
 
 // Valid indicates whether the value is a known member of the ProposalState enum.
 func (e ProposalState) Valid() bool {
 	switch e {
+	case ProposalStateLapsed:
+		return true
 	case ProposalStateOpen:
+		return true
+	case ProposalStateProvisional:
 		return true
 	case ProposalStatePublished:
 		return true
@@ -513,6 +525,7 @@ func (e RequestState) Valid() bool {
 const (
 	OwnerLeft     RequestTypeTermsEndsWhenKind = "owner-left"
 	SystemRetired RequestTypeTermsEndsWhenKind = "system-retired"
+	TicketClosed  RequestTypeTermsEndsWhenKind = "ticket-closed"
 	Unused        RequestTypeTermsEndsWhenKind = "unused"
 )
 
@@ -522,6 +535,8 @@ func (e RequestTypeTermsEndsWhenKind) Valid() bool {
 	case OwnerLeft:
 		return true
 	case SystemRetired:
+		return true
+	case TicketClosed:
 		return true
 	case Unused:
 		return true
@@ -762,6 +777,28 @@ type BatchItem struct {
 	// Refused The stable reason.
 	Refused string `json:"refused,omitempty,omitzero"`
 	Request string `json:"request,omitempty,omitzero"`
+}
+
+// Birthright defines model for Birthright.
+type Birthright struct {
+	// Entitlement Names an entitlement, as system/resource/entitlement.
+	Entitlement EntitlementRef `json:"entitlement"`
+
+	// Grant The grant by which it is held.
+	Grant   string `json:"grant,omitempty,omitzero"`
+	Package string `json:"package"`
+
+	// Refused Why it is not given.
+	Refused string `json:"refused,omitempty,omitzero"`
+	Rule    string `json:"rule"`
+}
+
+// BirthrightList defines model for BirthrightList.
+type BirthrightList struct {
+	Birthrights []Birthright `json:"birthrights"`
+
+	// Problems The rules that cannot be judged for the identity.
+	Problems []string `json:"problems"`
 }
 
 // Cancellation defines model for Cancellation.
@@ -1024,6 +1061,9 @@ type EvidenceSlot struct {
 	Ticket     TicketState `json:"ticket,omitempty,omitzero"`
 	Title      string      `json:"title,omitempty,omitzero"`
 	VerifiedBy string      `json:"verified_by,omitempty,omitzero"`
+
+	// WrittenOffBy Names an identity.
+	WrittenOffBy Ref `json:"written_off_by,omitempty,omitzero"`
 }
 
 // Exception What a refusal was waived for.
@@ -1059,6 +1099,13 @@ type Finding string
 
 // Grant defines model for Grant.
 type Grant struct {
+	// Birthright The rule that gave it without being asked.
+	Birthright struct {
+		// Digest `sha256:` and 64 hexadecimal digits.
+		Digest  Digest `json:"digest"`
+		Package string `json:"package"`
+		Rule    string `json:"rule"`
+	} `json:"birthright,omitempty,omitzero"`
 	Credentials []Credential `json:"credentials"`
 
 	// EffectiveBy A moment in UTC, to the millisecond.
@@ -1080,6 +1127,20 @@ type Grant struct {
 	// Holder Names an identity.
 	Holder Ref    `json:"holder"`
 	Id     string `json:"id"`
+
+	// Lapsing Why it goes at `until`, although nobody took it away.
+	Lapsing struct {
+		Because string `json:"because,omitempty,omitzero"`
+
+		// Cause `moved` or `birthright-ended`.
+		Cause string `json:"cause"`
+
+		// Since A moment in UTC, to the millisecond.
+		Since Instant `json:"since"`
+
+		// Was A moment in UTC, to the millisecond.
+		Was Instant `json:"was,omitempty,omitzero"`
+	} `json:"lapsing,omitempty,omitzero"`
 
 	// Offered The commands that the caller may give now.
 	Offered  []string    `json:"offered"`
@@ -1394,6 +1455,12 @@ type Proposal struct {
 	// DecidedBy Names an identity.
 	DecidedBy Ref `json:"decided_by,omitempty,omitzero"`
 
+	// Emergency Why it was put into force by one person.
+	Emergency string `json:"emergency,omitempty,omitzero"`
+
+	// EnforcedBy Names an identity.
+	EnforcedBy Ref `json:"enforced_by,omitempty,omitzero"`
+
 	// Files `sha256:` and 64 hexadecimal digits.
 	Files Digest       `json:"files"`
 	Id    string       `json:"id"`
@@ -1413,7 +1480,10 @@ type Proposal struct {
 	// Standing Who would gain or lose standing.
 	Standing []string      `json:"standing"`
 	State    ProposalState `json:"state"`
-	Version  int64         `json:"version"`
+
+	// Until A moment in UTC, to the millisecond.
+	Until   Instant `json:"until,omitempty,omitzero"`
+	Version int64   `json:"version"`
 }
 
 // ProposalDecision defines model for ProposalDecision.
@@ -1642,6 +1712,9 @@ type RequestType struct {
 			Within Seconds `json:"within,omitempty,omitzero"`
 		} `json:"ends_when,omitempty,omitzero"`
 
+		// Overlap A duration in whole seconds.
+		Overlap Seconds `json:"overlap,omitempty,omitzero"`
+
 		// Remind A duration in whole seconds.
 		Remind Seconds `json:"remind,omitempty,omitzero"`
 	} `json:"terms"`
@@ -1737,6 +1810,31 @@ type Suspension struct {
 	Reason string `json:"reason"`
 }
 
+// System defines model for System.
+type System struct {
+	Connector    string           `json:"connector"`
+	Entitlements []EntitlementRef `json:"entitlements"`
+	Environment  string           `json:"environment"`
+	Id           string           `json:"id"`
+	Name         string           `json:"name"`
+
+	// OfferedTo Names an identity.
+	OfferedTo Ref `json:"offered_to,omitempty,omitzero"`
+
+	// Owner Names an identity.
+	Owner   Ref  `json:"owner,omitempty,omitzero"`
+	Retired bool `json:"retired,omitempty,omitzero"`
+	Risk    Risk `json:"risk"`
+
+	// SecondOwner Names an identity.
+	SecondOwner Ref    `json:"second_owner,omitempty,omitzero"`
+	Title       string `json:"title"`
+
+	// Unowned Nobody active answers for it.
+	Unowned bool  `json:"unowned,omitempty,omitzero"`
+	Version int64 `json:"version"`
+}
+
 // TicketState defines model for TicketState.
 type TicketState string
 
@@ -1823,6 +1921,9 @@ type RequestID = string
 
 // SlotName defines model for SlotName.
 type SlotName = string
+
+// SystemName defines model for SystemName.
+type SystemName = string
 
 // SubmitManyParams defines parameters for SubmitMany.
 type SubmitManyParams struct {
@@ -1979,6 +2080,14 @@ type ProposeParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// EnforceProposalParams defines parameters for EnforceProposal.
+type EnforceProposalParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // PublishProposalParams defines parameters for PublishProposal.
 type PublishProposalParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
@@ -2106,6 +2215,17 @@ type ClassifyRequestParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
+// CloseRequestParams defines parameters for CloseRequest.
+type CloseRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
 // ConsentRequestParams defines parameters for ConsentRequest.
 type ConsentRequestParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
@@ -2141,6 +2261,17 @@ type DenyRequestParams struct {
 
 // AttachEvidenceParams defines parameters for AttachEvidence.
 type AttachEvidenceParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// UploadEvidenceParams defines parameters for UploadEvidence.
+type UploadEvidenceParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
 	// ASCII characters. The same key with another body is 409
 	// `idempotency-key-reused`.
@@ -2205,6 +2336,22 @@ type UnblockRequestParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
+// AcceptSystemParams defines parameters for AcceptSystem.
+type AcceptSystemParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// OfferSystemParams defines parameters for OfferSystem.
+type OfferSystemParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // SubmitManyJSONRequestBody defines body for SubmitMany for application/json ContentType.
 type SubmitManyJSONRequestBody = ManyAsking
 
@@ -2244,6 +2391,9 @@ type SuspendIdentityJSONRequestBody = Suspension
 // ProposeJSONRequestBody defines body for Propose for application/json ContentType.
 type ProposeJSONRequestBody = ProposalDraft
 
+// EnforceProposalJSONRequestBody defines body for EnforceProposal for application/json ContentType.
+type EnforceProposalJSONRequestBody = ProposalDecision
+
 // PublishProposalJSONRequestBody defines body for PublishProposal for application/json ContentType.
 type PublishProposalJSONRequestBody = ProposalDecision
 
@@ -2280,6 +2430,9 @@ type CancelRequestJSONRequestBody = Cancellation
 // ClassifyRequestJSONRequestBody defines body for ClassifyRequest for application/json ContentType.
 type ClassifyRequestJSONRequestBody = Classification
 
+// CloseRequestJSONRequestBody defines body for CloseRequest for application/json ContentType.
+type CloseRequestJSONRequestBody = Revocation
+
 // DeclineRequestJSONRequestBody defines body for DeclineRequest for application/json ContentType.
 type DeclineRequestJSONRequestBody = Unblocking
 
@@ -2300,6 +2453,12 @@ type ReviewRequestJSONRequestBody = Review
 
 // UnblockRequestJSONRequestBody defines body for UnblockRequest for application/json ContentType.
 type UnblockRequestJSONRequestBody = Unblocking
+
+// AcceptSystemJSONRequestBody defines body for AcceptSystem for application/json ContentType.
+type AcceptSystemJSONRequestBody = Revocation
+
+// OfferSystemJSONRequestBody defines body for OfferSystem for application/json ContentType.
+type OfferSystemJSONRequestBody = OwnershipOffer
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -2624,6 +2783,14 @@ type ClientInterface interface {
 	// Corresponds with POST /identities/{name}/accept (the `AcceptIdentity` operationId).
 	AcceptIdentity(ctx context.Context, name IdentityName, params *AcceptIdentityParams, body AcceptIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListBirthrights What rules give an identity without being asked
+	//
+	// Scope `read`. For the identity itself, who answers for it, its manager,
+	// administrators and auditors. Says of each what keeps it from being given.
+	//
+	// Corresponds with GET /identities/{name}/birthrights (the `ListBirthrights` operationId).
+	ListBirthrights(ctx context.Context, name IdentityName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// OfferIdentityWithBody Offer a machine to another owner, or ask to take it over
 	//
 	// Scope `grant`. It takes effect when a second person accepts.
@@ -2722,6 +2889,28 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /proposals/{id} (the `GetProposal` operationId).
 	GetProposal(ctx context.Context, id ProposalID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EnforceProposalWithBody Put a policy into force at once, in an emergency
+	//
+	// Scope `directory`, and the power `emergency-policy-author`, which is taken by
+	// break-glass. Needs a reason, and gives nobody approval standing. Everybody who
+	// could publish it is told; without one of them within three days it lapses.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /proposals/{id}/enforce (the `EnforceProposal` operationId).
+	EnforceProposalWithBody(ctx context.Context, id ProposalID, params *EnforceProposalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EnforceProposal Put a policy into force at once, in an emergency
+	//
+	// Scope `directory`, and the power `emergency-policy-author`, which is taken by
+	// break-glass. Needs a reason, and gives nobody approval standing. Everybody who
+	// could publish it is told; without one of them within three days it lapses.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /proposals/{id}/enforce (the `EnforceProposal` operationId).
+	EnforceProposal(ctx context.Context, id ProposalID, params *EnforceProposalParams, body EnforceProposalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PublishProposalWithBody Make it effective, as a second person
 	//
@@ -2961,6 +3150,30 @@ type ClientInterface interface {
 	// Corresponds with POST /requests/{id}/classify (the `ClassifyRequest` operationId).
 	ClassifyRequest(ctx context.Context, id RequestID, params *ClassifyRequestParams, body ClassifyRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// CloseRequestWithBody Give back all that was granted, or close without evidence that never came
+	//
+	// Scope `grant`. While the request gives access, whoever may revoke its grants
+	// ends all of them at once. While it only waits for evidence whose time has
+	// passed, an owner of the system or an administrator who did not ask closes it
+	// without. What was taken by break-glass is closed by its review alone.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /requests/{id}/close (the `CloseRequest` operationId).
+	CloseRequestWithBody(ctx context.Context, id RequestID, params *CloseRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CloseRequest Give back all that was granted, or close without evidence that never came
+	//
+	// Scope `grant`. While the request gives access, whoever may revoke its grants
+	// ends all of them at once. While it only waits for evidence whose time has
+	// passed, an owner of the system or an administrator who did not ask closes it
+	// without. What was taken by break-glass is closed by its review alone.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /requests/{id}/close (the `CloseRequest` operationId).
+	CloseRequest(ctx context.Context, id RequestID, params *CloseRequestParams, body CloseRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ConsentRequest Consent as the accountable owner of the beneficiary
 	//
 	// Scope `decide`. A consent is no approval.
@@ -3021,6 +3234,16 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /requests/{id}/evidence (the `AttachEvidence` operationId).
 	AttachEvidence(ctx context.Context, id RequestID, params *AttachEvidenceParams, body AttachEvidenceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UploadEvidenceWithBody Fill an evidence slot with a file, as it is
+	//
+	// Scope `request`. The body is the content itself, up to 10 MiB; it is kept
+	// under its digest, byte for byte.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /requests/{id}/evidence/{slot} (the `UploadEvidence` operationId).
+	UploadEvidenceWithBody(ctx context.Context, id RequestID, slot SlotName, params *UploadEvidenceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// FetchEvidence Ask the source of a slot what its ticket says now
 	//
@@ -3130,6 +3353,49 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /requests/{id}/watch (the `WatchRequest` operationId).
 	WatchRequest(ctx context.Context, id RequestID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetSystem One system
+	//
+	// Scope `read`. The name is an id or a name.
+	//
+	// Corresponds with GET /systems/{name} (the `GetSystem` operationId).
+	GetSystem(ctx context.Context, name SystemName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AcceptSystemWithBody Accept an offered system, or agree to somebody taking it over
+	//
+	// Scope `grant`. Never by who offered it or asked for it.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /systems/{name}/accept (the `AcceptSystem` operationId).
+	AcceptSystemWithBody(ctx context.Context, name SystemName, params *AcceptSystemParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AcceptSystem Accept an offered system, or agree to somebody taking it over
+	//
+	// Scope `grant`. Never by who offered it or asked for it.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /systems/{name}/accept (the `AcceptSystem` operationId).
+	AcceptSystem(ctx context.Context, name SystemName, params *AcceptSystemParams, body AcceptSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// OfferSystemWithBody Offer a system to another owner, or ask to take it over
+	//
+	// Scope `grant`. It takes effect when a second person accepts.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /systems/{name}/offer (the `OfferSystem` operationId).
+	OfferSystemWithBody(ctx context.Context, name SystemName, params *OfferSystemParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// OfferSystem Offer a system to another owner, or ask to take it over
+	//
+	// Scope `grant`. It takes effect when a second person accepts.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /systems/{name}/offer (the `OfferSystem` operationId).
+	OfferSystem(ctx context.Context, name SystemName, params *OfferSystemParams, body OfferSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTokens The caller's own tokens that work now
 	//
@@ -3685,6 +3951,24 @@ func (c *Operations) AcceptIdentity(ctx context.Context, name IdentityName, para
 	return c.Client.Do(req)
 }
 
+// ListBirthrights What rules give an identity without being asked
+//
+// Scope `read`. For the identity itself, who answers for it, its manager,
+// administrators and auditors. Says of each what keeps it from being given.
+//
+// Corresponds with GET /identities/{name}/birthrights (the `ListBirthrights` operationId).
+func (c *Operations) ListBirthrights(ctx context.Context, name IdentityName, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListBirthrightsRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // OfferIdentityWithBody Offer a machine to another owner, or ask to take it over
 //
 // Scope `grant`. It takes effect when a second person accepts.
@@ -3884,6 +4168,48 @@ func (c *Operations) Propose(ctx context.Context, params *ProposeParams, body Pr
 // Corresponds with GET /proposals/{id} (the `GetProposal` operationId).
 func (c *Operations) GetProposal(ctx context.Context, id ProposalID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetProposalRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EnforceProposalWithBody Put a policy into force at once, in an emergency
+//
+// Scope `directory`, and the power `emergency-policy-author`, which is taken by
+// break-glass. Needs a reason, and gives nobody approval standing. Everybody who
+// could publish it is told; without one of them within three days it lapses.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /proposals/{id}/enforce (the `EnforceProposal` operationId).
+func (c *Operations) EnforceProposalWithBody(ctx context.Context, id ProposalID, params *EnforceProposalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEnforceProposalRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EnforceProposal Put a policy into force at once, in an emergency
+//
+// Scope `directory`, and the power `emergency-policy-author`, which is taken by
+// break-glass. Needs a reason, and gives nobody approval standing. Everybody who
+// could publish it is told; without one of them within three days it lapses.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /proposals/{id}/enforce (the `EnforceProposal` operationId).
+func (c *Operations) EnforceProposal(ctx context.Context, id ProposalID, params *EnforceProposalParams, body EnforceProposalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEnforceProposalRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4392,6 +4718,50 @@ func (c *Operations) ClassifyRequest(ctx context.Context, id RequestID, params *
 	return c.Client.Do(req)
 }
 
+// CloseRequestWithBody Give back all that was granted, or close without evidence that never came
+//
+// Scope `grant`. While the request gives access, whoever may revoke its grants
+// ends all of them at once. While it only waits for evidence whose time has
+// passed, an owner of the system or an administrator who did not ask closes it
+// without. What was taken by break-glass is closed by its review alone.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /requests/{id}/close (the `CloseRequest` operationId).
+func (c *Operations) CloseRequestWithBody(ctx context.Context, id RequestID, params *CloseRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCloseRequestRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CloseRequest Give back all that was granted, or close without evidence that never came
+//
+// Scope `grant`. While the request gives access, whoever may revoke its grants
+// ends all of them at once. While it only waits for evidence whose time has
+// passed, an owner of the system or an administrator who did not ask closes it
+// without. What was taken by break-glass is closed by its review alone.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /requests/{id}/close (the `CloseRequest` operationId).
+func (c *Operations) CloseRequest(ctx context.Context, id RequestID, params *CloseRequestParams, body CloseRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCloseRequestRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ConsentRequest Consent as the accountable owner of the beneficiary
 //
 // Scope `decide`. A consent is no approval.
@@ -4513,6 +4883,26 @@ func (c *Operations) AttachEvidenceWithBody(ctx context.Context, id RequestID, p
 // Corresponds with POST /requests/{id}/evidence (the `AttachEvidence` operationId).
 func (c *Operations) AttachEvidence(ctx context.Context, id RequestID, params *AttachEvidenceParams, body AttachEvidenceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAttachEvidenceRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UploadEvidenceWithBody Fill an evidence slot with a file, as it is
+//
+// Scope `request`. The body is the content itself, up to 10 MiB; it is kept
+// under its digest, byte for byte.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /requests/{id}/evidence/{slot} (the `UploadEvidence` operationId).
+func (c *Operations) UploadEvidenceWithBody(ctx context.Context, id RequestID, slot SlotName, params *UploadEvidenceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUploadEvidenceRequestWithBody(c.Server, id, slot, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4742,6 +5132,99 @@ func (c *Operations) UnblockRequest(ctx context.Context, id RequestID, params *U
 // Corresponds with GET /requests/{id}/watch (the `WatchRequest` operationId).
 func (c *Operations) WatchRequest(ctx context.Context, id RequestID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewWatchRequestRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetSystem One system
+//
+// Scope `read`. The name is an id or a name.
+//
+// Corresponds with GET /systems/{name} (the `GetSystem` operationId).
+func (c *Operations) GetSystem(ctx context.Context, name SystemName, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSystemRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AcceptSystemWithBody Accept an offered system, or agree to somebody taking it over
+//
+// Scope `grant`. Never by who offered it or asked for it.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /systems/{name}/accept (the `AcceptSystem` operationId).
+func (c *Operations) AcceptSystemWithBody(ctx context.Context, name SystemName, params *AcceptSystemParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcceptSystemRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AcceptSystem Accept an offered system, or agree to somebody taking it over
+//
+// Scope `grant`. Never by who offered it or asked for it.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /systems/{name}/accept (the `AcceptSystem` operationId).
+func (c *Operations) AcceptSystem(ctx context.Context, name SystemName, params *AcceptSystemParams, body AcceptSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcceptSystemRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OfferSystemWithBody Offer a system to another owner, or ask to take it over
+//
+// Scope `grant`. It takes effect when a second person accepts.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /systems/{name}/offer (the `OfferSystem` operationId).
+func (c *Operations) OfferSystemWithBody(ctx context.Context, name SystemName, params *OfferSystemParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOfferSystemRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// OfferSystem Offer a system to another owner, or ask to take it over
+//
+// Scope `grant`. It takes effect when a second person accepts.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /systems/{name}/offer (the `OfferSystem` operationId).
+func (c *Operations) OfferSystem(ctx context.Context, name SystemName, params *OfferSystemParams, body OfferSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOfferSystemRequest(c.Server, name, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5759,6 +6242,40 @@ func NewAcceptIdentityRequestWithBody(server string, name IdentityName, params *
 	return req, nil
 }
 
+// NewListBirthrightsRequest constructs an http.Request for the ListBirthrights method
+func NewListBirthrightsRequest(server string, name IdentityName) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/identities/%s/birthrights", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewOfferIdentityRequest calls the generic OfferIdentity builder with application/json body
 func NewOfferIdentityRequest(server string, name IdentityName, params *OfferIdentityParams, body OfferIdentityJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -6122,6 +6639,66 @@ func NewGetProposalRequest(server string, id ProposalID) (*http.Request, error) 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewEnforceProposalRequest calls the generic EnforceProposal builder with application/json body
+func NewEnforceProposalRequest(server string, id ProposalID, params *EnforceProposalParams, body EnforceProposalJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewEnforceProposalRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewEnforceProposalRequestWithBody constructs an http.Request for the EnforceProposal method, with any body, and a specified content type
+func NewEnforceProposalRequestWithBody(server string, id ProposalID, params *EnforceProposalParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/proposals/%s/enforce", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
 	}
 
 	return req, nil
@@ -7003,6 +7580,75 @@ func NewClassifyRequestRequestWithBody(server string, id RequestID, params *Clas
 	return req, nil
 }
 
+// NewCloseRequestRequest calls the generic CloseRequest builder with application/json body
+func NewCloseRequestRequest(server string, id RequestID, params *CloseRequestParams, body CloseRequestJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCloseRequestRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewCloseRequestRequestWithBody constructs an http.Request for the CloseRequest method, with any body, and a specified content type
+func NewCloseRequestRequestWithBody(server string, id RequestID, params *CloseRequestParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/requests/%s/close", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam1)
+
+	}
+
+	return req, nil
+}
+
 // NewConsentRequestRequest constructs an http.Request for the ConsentRequest method
 func NewConsentRequestRequest(server string, id RequestID, params *ConsentRequestParams) (*http.Request, error) {
 	var err error
@@ -7235,6 +7881,71 @@ func NewAttachEvidenceRequestWithBody(server string, id RequestID, params *Attac
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam1)
+
+	}
+
+	return req, nil
+}
+
+// NewUploadEvidenceRequestWithBody constructs an http.Request for the UploadEvidence method, with any body, and a specified content type
+func NewUploadEvidenceRequestWithBody(server string, id RequestID, slot SlotName, params *UploadEvidenceParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "slot", slot, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/requests/%s/evidence/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -7714,6 +8425,160 @@ func NewWatchRequestRequest(server string, id RequestID) (*http.Request, error) 
 	return req, nil
 }
 
+// NewGetSystemRequest constructs an http.Request for the GetSystem method
+func NewGetSystemRequest(server string, name SystemName) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/systems/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAcceptSystemRequest calls the generic AcceptSystem builder with application/json body
+func NewAcceptSystemRequest(server string, name SystemName, params *AcceptSystemParams, body AcceptSystemJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAcceptSystemRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewAcceptSystemRequestWithBody constructs an http.Request for the AcceptSystem method, with any body, and a specified content type
+func NewAcceptSystemRequestWithBody(server string, name SystemName, params *AcceptSystemParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/systems/%s/accept", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewOfferSystemRequest calls the generic OfferSystem builder with application/json body
+func NewOfferSystemRequest(server string, name SystemName, params *OfferSystemParams, body OfferSystemJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewOfferSystemRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewOfferSystemRequestWithBody constructs an http.Request for the OfferSystem method, with any body, and a specified content type
+func NewOfferSystemRequestWithBody(server string, name SystemName, params *OfferSystemParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/systems/%s/offer", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewListTokensRequest constructs an http.Request for the ListTokens method
 func NewListTokensRequest(server string) (*http.Request, error) {
 	var err error
@@ -8090,6 +8955,16 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /identities/{name}/accept (the `AcceptIdentity` operationId).
 	AcceptIdentityWithResponse(ctx context.Context, name IdentityName, params *AcceptIdentityParams, body AcceptIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*AcceptIdentityResponse, error)
 
+	// ListBirthrightsWithResponse What rules give an identity without being asked
+	//
+	// Scope `read`. For the identity itself, who answers for it, its manager,
+	// administrators and auditors. Says of each what keeps it from being given.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /identities/{name}/birthrights (the `ListBirthrights` operationId).
+	ListBirthrightsWithResponse(ctx context.Context, name IdentityName, reqEditors ...RequestEditorFn) (*ListBirthrightsResponse, error)
+
 	// OfferIdentityWithBodyWithResponse Offer a machine to another owner, or ask to take it over
 	//
 	// Scope `grant`. It takes effect when a second person accepts.
@@ -8194,6 +9069,28 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /proposals/{id} (the `GetProposal` operationId).
 	GetProposalWithResponse(ctx context.Context, id ProposalID, reqEditors ...RequestEditorFn) (*GetProposalResponse, error)
+
+	// EnforceProposalWithBodyWithResponse Put a policy into force at once, in an emergency
+	//
+	// Scope `directory`, and the power `emergency-policy-author`, which is taken by
+	// break-glass. Needs a reason, and gives nobody approval standing. Everybody who
+	// could publish it is told; without one of them within three days it lapses.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /proposals/{id}/enforce (the `EnforceProposal` operationId).
+	EnforceProposalWithBodyWithResponse(ctx context.Context, id ProposalID, params *EnforceProposalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EnforceProposalResponse, error)
+
+	// EnforceProposalWithResponse Put a policy into force at once, in an emergency
+	//
+	// Scope `directory`, and the power `emergency-policy-author`, which is taken by
+	// break-glass. Needs a reason, and gives nobody approval standing. Everybody who
+	// could publish it is told; without one of them within three days it lapses.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /proposals/{id}/enforce (the `EnforceProposal` operationId).
+	EnforceProposalWithResponse(ctx context.Context, id ProposalID, params *EnforceProposalParams, body EnforceProposalJSONRequestBody, reqEditors ...RequestEditorFn) (*EnforceProposalResponse, error)
 
 	// PublishProposalWithBodyWithResponse Make it effective, as a second person
 	//
@@ -8437,6 +9334,30 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /requests/{id}/classify (the `ClassifyRequest` operationId).
 	ClassifyRequestWithResponse(ctx context.Context, id RequestID, params *ClassifyRequestParams, body ClassifyRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*ClassifyRequestResponse, error)
 
+	// CloseRequestWithBodyWithResponse Give back all that was granted, or close without evidence that never came
+	//
+	// Scope `grant`. While the request gives access, whoever may revoke its grants
+	// ends all of them at once. While it only waits for evidence whose time has
+	// passed, an owner of the system or an administrator who did not ask closes it
+	// without. What was taken by break-glass is closed by its review alone.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/close (the `CloseRequest` operationId).
+	CloseRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *CloseRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CloseRequestResponse, error)
+
+	// CloseRequestWithResponse Give back all that was granted, or close without evidence that never came
+	//
+	// Scope `grant`. While the request gives access, whoever may revoke its grants
+	// ends all of them at once. While it only waits for evidence whose time has
+	// passed, an owner of the system or an administrator who did not ask closes it
+	// without. What was taken by break-glass is closed by its review alone.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /requests/{id}/close (the `CloseRequest` operationId).
+	CloseRequestWithResponse(ctx context.Context, id RequestID, params *CloseRequestParams, body CloseRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*CloseRequestResponse, error)
+
 	// ConsentRequestWithResponse Consent as the accountable owner of the beneficiary
 	//
 	// Scope `decide`. A consent is no approval.
@@ -8499,6 +9420,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /requests/{id}/evidence (the `AttachEvidence` operationId).
 	AttachEvidenceWithResponse(ctx context.Context, id RequestID, params *AttachEvidenceParams, body AttachEvidenceJSONRequestBody, reqEditors ...RequestEditorFn) (*AttachEvidenceResponse, error)
+
+	// UploadEvidenceWithBodyWithResponse Fill an evidence slot with a file, as it is
+	//
+	// Scope `request`. The body is the content itself, up to 10 MiB; it is kept
+	// under its digest, byte for byte.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /requests/{id}/evidence/{slot} (the `UploadEvidence` operationId).
+	UploadEvidenceWithBodyWithResponse(ctx context.Context, id RequestID, slot SlotName, params *UploadEvidenceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UploadEvidenceResponse, error)
 
 	// FetchEvidenceWithResponse Ask the source of a slot what its ticket says now
 	//
@@ -8616,6 +9547,51 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /requests/{id}/watch (the `WatchRequest` operationId).
 	WatchRequestWithResponse(ctx context.Context, id RequestID, reqEditors ...RequestEditorFn) (*WatchRequestResponse, error)
+
+	// GetSystemWithResponse One system
+	//
+	// Scope `read`. The name is an id or a name.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /systems/{name} (the `GetSystem` operationId).
+	GetSystemWithResponse(ctx context.Context, name SystemName, reqEditors ...RequestEditorFn) (*GetSystemResponse, error)
+
+	// AcceptSystemWithBodyWithResponse Accept an offered system, or agree to somebody taking it over
+	//
+	// Scope `grant`. Never by who offered it or asked for it.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /systems/{name}/accept (the `AcceptSystem` operationId).
+	AcceptSystemWithBodyWithResponse(ctx context.Context, name SystemName, params *AcceptSystemParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcceptSystemResponse, error)
+
+	// AcceptSystemWithResponse Accept an offered system, or agree to somebody taking it over
+	//
+	// Scope `grant`. Never by who offered it or asked for it.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /systems/{name}/accept (the `AcceptSystem` operationId).
+	AcceptSystemWithResponse(ctx context.Context, name SystemName, params *AcceptSystemParams, body AcceptSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*AcceptSystemResponse, error)
+
+	// OfferSystemWithBodyWithResponse Offer a system to another owner, or ask to take it over
+	//
+	// Scope `grant`. It takes effect when a second person accepts.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /systems/{name}/offer (the `OfferSystem` operationId).
+	OfferSystemWithBodyWithResponse(ctx context.Context, name SystemName, params *OfferSystemParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*OfferSystemResponse, error)
+
+	// OfferSystemWithResponse Offer a system to another owner, or ask to take it over
+	//
+	// Scope `grant`. It takes effect when a second person accepts.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /systems/{name}/offer (the `OfferSystem` operationId).
+	OfferSystemWithResponse(ctx context.Context, name SystemName, params *OfferSystemParams, body OfferSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*OfferSystemResponse, error)
 
 	// ListTokensWithResponse The caller's own tokens that work now
 	//
@@ -9484,6 +10460,47 @@ func (r AcceptIdentityResponse) ContentType() string {
 	return ""
 }
 
+type ListBirthrightsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BirthrightList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListBirthrightsResponse) GetJSON200() *BirthrightList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListBirthrightsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListBirthrightsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListBirthrightsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListBirthrightsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type OfferIdentityResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -9765,6 +10782,47 @@ func (r GetProposalResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetProposalResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type EnforceProposalResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Proposal
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r EnforceProposalResponse) GetJSON200() *Proposal {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r EnforceProposalResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r EnforceProposalResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r EnforceProposalResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r EnforceProposalResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10424,6 +11482,54 @@ func (r ClassifyRequestResponse) ContentType() string {
 	return ""
 }
 
+// CloseRequestResponse200Headers the declared response headers of an HTTP 200 response for CloseRequest
+type CloseRequestResponse200Headers struct {
+	ETag string
+}
+
+type CloseRequestResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Request
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *CloseRequestResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CloseRequestResponse) GetJSON200() *Request {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r CloseRequestResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CloseRequestResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CloseRequestResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CloseRequestResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ConsentRequestResponse200Headers the declared response headers of an HTTP 200 response for ConsentRequest
 type ConsentRequestResponse200Headers struct {
 	ETag string
@@ -10610,6 +11716,54 @@ func (r AttachEvidenceResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r AttachEvidenceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UploadEvidenceResponse200Headers the declared response headers of an HTTP 200 response for UploadEvidence
+type UploadEvidenceResponse200Headers struct {
+	ETag string
+}
+
+type UploadEvidenceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Request
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UploadEvidenceResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UploadEvidenceResponse) GetJSON200() *Request {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r UploadEvidenceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UploadEvidenceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UploadEvidenceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UploadEvidenceResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10966,6 +12120,129 @@ func (r WatchRequestResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r WatchRequestResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetSystemResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *System
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetSystemResponse) GetJSON200() *System {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r GetSystemResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetSystemResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetSystemResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetSystemResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AcceptSystemResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *System
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AcceptSystemResponse) GetJSON200() *System {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r AcceptSystemResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AcceptSystemResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AcceptSystemResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AcceptSystemResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type OfferSystemResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *System
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r OfferSystemResponse) GetJSON200() *System {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r OfferSystemResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r OfferSystemResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r OfferSystemResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r OfferSystemResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -11492,6 +12769,22 @@ func (c *ClientWithResponses) AcceptIdentityWithResponse(ctx context.Context, na
 	return ParseAcceptIdentityResponse(rsp)
 }
 
+// ListBirthrightsWithResponse What rules give an identity without being asked
+//
+// Scope `read`. For the identity itself, who answers for it, its manager,
+// administrators and auditors. Says of each what keeps it from being given.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /identities/{name}/birthrights (the `ListBirthrights` operationId).
+func (c *ClientWithResponses) ListBirthrightsWithResponse(ctx context.Context, name IdentityName, reqEditors ...RequestEditorFn) (*ListBirthrightsResponse, error) {
+	rsp, err := c.ListBirthrights(ctx, name, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListBirthrightsResponse(rsp)
+}
+
 // OfferIdentityWithBodyWithResponse Offer a machine to another owner, or ask to take it over
 //
 // Scope `grant`. It takes effect when a second person accepts.
@@ -11661,6 +12954,40 @@ func (c *ClientWithResponses) GetProposalWithResponse(ctx context.Context, id Pr
 		return nil, err
 	}
 	return ParseGetProposalResponse(rsp)
+}
+
+// EnforceProposalWithBodyWithResponse Put a policy into force at once, in an emergency
+//
+// Scope `directory`, and the power `emergency-policy-author`, which is taken by
+// break-glass. Needs a reason, and gives nobody approval standing. Everybody who
+// could publish it is told; without one of them within three days it lapses.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /proposals/{id}/enforce (the `EnforceProposal` operationId).
+func (c *ClientWithResponses) EnforceProposalWithBodyWithResponse(ctx context.Context, id ProposalID, params *EnforceProposalParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EnforceProposalResponse, error) {
+	rsp, err := c.EnforceProposalWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEnforceProposalResponse(rsp)
+}
+
+// EnforceProposalWithResponse Put a policy into force at once, in an emergency
+//
+// Scope `directory`, and the power `emergency-policy-author`, which is taken by
+// break-glass. Needs a reason, and gives nobody approval standing. Everybody who
+// could publish it is told; without one of them within three days it lapses.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /proposals/{id}/enforce (the `EnforceProposal` operationId).
+func (c *ClientWithResponses) EnforceProposalWithResponse(ctx context.Context, id ProposalID, params *EnforceProposalParams, body EnforceProposalJSONRequestBody, reqEditors ...RequestEditorFn) (*EnforceProposalResponse, error) {
+	rsp, err := c.EnforceProposal(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEnforceProposalResponse(rsp)
 }
 
 // PublishProposalWithBodyWithResponse Make it effective, as a second person
@@ -12061,6 +13388,42 @@ func (c *ClientWithResponses) ClassifyRequestWithResponse(ctx context.Context, i
 	return ParseClassifyRequestResponse(rsp)
 }
 
+// CloseRequestWithBodyWithResponse Give back all that was granted, or close without evidence that never came
+//
+// Scope `grant`. While the request gives access, whoever may revoke its grants
+// ends all of them at once. While it only waits for evidence whose time has
+// passed, an owner of the system or an administrator who did not ask closes it
+// without. What was taken by break-glass is closed by its review alone.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/close (the `CloseRequest` operationId).
+func (c *ClientWithResponses) CloseRequestWithBodyWithResponse(ctx context.Context, id RequestID, params *CloseRequestParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CloseRequestResponse, error) {
+	rsp, err := c.CloseRequestWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCloseRequestResponse(rsp)
+}
+
+// CloseRequestWithResponse Give back all that was granted, or close without evidence that never came
+//
+// Scope `grant`. While the request gives access, whoever may revoke its grants
+// ends all of them at once. While it only waits for evidence whose time has
+// passed, an owner of the system or an administrator who did not ask closes it
+// without. What was taken by break-glass is closed by its review alone.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /requests/{id}/close (the `CloseRequest` operationId).
+func (c *ClientWithResponses) CloseRequestWithResponse(ctx context.Context, id RequestID, params *CloseRequestParams, body CloseRequestJSONRequestBody, reqEditors ...RequestEditorFn) (*CloseRequestResponse, error) {
+	rsp, err := c.CloseRequest(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCloseRequestResponse(rsp)
+}
+
 // ConsentRequestWithResponse Consent as the accountable owner of the beneficiary
 //
 // Scope `decide`. A consent is no approval.
@@ -12164,6 +13527,22 @@ func (c *ClientWithResponses) AttachEvidenceWithResponse(ctx context.Context, id
 		return nil, err
 	}
 	return ParseAttachEvidenceResponse(rsp)
+}
+
+// UploadEvidenceWithBodyWithResponse Fill an evidence slot with a file, as it is
+//
+// Scope `request`. The body is the content itself, up to 10 MiB; it is kept
+// under its digest, byte for byte.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /requests/{id}/evidence/{slot} (the `UploadEvidence` operationId).
+func (c *ClientWithResponses) UploadEvidenceWithBodyWithResponse(ctx context.Context, id RequestID, slot SlotName, params *UploadEvidenceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UploadEvidenceResponse, error) {
+	rsp, err := c.UploadEvidenceWithBody(ctx, id, slot, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUploadEvidenceResponse(rsp)
 }
 
 // FetchEvidenceWithResponse Ask the source of a slot what its ticket says now
@@ -12353,6 +13732,81 @@ func (c *ClientWithResponses) WatchRequestWithResponse(ctx context.Context, id R
 		return nil, err
 	}
 	return ParseWatchRequestResponse(rsp)
+}
+
+// GetSystemWithResponse One system
+//
+// Scope `read`. The name is an id or a name.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /systems/{name} (the `GetSystem` operationId).
+func (c *ClientWithResponses) GetSystemWithResponse(ctx context.Context, name SystemName, reqEditors ...RequestEditorFn) (*GetSystemResponse, error) {
+	rsp, err := c.GetSystem(ctx, name, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetSystemResponse(rsp)
+}
+
+// AcceptSystemWithBodyWithResponse Accept an offered system, or agree to somebody taking it over
+//
+// Scope `grant`. Never by who offered it or asked for it.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /systems/{name}/accept (the `AcceptSystem` operationId).
+func (c *ClientWithResponses) AcceptSystemWithBodyWithResponse(ctx context.Context, name SystemName, params *AcceptSystemParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AcceptSystemResponse, error) {
+	rsp, err := c.AcceptSystemWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAcceptSystemResponse(rsp)
+}
+
+// AcceptSystemWithResponse Accept an offered system, or agree to somebody taking it over
+//
+// Scope `grant`. Never by who offered it or asked for it.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /systems/{name}/accept (the `AcceptSystem` operationId).
+func (c *ClientWithResponses) AcceptSystemWithResponse(ctx context.Context, name SystemName, params *AcceptSystemParams, body AcceptSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*AcceptSystemResponse, error) {
+	rsp, err := c.AcceptSystem(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAcceptSystemResponse(rsp)
+}
+
+// OfferSystemWithBodyWithResponse Offer a system to another owner, or ask to take it over
+//
+// Scope `grant`. It takes effect when a second person accepts.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /systems/{name}/offer (the `OfferSystem` operationId).
+func (c *ClientWithResponses) OfferSystemWithBodyWithResponse(ctx context.Context, name SystemName, params *OfferSystemParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*OfferSystemResponse, error) {
+	rsp, err := c.OfferSystemWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOfferSystemResponse(rsp)
+}
+
+// OfferSystemWithResponse Offer a system to another owner, or ask to take it over
+//
+// Scope `grant`. It takes effect when a second person accepts.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /systems/{name}/offer (the `OfferSystem` operationId).
+func (c *ClientWithResponses) OfferSystemWithResponse(ctx context.Context, name SystemName, params *OfferSystemParams, body OfferSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*OfferSystemResponse, error) {
+	rsp, err := c.OfferSystem(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOfferSystemResponse(rsp)
 }
 
 // ListTokensWithResponse The caller's own tokens that work now
@@ -12957,6 +14411,32 @@ func ParseAcceptIdentityResponse(rsp *http.Response) (*AcceptIdentityResponse, e
 	return response, nil
 }
 
+// ParseListBirthrightsResponse parses an HTTP response from a ListBirthrightsWithResponse call
+func ParseListBirthrightsResponse(rsp *http.Response) (*ListBirthrightsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListBirthrightsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BirthrightList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseOfferIdentityResponse parses an HTTP response from a OfferIdentityWithResponse call
 func ParseOfferIdentityResponse(rsp *http.Response) (*OfferIdentityResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -13122,6 +14602,32 @@ func ParseGetProposalResponse(rsp *http.Response) (*GetProposalResponse, error) 
 	}
 
 	response := &GetProposalResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Proposal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseEnforceProposalResponse parses an HTTP response from a EnforceProposalWithResponse call
+func ParseEnforceProposalResponse(rsp *http.Response) (*EnforceProposalResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &EnforceProposalResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -13651,6 +15157,45 @@ func ParseClassifyRequestResponse(rsp *http.Response) (*ClassifyRequestResponse,
 	return response, nil
 }
 
+// ParseCloseRequestResponse parses an HTTP response from a CloseRequestWithResponse call
+func ParseCloseRequestResponse(rsp *http.Response) (*CloseRequestResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CloseRequestResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Request
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers CloseRequestResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseConsentRequestResponse parses an HTTP response from a ConsentRequestWithResponse call
 func ParseConsentRequestResponse(rsp *http.Response) (*ConsentRequestResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -13794,6 +15339,45 @@ func ParseAttachEvidenceResponse(rsp *http.Response) (*AttachEvidenceResponse, e
 	switch {
 	case rsp.StatusCode == 200:
 		var headers AttachEvidenceResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUploadEvidenceResponse parses an HTTP response from a UploadEvidenceWithResponse call
+func ParseUploadEvidenceResponse(rsp *http.Response) (*UploadEvidenceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UploadEvidenceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Request
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers UploadEvidenceResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
@@ -14065,6 +15649,84 @@ func ParseWatchRequestResponse(rsp *http.Response) (*WatchRequestResponse, error
 	response := &WatchRequestResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseGetSystemResponse parses an HTTP response from a GetSystemWithResponse call
+func ParseGetSystemResponse(rsp *http.Response) (*GetSystemResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetSystemResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest System
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAcceptSystemResponse parses an HTTP response from a AcceptSystemWithResponse call
+func ParseAcceptSystemResponse(rsp *http.Response) (*AcceptSystemResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AcceptSystemResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest System
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseOfferSystemResponse parses an HTTP response from a OfferSystemWithResponse call
+func ParseOfferSystemResponse(rsp *http.Response) (*OfferSystemResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &OfferSystemResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest System
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	}
 
 	return response, nil

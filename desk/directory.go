@@ -412,7 +412,7 @@ func (d *Desk) Found(ctx context.Context, genesis Genesis) error {
 	founded.Change.Name, founded.Change.Sample = genesis.Files.Name, genesis.Sample
 	tx.put(&countersign.House{Version: 1, Name: genesis.Files.Name, Founded: tx.now(), Sample: genesis.Sample}, 0)
 	tx.events = append(tx.events, countersign.Event{Stream: countersign.StreamHouse, Payload: founded})
-	if err := tx.activate(ctx, set); err != nil {
+	if err := tx.activate(ctx, set, nil); err != nil {
 		return err
 	}
 	if problems := d.checkPolicies(set, worldOf(difference)); len(problems) > 0 {

@@ -29,6 +29,7 @@ const (
 	NoticeEnding         = "ending"
 	NoticeParked         = "parked"
 	NoticeLapsing        = "lapsing"
+	NoticeEmergency      = "emergency-policy"
 )
 
 // digestEvery gathers what can wait: all that a person is to be told of a quarter
@@ -73,6 +74,8 @@ func (tx *transaction) tellings(payload countersign.Payload, request *countersig
 		return []telling{{kind: NoticeOverdue, people: append(slices.Clone(event.Change.Told), askers...), atOnce: true}}
 	case *workflow.GrantReminded:
 		return []telling{{kind: NoticeReminder, people: []countersign.IdentityID{grant.Holder, grant.Requester}}}
+	case *workflow.ProposalEnforced:
+		return []telling{{kind: NoticeEmergency, people: event.Change.Told, atOnce: true}}
 	case *workflow.GrantLapsing:
 		people := []countersign.IdentityID{grant.Holder, grant.Requester}
 		if holder := tx.directory.identities[grant.Holder]; holder != nil {
@@ -101,7 +104,8 @@ func (tx *transaction) notify() {
 		seq := tx.change.Events[i].Header.Seq
 		request, _ := states[event.Stream].(*countersign.Request)
 		grant, _ := states[event.Stream].(*countersign.Grant)
-		if request == nil && grant == nil {
+		_, proposal := states[event.Stream].(*countersign.Proposal)
+		if request == nil && grant == nil && !proposal {
 			continue
 		}
 		for _, telling := range tx.tellings(event.Payload, request, grant) {
@@ -149,7 +153,7 @@ type Notice struct {
 	At      countersign.Instant
 	Subject string
 	Text    string
-	// About is the request or grant.
+	// About is the request, grant or proposal.
 	About string
 }
 
@@ -206,6 +210,13 @@ func (tx *transaction) aboutWhat(ctx context.Context, id string) (*countersign.R
 		}
 		return &countersign.Request{}, tx.directory.nameOf(grant.Holder) + ": " + tx.directory.entitlementRef(grant.Entitlement).Name, nil
 	}
+	if countersign.PrefixOf(id) == "prp" {
+		proposal, err := tx.desk.Store.Proposal(ctx, countersign.ProposalID(id))
+		if err != nil {
+			return nil, "", err
+		}
+		return &countersign.Request{}, tx.directory.nameOf(proposal.By) + ": policy", nil
+	}
 	request, err := tx.desk.Store.Request(ctx, countersign.RequestID(id))
 	if err != nil {
 		return nil, "", err
@@ -217,7 +228,7 @@ func noticeSubject(kind, what string) string {
 	words := map[string]string{
 		NoticeAskedToDecide: "Your decision is asked for", NoticeAskedToReview: "Your review is asked for", NoticeAskedToConsent: "Your consent is asked for",
 		NoticeBreakGlass: "Break-glass access was taken", NoticeOutcome: "Decided", NoticeQuestion: "A question about a request", NoticeReminder: "Access ends soon",
-		NoticeOverdue: "Evidence is overdue", NoticeEnding: "Access ends", NoticeParked: "Work waits for you", NoticeLapsing: "Access will lapse",
+		NoticeOverdue: "Evidence is overdue", NoticeEnding: "Access ends", NoticeParked: "Work waits for you", NoticeLapsing: "Access will lapse", NoticeEmergency: "A policy was put into force by one person",
 	}[kind]
 	return fmt.Sprintf("%s (%s)", words, what)
 }

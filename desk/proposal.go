@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/rogpeppe/go-internal/diff"
-
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/directory"
 	"github.com/countersign/countersign/policy"
@@ -22,17 +20,21 @@ const PowerPolicyAuthor = "policy-author"
 // ProposalView is a proposal as one reader sees it: with what it would change
 // today.
 type ProposalView struct {
-	ID        countersign.ProposalID    `json:"id"`
-	Version   int64                     `json:"version"`
-	Kind      countersign.ProposalKind  `json:"kind"`
-	State     countersign.ProposalState `json:"state"`
-	By        Ref                       `json:"by"`
-	At        countersign.Instant       `json:"at"`
-	Reason    string                    `json:"reason"`
-	Files     countersign.Digest        `json:"files"`
-	DecidedBy *Ref                      `json:"decided_by,omitempty"`
-	DecidedAt countersign.Instant       `json:"decided_at,omitzero"`
-	Outcome   string                    `json:"outcome,omitempty"`
+	ID      countersign.ProposalID    `json:"id"`
+	Version int64                     `json:"version"`
+	Kind    countersign.ProposalKind  `json:"kind"`
+	State   countersign.ProposalState `json:"state"`
+	By      Ref                       `json:"by"`
+	At      countersign.Instant       `json:"at"`
+	Reason  string                    `json:"reason"`
+	Files   countersign.Digest        `json:"files"`
+	// EnforcedBy put it into force alone, because of Emergency; it lapses at Until.
+	EnforcedBy *Ref                `json:"enforced_by,omitempty"`
+	Emergency  string              `json:"emergency,omitempty"`
+	Until      countersign.Instant `json:"until,omitzero"`
+	DecidedBy  *Ref                `json:"decided_by,omitempty"`
+	DecidedAt  countersign.Instant `json:"decided_at,omitzero"`
+	Outcome    string              `json:"outcome,omitempty"`
 	// Changes says line by line what publishing would change now, and Standing who
 	// would gain or lose standing by it; both are empty once it is decided.
 	Changes  []string `json:"changes"`
@@ -88,7 +90,12 @@ func (d *Desk) Propose(ctx context.Context, caller Caller, key Key, kind counter
 		if err != nil {
 			return "", err
 		}
-		if !holds || !tx.mayChange(caller.Identity, kind) {
+		if !holds && kind == countersign.PolicyProposal {
+			if holds, err = tx.holdsPower(ctx, caller.Identity, PowerEmergencyAuthor); err != nil {
+				return "", err
+			}
+		}
+		if identity := tx.directory.identities[caller.Identity]; !holds || identity == nil || !identity.Human() || !identity.ActiveAt(tx.now()) {
 			return "", countersign.Errorf(countersign.Refused, "needs-power", "Proposing a change of the %s takes a person with one of the powers %v of the system %q.", kind, powersFor(kind), SystemName)
 		}
 		content, err := countersign.Canonical(keptFiles(files))
@@ -204,82 +211,6 @@ func (tx *transaction) proposePolicy(files []directory.File) (*proposed, error) 
 	return would, nil
 }
 
-// comparePolicies shows how the files of two sets differ, line by line, and who
-// gains or loses standing to approve by name or by group.
-func (d *snapshot) comparePolicies(before, after *policy.Set) (changes, standing []string) {
-	old, next := filesByPath(before), filesByPath(after)
-	for _, path := range sortedKeys(old) {
-		if _, stays := next[path]; !stays {
-			changes = append(changes, "- "+path)
-		}
-	}
-	for _, path := range sortedKeys(next) {
-		was, existed := old[path]
-		switch {
-		case !existed:
-			changes = append(changes, "+ "+path)
-		case was != next[path]:
-			changes = append(changes, strings.TrimSuffix(string(diff.Diff(path+" (now)", []byte(was), path+" (proposed)", []byte(next[path]))), "\n"))
-		}
-	}
-	gained, lost := d.approvers(after), d.approvers(before)
-	for _, line := range sortedKeys(gained) {
-		if !lost[line] {
-			standing = append(standing, line+" gains approval standing")
-		}
-	}
-	for _, line := range sortedKeys(lost) {
-		if !gained[line] {
-			standing = append(standing, line+" loses approval standing")
-		}
-	}
-	return changes, standing
-}
-
-func filesByPath(set *policy.Set) map[string]string {
-	files := map[string]string{}
-	for _, file := range set.Files() {
-		files[file.Path] = string(file.Bytes)
-	}
-	return files
-}
-
-// approvers lists "person, in stage s of type t, by rule" for every rule that
-// names people; rules such as manager-of are listed as themselves.
-func (d *snapshot) approvers(set *policy.Set) map[string]bool {
-	lines := map[string]bool{}
-	for _, info := range set.Types() {
-		for _, stage := range set.Stages(info.Name) {
-			d.standings(lines, stage, fmt.Sprintf("in the stage %q of %s, by ", stage.Name, info.Name))
-		}
-	}
-	if exceptions := set.Exceptions(); exceptions != nil {
-		d.standings(lines, exceptions.Stage, fmt.Sprintf("in the stage %q of exceptions, by ", exceptions.Stage.Name))
-	}
-	return lines
-}
-
-// standings adds a line for everybody whom the stage's rules name, and for every
-// rule that names nobody.
-func (d *snapshot) standings(lines map[string]bool, stage countersign.Stage, where string) {
-	for _, rule := range allRules(stage) {
-		function, _ := splitRule(rule)
-		if function != "group" && function != "person" {
-			lines["Whoever is found "+where+rule] = true
-			continue
-		}
-		for _, path := range d.candidates(rule, matter{}) {
-			lines[d.nameOf(path.identity)+", "+where+rule] = true
-		}
-	}
-}
-
-// allRules returns every approver rule of a stage, its ladder included.
-func allRules(stage countersign.Stage) []string {
-	stage.Climbed = len(stage.Ladder)
-	return policy.StageRules(stage)
-}
-
 // page is what a person decides on: the proposed files, and what they change.
 func (p *proposed) page(proposal *countersign.Proposal) (countersign.Digest, error) {
 	return countersign.DigestOf("proposal-page", struct {
@@ -296,13 +227,16 @@ func (tx *transaction) standOnProposal(proposal *countersign.Proposal) (workflow
 	who := tx.occasion.Actor.Identity()
 	standing := workflow.Standing{Actor: tx.occasion.Actor}
 	switch {
-	case who == proposal.By:
+	case who == proposal.By, who == proposal.EnforcedBy:
 		standing.Roles = append(standing.Roles, workflow.Proposer)
 	case tx.mayChange(who, proposal.Kind):
 		standing.Roles = append(standing.Roles, workflow.Reviewer)
 	}
 	if tx.desk.Power(who, PowerAuditor) {
 		standing.Roles = append(standing.Roles, workflow.Auditor)
+	}
+	if tx.desk.Power(who, PowerEmergencyAuthor) && proposal.State == countersign.ProposalOpen {
+		standing.Roles = append(standing.Roles, workflow.EmergencyAuthor)
 	}
 	if len(standing.Roles) == 0 {
 		return standing, notFound("proposal", string(proposal.ID))
@@ -323,7 +257,7 @@ func (tx *transaction) loadProposal(ctx context.Context, id countersign.Proposal
 	if err != nil {
 		return nil, standing, nil, err
 	}
-	if proposal.State != countersign.ProposalOpen {
+	if proposal.State.Decided() {
 		return proposal, standing, &proposed{}, nil
 	}
 	content, err := tx.desk.Store.Content(ctx, proposal.Files)
@@ -342,6 +276,14 @@ func (tx *transaction) loadProposal(ctx context.Context, id countersign.Proposal
 		files[i] = directory.File{Path: file.Path, Bytes: []byte(file.Content)}
 	}
 	would, err := tx.propose(ctx, proposal.Kind, files)
+	if err != nil || proposal.State != countersign.ProposalProvisional {
+		return proposal, standing, would, err
+	}
+	// It is in force: what it changes is what it changed.
+	before, err := tx.desk.policySet(ctx, proposal.Before)
+	if err == nil && would.set != nil {
+		would.changes, would.standing = tx.directory.comparePolicies(before, would.set)
+	}
 	return proposal, standing, would, err
 }
 
@@ -376,8 +318,9 @@ func (d *Desk) onProposal(ctx context.Context, caller Caller, key Key, id counte
 		if err != nil {
 			return "", err
 		}
-		if name != workflow.Withdraw && standing.HasAny(workflow.Reviewer) {
-			holds, err := tx.holdsPower(ctx, caller.Identity, powersFor(proposal.Kind)...)
+		// What the decision point says of a power, the record says too, and is guarded.
+		if needed := map[workflow.Command][]string{workflow.Publish: powersFor(proposal.Kind), workflow.Reject: powersFor(proposal.Kind), workflow.Enforce: {PowerEmergencyAuthor}}[name]; needed != nil && standing.HasAny(workflow.Reviewer, workflow.EmergencyAuthor) {
+			holds, err := tx.holdsPower(ctx, caller.Identity, needed...)
 			if err != nil {
 				return "", err
 			}
@@ -386,6 +329,14 @@ func (d *Desk) onProposal(ctx context.Context, caller Caller, key Key, id counte
 			}
 		}
 		command := workflow.ProposalCommand{Name: name, Reason: decision.Reason, Shown: decision.Shown}
+		if name == workflow.Enforce && standing.HasAny(workflow.EmergencyAuthor) {
+			if err := tx.enforce(ctx, proposal, would, &command); err != nil {
+				return "", err
+			}
+		}
+		if name == workflow.Publish && proposal.State == countersign.ProposalOpen && proposal.Kind == countersign.PolicyProposal && tx.policy.emergency != nil {
+			return "", countersign.Errorf(countersign.Conflict, "emergency-in-force", "The emergency change %s is in force: it is confirmed or rejected first.", tx.policy.emergency.Proposal)
+		}
 		if command.ShownNow, err = would.page(proposal); err != nil {
 			return "", err
 		}
@@ -395,11 +346,20 @@ func (d *Desk) onProposal(ctx context.Context, caller Caller, key Key, id counte
 		}
 		tx.put(after, proposal.Version)
 		tx.events = append(tx.events, event)
-		if name != workflow.Publish {
+		tx.schedule(string(id), store.ProposalWork, 0)
+		if name != workflow.Publish && name != workflow.Enforce {
+			if proposal.State == countersign.ProposalProvisional {
+				return string(id), tx.endEmergency(ctx, proposal)
+			}
 			return string(id), nil
 		}
 		tx.relyOn(tx.directory.identities[caller.Identity])
-		return string(id), tx.publish(ctx, would)
+		var emergency *countersign.EmergencyPolicy
+		if name == workflow.Enforce {
+			emergency = &countersign.EmergencyPolicy{Proposal: id, By: caller.Identity}
+			tx.schedule(string(id), store.ProposalWork, after.Until)
+		}
+		return string(id), tx.publish(ctx, would, emergency)
 	})
 	if err != nil {
 		return err
@@ -408,19 +368,19 @@ func (d *Desk) onProposal(ctx context.Context, caller Caller, key Key, id counte
 }
 
 // publish carries a proposal out in the transaction that decides it.
-func (tx *transaction) publish(ctx context.Context, would *proposed) error {
+func (tx *transaction) publish(ctx context.Context, would *proposed, emergency *countersign.EmergencyPolicy) error {
 	if len(would.problems) > 0 {
 		return countersign.Errorf(countersign.Conflict, "cannot-be-published", "This cannot be published as things stand:\n%s", strings.Join(would.problems, "\n")).With(would.problems)
 	}
 	if would.set == nil {
 		return tx.record(ctx, would.difference.Changes)
 	}
-	return tx.activate(ctx, would.set)
+	return tx.activate(ctx, would.set, emergency)
 }
 
 // activate makes a policy set the active one. Whoever waits for an approval is
 // looked at anew.
-func (tx *transaction) activate(ctx context.Context, set *policy.Set) error {
+func (tx *transaction) activate(ctx context.Context, set *policy.Set, emergency *countersign.EmergencyPolicy) error {
 	var was int64
 	sets := []*policy.Set{set}
 	if tx.policy != nil {
@@ -428,8 +388,8 @@ func (tx *transaction) activate(ctx context.Context, set *policy.Set) error {
 	}
 	tx.lookAtRules(fmt.Sprintf("policy-%d", was+1), sets...)
 	activated := &workflow.PolicyActivated{}
-	activated.Change.Set = set.Digest()
-	tx.put(&countersign.PolicyRow{Version: was + 1, Active: set.Digest(), ActivatedAt: tx.now()}, was)
+	activated.Change.Set, activated.Change.Emergency = set.Digest(), emergency
+	tx.put(&countersign.PolicyRow{Version: was + 1, Active: set.Digest(), ActivatedAt: tx.now(), Emergency: emergency}, was)
 	tx.events = append(tx.events, countersign.Event{Stream: countersign.StreamPolicy, Payload: activated})
 	tx.change.PolicySets = append(tx.change.PolicySets, store.Content{Digest: set.Digest(), Bytes: set.Bytes()})
 	tx.guards[store.GuardPolicy] = store.Guard{Key: store.GuardPolicy, Version: was, Next: was + 1}
@@ -450,7 +410,7 @@ func (d *Desk) Proposal(ctx context.Context, caller Caller, id countersign.Propo
 	view.Changes = append(view.Changes, would.changes...)
 	view.Standing = append(view.Standing, would.standing...)
 	view.Problems = append(view.Problems, would.problems...)
-	if proposal.State == countersign.ProposalOpen {
+	if !proposal.State.Decided() {
 		view.Shown, err = would.page(proposal)
 	}
 	return view, err
@@ -462,9 +422,9 @@ func (tx *transaction) proposalView(proposal *countersign.Proposal, standing wor
 		At: proposal.At, Reason: proposal.Reason, Files: proposal.Files, DecidedAt: proposal.DecidedAt, Outcome: proposal.Outcome,
 		Changes: []string{}, Standing: []string{}, Problems: []string{}, Offered: []workflow.Command{},
 	}
-	if proposal.DecidedBy != "" {
-		decider := tx.directory.ref(proposal.DecidedBy)
-		view.DecidedBy = &decider
+	view.DecidedBy, view.EnforcedBy, view.Emergency = tx.directory.refTo(proposal.DecidedBy), tx.directory.refTo(proposal.EnforcedBy), proposal.Emergency
+	if proposal.State == countersign.ProposalProvisional {
+		view.Until = proposal.Until
 	}
 	view.Offered = append(view.Offered, workflow.Offered(workflow.ProposalTransitions, proposal.State, standing)...)
 	return view

@@ -116,6 +116,9 @@ func (d *Desk) decide(ctx context.Context, caller Caller, key Key, id countersig
 			Name: name, Stage: decision.Stage, Reason: decision.Reason, Duration: decision.Duration,
 			Shown: decision.Shown, Finding: decision.finding, Issuer: caller.Issuer, Strength: caller.Strength,
 		}
+		if err := tx.authorDecides(caller.Identity); err != nil {
+			return command, workflow.RequestVerdict{}, err
+		}
 		// The holder's guard is read before the facts that it stands for.
 		if name == workflow.Approve {
 			if err := tx.bump(ctx, s.matter.beneficiary.SamePerson()...); err != nil {
@@ -420,7 +423,7 @@ func (tx *transaction) recheck(ctx context.Context, request *countersign.Request
 	} else if kind := countersign.KindOf(err); kind == countersign.Internal || kind == countersign.Unavailable {
 		return facts, nil, err
 	}
-	refusals := slices.Concat(set.Recheck(request.Type, facts), tx.desk.refuseHeld(r.matter), tx.refuseUnsponsored(r.matter))
+	refusals := slices.Concat(set.Recheck(request.Type, facts), tx.desk.refuseHeld(r.matter), tx.refuseUnsponsored(r.matter), tx.refuseAuthor(r.matter))
 	for _, item := range r.matter.items {
 		if item.entitlement.Retired || item.system.Retired {
 			refusals = append(refusals, policy.Refusal{Reason: "retired", Because: "The entitlement " + r.directory.rightName(item.entitlement) + " is retired."})

@@ -42,6 +42,8 @@ type activeSet struct {
 	digest  countersign.Digest
 	set     *policy.Set
 	broken  error
+	// emergency says who put the set into force alone; nil where two people did.
+	emergency *countersign.EmergencyPolicy
 }
 
 // judging returns the active set, or why nothing can be judged.
@@ -93,7 +95,7 @@ func (d *Desk) refresh(ctx context.Context) (*snapshot, *activeSet, error) {
 		if countersign.KindOf(err) == countersign.Unavailable {
 			return nil, nil, err
 		}
-		active = &activeSet{version: row.Version, digest: row.Active, set: set, broken: err}
+		active = &activeSet{version: row.Version, digest: row.Active, set: set, broken: err, emergency: row.Emergency}
 		d.active.Store(active)
 	}
 	return known, active, nil

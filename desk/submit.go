@@ -56,7 +56,7 @@ type EvidenceContent struct {
 // Limits on what one asking can hold.
 const (
 	MaxReason       = 4000
-	MaxEvidence     = 256 << 10
+	MaxEvidence     = 10 << 20
 	MaxEntitlements = 20
 )
 
@@ -165,7 +165,7 @@ func (d *Desk) judge(ctx context.Context, tx *transaction, caller Caller, asking
 			return nil, err
 		}
 	}
-	plan.Refusals = append(append(plan.Refusals, d.refuseHeld(m)...), tx.refuseUnsponsored(m)...)
+	plan.Refusals = append(append(plan.Refusals, d.refuseHeld(m)...), slices.Concat(tx.refuseUnsponsored(m), tx.refuseAuthor(m))...)
 	j.preview = Preview{Plan: plan, Beneficiary: m.beneficiary.ID, Names: map[countersign.IdentityID]string{}}
 	if !m.beneficiary.Human() && m.beneficiary.Owner != m.requester.ID {
 		j.preview.ConsentOf = m.beneficiary.Owner

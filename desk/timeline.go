@@ -251,6 +251,8 @@ func (d *snapshot) grantSentence(payload countersign.Payload) string {
 		return text
 	case *workflow.EndDeferred:
 		return fmt.Sprintf("the end is put off to %s, because fewer than two others hold this power; give it to somebody else first", event.Change.Until)
+	case *workflow.ProposalEnforced:
+		return fmt.Sprintf("%s put a policy into force alone%s. Publish or reject it; it lapses at %s", d.nameOf(event.Change.By), because(event.Reason), event.Change.Until)
 	case *workflow.GrantLapsing:
 		return fmt.Sprintf("the access lapses at %s (%s)%s", event.Change.Until, event.Change.Cause, because(event.Reason))
 	case *workflow.GrantKept:

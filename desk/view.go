@@ -115,6 +115,8 @@ type SlotView struct {
 	Deadline countersign.Instant     `json:"deadline,omitzero"`
 	Overdue  bool                    `json:"overdue,omitempty"`
 	Held     *EvidenceView           `json:"held,omitempty"`
+	// WrittenOffBy closed the request without it.
+	WrittenOffBy *Ref `json:"written_off_by,omitempty"`
 }
 
 type EvidenceView struct {
@@ -297,7 +299,7 @@ func (tx *transaction) requestView(request *countersign.Request, s *stance, gran
 func (d *snapshot) slotView(slot countersign.Slot) SlotView {
 	view := SlotView{
 		Name: slot.Name, Title: slot.Title, Kind: slot.Kind, Due: slot.Due, VerifiedBy: slot.VerifiedBy, Ticket: slot.Ticket, Record: slot.Record,
-		MustOpen: slot.MustOpen, Deadline: slot.Deadline, Overdue: slot.Overdue,
+		MustOpen: slot.MustOpen, Deadline: slot.Deadline, Overdue: slot.Overdue, WrittenOffBy: d.refTo(slot.WrittenOffBy),
 	}
 	if slot.Held != nil {
 		view.Held = &EvidenceView{ID: slot.Held.ID, Digest: slot.Held.Digest, Source: slot.Held.Source, By: d.ref(slot.Held.By), At: slot.Held.At, Verified: slot.Held.Verified}

@@ -139,6 +139,17 @@ type Asking struct {
 // Batch One asking for many, with a result for each.
 type Batch = desk.BatchView
 
+// Birthright defines model for Birthright.
+type Birthright = desk.BirthrightView
+
+// BirthrightList defines model for BirthrightList.
+type BirthrightList struct {
+	Birthrights []Birthright `json:"birthrights"`
+
+	// Problems The rules that cannot be judged for the identity.
+	Problems []string `json:"problems"`
+}
+
 // Cancellation defines model for Cancellation.
 type Cancellation struct {
 	Reason string `json:"reason,omitempty,omitzero"`
@@ -532,6 +543,9 @@ type Suspension struct {
 	Reason string `json:"reason"`
 }
 
+// System defines model for System.
+type System = desk.SystemView
+
 // Timeline defines model for Timeline.
 type Timeline struct {
 	Entries []TimelineEntry `json:"entries"`
@@ -585,6 +599,9 @@ type RequestID = string
 
 // SlotName defines model for SlotName.
 type SlotName = string
+
+// SystemName defines model for SystemName.
+type SystemName = string
 
 // SubmitManyParams defines parameters for SubmitMany.
 type SubmitManyParams struct {
@@ -741,6 +758,14 @@ type ProposeParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// EnforceProposalParams defines parameters for EnforceProposal.
+type EnforceProposalParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // PublishProposalParams defines parameters for PublishProposal.
 type PublishProposalParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
@@ -868,6 +893,17 @@ type ClassifyRequestParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
+// CloseRequestParams defines parameters for CloseRequest.
+type CloseRequestParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
 // ConsentRequestParams defines parameters for ConsentRequest.
 type ConsentRequestParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
@@ -903,6 +939,17 @@ type DenyRequestParams struct {
 
 // AttachEvidenceParams defines parameters for AttachEvidence.
 type AttachEvidenceParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// UploadEvidenceParams defines parameters for UploadEvidence.
+type UploadEvidenceParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
 	// ASCII characters. The same key with another body is 409
 	// `idempotency-key-reused`.
@@ -967,6 +1014,22 @@ type UnblockRequestParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
+// AcceptSystemParams defines parameters for AcceptSystem.
+type AcceptSystemParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// OfferSystemParams defines parameters for OfferSystem.
+type OfferSystemParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // SubmitManyJSONRequestBody defines body for SubmitMany for application/json ContentType.
 type SubmitManyJSONRequestBody = ManyAsking
 
@@ -1006,6 +1069,9 @@ type SuspendIdentityJSONRequestBody = Suspension
 // ProposeJSONRequestBody defines body for Propose for application/json ContentType.
 type ProposeJSONRequestBody = ProposalDraft
 
+// EnforceProposalJSONRequestBody defines body for EnforceProposal for application/json ContentType.
+type EnforceProposalJSONRequestBody = ProposalDecision
+
 // PublishProposalJSONRequestBody defines body for PublishProposal for application/json ContentType.
 type PublishProposalJSONRequestBody = ProposalDecision
 
@@ -1042,6 +1108,9 @@ type CancelRequestJSONRequestBody = Cancellation
 // ClassifyRequestJSONRequestBody defines body for ClassifyRequest for application/json ContentType.
 type ClassifyRequestJSONRequestBody = Classification
 
+// CloseRequestJSONRequestBody defines body for CloseRequest for application/json ContentType.
+type CloseRequestJSONRequestBody = Revocation
+
 // DeclineRequestJSONRequestBody defines body for DeclineRequest for application/json ContentType.
 type DeclineRequestJSONRequestBody = Unblocking
 
@@ -1062,6 +1131,12 @@ type ReviewRequestJSONRequestBody = Review
 
 // UnblockRequestJSONRequestBody defines body for UnblockRequest for application/json ContentType.
 type UnblockRequestJSONRequestBody = Unblocking
+
+// AcceptSystemJSONRequestBody defines body for AcceptSystem for application/json ContentType.
+type AcceptSystemJSONRequestBody = Revocation
+
+// OfferSystemJSONRequestBody defines body for OfferSystem for application/json ContentType.
+type OfferSystemJSONRequestBody = OwnershipOffer
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -1125,6 +1200,9 @@ type ServerInterface interface {
 	// AcceptIdentity Accept an offered machine, or agree to somebody taking it over
 	// (POST /identities/{name}/accept)
 	AcceptIdentity(w http.ResponseWriter, r *http.Request, name IdentityName, params AcceptIdentityParams)
+	// ListBirthrights What rules give an identity without being asked
+	// (GET /identities/{name}/birthrights)
+	ListBirthrights(w http.ResponseWriter, r *http.Request, name IdentityName)
 	// OfferIdentity Offer a machine to another owner, or ask to take it over
 	// (POST /identities/{name}/offer)
 	OfferIdentity(w http.ResponseWriter, r *http.Request, name IdentityName, params OfferIdentityParams)
@@ -1146,6 +1224,9 @@ type ServerInterface interface {
 	// GetProposal One proposal, with what it would change now
 	// (GET /proposals/{id})
 	GetProposal(w http.ResponseWriter, r *http.Request, id ProposalID)
+	// EnforceProposal Put a policy into force at once, in an emergency
+	// (POST /proposals/{id}/enforce)
+	EnforceProposal(w http.ResponseWriter, r *http.Request, id ProposalID, params EnforceProposalParams)
 	// PublishProposal Make it effective, as a second person
 	// (POST /proposals/{id}/publish)
 	PublishProposal(w http.ResponseWriter, r *http.Request, id ProposalID, params PublishProposalParams)
@@ -1188,6 +1269,9 @@ type ServerInterface interface {
 	// ClassifyRequest Say which request a description in words is
 	// (POST /requests/{id}/classify)
 	ClassifyRequest(w http.ResponseWriter, r *http.Request, id RequestID, params ClassifyRequestParams)
+	// CloseRequest Give back all that was granted, or close without evidence that never came
+	// (POST /requests/{id}/close)
+	CloseRequest(w http.ResponseWriter, r *http.Request, id RequestID, params CloseRequestParams)
 	// ConsentRequest Consent as the accountable owner of the beneficiary
 	// (POST /requests/{id}/consent)
 	ConsentRequest(w http.ResponseWriter, r *http.Request, id RequestID, params ConsentRequestParams)
@@ -1200,6 +1284,9 @@ type ServerInterface interface {
 	// AttachEvidence Fill an evidence slot
 	// (POST /requests/{id}/evidence)
 	AttachEvidence(w http.ResponseWriter, r *http.Request, id RequestID, params AttachEvidenceParams)
+	// UploadEvidence Fill an evidence slot with a file, as it is
+	// (PUT /requests/{id}/evidence/{slot})
+	UploadEvidence(w http.ResponseWriter, r *http.Request, id RequestID, slot SlotName, params UploadEvidenceParams)
 	// FetchEvidence Ask the source of a slot what its ticket says now
 	// (POST /requests/{id}/evidence/{slot}/fetch)
 	FetchEvidence(w http.ResponseWriter, r *http.Request, id RequestID, slot SlotName, params FetchEvidenceParams)
@@ -1224,6 +1311,15 @@ type ServerInterface interface {
 	// WatchRequest Be told when a request changes
 	// (GET /requests/{id}/watch)
 	WatchRequest(w http.ResponseWriter, r *http.Request, id RequestID)
+	// GetSystem One system
+	// (GET /systems/{name})
+	GetSystem(w http.ResponseWriter, r *http.Request, name SystemName)
+	// AcceptSystem Accept an offered system, or agree to somebody taking it over
+	// (POST /systems/{name}/accept)
+	AcceptSystem(w http.ResponseWriter, r *http.Request, name SystemName, params AcceptSystemParams)
+	// OfferSystem Offer a system to another owner, or ask to take it over
+	// (POST /systems/{name}/offer)
+	OfferSystem(w http.ResponseWriter, r *http.Request, name SystemName, params OfferSystemParams)
 	// ListTokens The caller's own tokens that work now
 	// (GET /tokens)
 	ListTokens(w http.ResponseWriter, r *http.Request)
@@ -2039,6 +2135,32 @@ func (siw *ServerInterfaceWrapper) AcceptIdentity(w http.ResponseWriter, r *http
 	handler.ServeHTTP(w, r)
 }
 
+// ListBirthrights operation middleware
+func (siw *ServerInterfaceWrapper) ListBirthrights(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name IdentityName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListBirthrights(w, r, name)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // OfferIdentity operation middleware
 func (siw *ServerInterfaceWrapper) OfferIdentity(w http.ResponseWriter, r *http.Request) {
 
@@ -2320,6 +2442,56 @@ func (siw *ServerInterfaceWrapper) GetProposal(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetProposal(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// EnforceProposal operation middleware
+func (siw *ServerInterfaceWrapper) EnforceProposal(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ProposalID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params EnforceProposalParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.EnforceProposal(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3113,6 +3285,75 @@ func (siw *ServerInterfaceWrapper) ClassifyRequest(w http.ResponseWriter, r *htt
 	handler.ServeHTTP(w, r)
 }
 
+// CloseRequest operation middleware
+func (siw *ServerInterfaceWrapper) CloseRequest(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id RequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CloseRequestParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CloseRequest(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ConsentRequest operation middleware
 func (siw *ServerInterfaceWrapper) ConsentRequest(w http.ResponseWriter, r *http.Request) {
 
@@ -3380,6 +3621,84 @@ func (siw *ServerInterfaceWrapper) AttachEvidence(w http.ResponseWriter, r *http
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.AttachEvidence(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UploadEvidence operation middleware
+func (siw *ServerInterfaceWrapper) UploadEvidence(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id RequestID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "slot" -------------
+	var slot SlotName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "slot", r.PathValue("slot"), &slot, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "slot", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UploadEvidenceParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UploadEvidence(w, r, id, slot, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3830,6 +4149,132 @@ func (siw *ServerInterfaceWrapper) WatchRequest(w http.ResponseWriter, r *http.R
 	handler.ServeHTTP(w, r)
 }
 
+// GetSystem operation middleware
+func (siw *ServerInterfaceWrapper) GetSystem(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name SystemName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetSystem(w, r, name)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AcceptSystem operation middleware
+func (siw *ServerInterfaceWrapper) AcceptSystem(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name SystemName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AcceptSystemParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AcceptSystem(w, r, name, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// OfferSystem operation middleware
+func (siw *ServerInterfaceWrapper) OfferSystem(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name SystemName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params OfferSystemParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.OfferSystem(w, r, name, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListTokens operation middleware
 func (siw *ServerInterfaceWrapper) ListTokens(w http.ResponseWriter, r *http.Request) {
 
@@ -4010,6 +4455,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/house", wrapper.GetHouse)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/identities/{name}", wrapper.GetIdentity)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/accept", wrapper.AcceptIdentity)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/identities/{name}/birthrights", wrapper.ListBirthrights)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/offer", wrapper.OfferIdentity)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/reactivate", wrapper.ReactivateIdentity)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/suspend", wrapper.SuspendIdentity)
@@ -4017,6 +4463,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/proposals", wrapper.ListProposals)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/proposals", wrapper.Propose)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/proposals/{id}", wrapper.GetProposal)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/proposals/{id}/enforce", wrapper.EnforceProposal)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/proposals/{id}/publish", wrapper.PublishProposal)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/proposals/{id}/reject", wrapper.RejectProposal)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/proposals/{id}/withdraw", wrapper.WithdrawProposal)
@@ -4029,10 +4476,12 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/ask", wrapper.AskRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/cancel", wrapper.CancelRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/classify", wrapper.ClassifyRequest)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/close", wrapper.CloseRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/consent", wrapper.ConsentRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/decline", wrapper.DeclineRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/deny", wrapper.DenyRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/evidence", wrapper.AttachEvidence)
+	m.HandleFunc(http.MethodPut+" "+options.BaseURL+"/requests/{id}/evidence/{slot}", wrapper.UploadEvidence)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/evidence/{slot}/fetch", wrapper.FetchEvidence)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/evidence/{slot}/open", wrapper.OpenEvidence)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/{id}/merge", wrapper.MergeRequest)
@@ -4043,6 +4492,9 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/requests/{id}/watch", wrapper.WatchRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/describe", wrapper.DescribeRequest)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/preview", wrapper.PreviewRequest)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/systems/{name}", wrapper.GetSystem)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/systems/{name}/accept", wrapper.AcceptSystem)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/systems/{name}/offer", wrapper.OfferSystem)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/tokens", wrapper.ListTokens)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/tokens/{id}", wrapper.RevokeToken)
 
@@ -4076,6 +4528,8 @@ type RequestJSONResponse struct {
 
 	Headers RequestResponseHeaders
 }
+
+type SystemJSONResponse System
 
 type SubmitManyRequestObject struct {
 	Params SubmitManyParams
@@ -4531,6 +4985,28 @@ func (response AcceptIdentity200JSONResponse) VisitAcceptIdentityResponse(w http
 	return err
 }
 
+type ListBirthrightsRequestObject struct {
+	Name IdentityName `json:"name"`
+}
+
+type ListBirthrightsResponseObject interface {
+	VisitListBirthrightsResponse(w http.ResponseWriter) error
+}
+
+type ListBirthrights200JSONResponse BirthrightList
+
+func (response ListBirthrights200JSONResponse) VisitListBirthrightsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type OfferIdentityRequestObject struct {
 	Name   IdentityName `json:"name"`
 	Params OfferIdentityParams
@@ -4680,6 +5156,30 @@ type GetProposalResponseObject interface {
 type GetProposal200JSONResponse struct{ ProposalJSONResponse }
 
 func (response GetProposal200JSONResponse) VisitGetProposalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EnforceProposalRequestObject struct {
+	Id     ProposalID `json:"id"`
+	Params EnforceProposalParams
+	Body   *EnforceProposalJSONRequestBody
+}
+
+type EnforceProposalResponseObject interface {
+	VisitEnforceProposalResponse(w http.ResponseWriter) error
+}
+
+type EnforceProposal200JSONResponse struct{ ProposalJSONResponse }
+
+func (response EnforceProposal200JSONResponse) VisitEnforceProposalResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -5061,6 +5561,31 @@ func (response ClassifyRequest200JSONResponse) VisitClassifyRequestResponse(w ht
 	return err
 }
 
+type CloseRequestRequestObject struct {
+	Id     RequestID `json:"id"`
+	Params CloseRequestParams
+	Body   *CloseRequestJSONRequestBody
+}
+
+type CloseRequestResponseObject interface {
+	VisitCloseRequestResponse(w http.ResponseWriter) error
+}
+
+type CloseRequest200JSONResponse struct{ RequestJSONResponse }
+
+func (response CloseRequest200JSONResponse) VisitCloseRequestResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ConsentRequestRequestObject struct {
 	Id     RequestID `json:"id"`
 	Params ConsentRequestParams
@@ -5148,6 +5673,32 @@ type AttachEvidenceResponseObject interface {
 type AttachEvidence200JSONResponse struct{ RequestJSONResponse }
 
 func (response AttachEvidence200JSONResponse) VisitAttachEvidenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UploadEvidenceRequestObject struct {
+	Id     RequestID `json:"id"`
+	Slot   SlotName  `json:"slot"`
+	Params UploadEvidenceParams
+	Body   io.Reader
+}
+
+type UploadEvidenceResponseObject interface {
+	VisitUploadEvidenceResponse(w http.ResponseWriter) error
+}
+
+type UploadEvidence200JSONResponse struct{ RequestJSONResponse }
+
+func (response UploadEvidence200JSONResponse) VisitUploadEvidenceResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5381,6 +5932,76 @@ func (response WatchRequest200TexteventStreamResponse) VisitWatchRequestResponse
 	}
 }
 
+type GetSystemRequestObject struct {
+	Name SystemName `json:"name"`
+}
+
+type GetSystemResponseObject interface {
+	VisitGetSystemResponse(w http.ResponseWriter) error
+}
+
+type GetSystem200JSONResponse struct{ SystemJSONResponse }
+
+func (response GetSystem200JSONResponse) VisitGetSystemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AcceptSystemRequestObject struct {
+	Name   SystemName `json:"name"`
+	Params AcceptSystemParams
+	Body   *AcceptSystemJSONRequestBody
+}
+
+type AcceptSystemResponseObject interface {
+	VisitAcceptSystemResponse(w http.ResponseWriter) error
+}
+
+type AcceptSystem200JSONResponse struct{ SystemJSONResponse }
+
+func (response AcceptSystem200JSONResponse) VisitAcceptSystemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OfferSystemRequestObject struct {
+	Name   SystemName `json:"name"`
+	Params OfferSystemParams
+	Body   *OfferSystemJSONRequestBody
+}
+
+type OfferSystemResponseObject interface {
+	VisitOfferSystemResponse(w http.ResponseWriter) error
+}
+
+type OfferSystem200JSONResponse struct{ SystemJSONResponse }
+
+func (response OfferSystem200JSONResponse) VisitOfferSystemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListTokensRequestObject struct {
 }
 
@@ -5480,6 +6101,9 @@ type StrictServerInterface interface {
 	// AcceptIdentity Accept an offered machine, or agree to somebody taking it over
 	// (POST /identities/{name}/accept)
 	AcceptIdentity(ctx context.Context, request AcceptIdentityRequestObject) (AcceptIdentityResponseObject, error)
+	// ListBirthrights What rules give an identity without being asked
+	// (GET /identities/{name}/birthrights)
+	ListBirthrights(ctx context.Context, request ListBirthrightsRequestObject) (ListBirthrightsResponseObject, error)
 	// OfferIdentity Offer a machine to another owner, or ask to take it over
 	// (POST /identities/{name}/offer)
 	OfferIdentity(ctx context.Context, request OfferIdentityRequestObject) (OfferIdentityResponseObject, error)
@@ -5501,6 +6125,9 @@ type StrictServerInterface interface {
 	// GetProposal One proposal, with what it would change now
 	// (GET /proposals/{id})
 	GetProposal(ctx context.Context, request GetProposalRequestObject) (GetProposalResponseObject, error)
+	// EnforceProposal Put a policy into force at once, in an emergency
+	// (POST /proposals/{id}/enforce)
+	EnforceProposal(ctx context.Context, request EnforceProposalRequestObject) (EnforceProposalResponseObject, error)
 	// PublishProposal Make it effective, as a second person
 	// (POST /proposals/{id}/publish)
 	PublishProposal(ctx context.Context, request PublishProposalRequestObject) (PublishProposalResponseObject, error)
@@ -5543,6 +6170,9 @@ type StrictServerInterface interface {
 	// ClassifyRequest Say which request a description in words is
 	// (POST /requests/{id}/classify)
 	ClassifyRequest(ctx context.Context, request ClassifyRequestRequestObject) (ClassifyRequestResponseObject, error)
+	// CloseRequest Give back all that was granted, or close without evidence that never came
+	// (POST /requests/{id}/close)
+	CloseRequest(ctx context.Context, request CloseRequestRequestObject) (CloseRequestResponseObject, error)
 	// ConsentRequest Consent as the accountable owner of the beneficiary
 	// (POST /requests/{id}/consent)
 	ConsentRequest(ctx context.Context, request ConsentRequestRequestObject) (ConsentRequestResponseObject, error)
@@ -5555,6 +6185,9 @@ type StrictServerInterface interface {
 	// AttachEvidence Fill an evidence slot
 	// (POST /requests/{id}/evidence)
 	AttachEvidence(ctx context.Context, request AttachEvidenceRequestObject) (AttachEvidenceResponseObject, error)
+	// UploadEvidence Fill an evidence slot with a file, as it is
+	// (PUT /requests/{id}/evidence/{slot})
+	UploadEvidence(ctx context.Context, request UploadEvidenceRequestObject) (UploadEvidenceResponseObject, error)
 	// FetchEvidence Ask the source of a slot what its ticket says now
 	// (POST /requests/{id}/evidence/{slot}/fetch)
 	FetchEvidence(ctx context.Context, request FetchEvidenceRequestObject) (FetchEvidenceResponseObject, error)
@@ -5579,6 +6212,15 @@ type StrictServerInterface interface {
 	// WatchRequest Be told when a request changes
 	// (GET /requests/{id}/watch)
 	WatchRequest(ctx context.Context, request WatchRequestRequestObject) (WatchRequestResponseObject, error)
+	// GetSystem One system
+	// (GET /systems/{name})
+	GetSystem(ctx context.Context, request GetSystemRequestObject) (GetSystemResponseObject, error)
+	// AcceptSystem Accept an offered system, or agree to somebody taking it over
+	// (POST /systems/{name}/accept)
+	AcceptSystem(ctx context.Context, request AcceptSystemRequestObject) (AcceptSystemResponseObject, error)
+	// OfferSystem Offer a system to another owner, or ask to take it over
+	// (POST /systems/{name}/offer)
+	OfferSystem(ctx context.Context, request OfferSystemRequestObject) (OfferSystemResponseObject, error)
 	// ListTokens The caller's own tokens that work now
 	// (GET /tokens)
 	ListTokens(ctx context.Context, request ListTokensRequestObject) (ListTokensResponseObject, error)
@@ -6205,6 +6847,32 @@ func (sh *strictHandler) AcceptIdentity(w http.ResponseWriter, r *http.Request, 
 	}
 }
 
+// ListBirthrights operation middleware
+func (sh *strictHandler) ListBirthrights(w http.ResponseWriter, r *http.Request, name IdentityName) {
+	var request ListBirthrightsRequestObject
+
+	request.Name = name
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListBirthrights(ctx, request.(ListBirthrightsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListBirthrights")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListBirthrightsResponseObject); ok {
+		if err := validResponse.VisitListBirthrightsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // OfferIdentity operation middleware
 func (sh *strictHandler) OfferIdentity(w http.ResponseWriter, r *http.Request, name IdentityName, params OfferIdentityParams) {
 	var request OfferIdentityRequestObject
@@ -6409,6 +7077,40 @@ func (sh *strictHandler) GetProposal(w http.ResponseWriter, r *http.Request, id 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetProposalResponseObject); ok {
 		if err := validResponse.VisitGetProposalResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// EnforceProposal operation middleware
+func (sh *strictHandler) EnforceProposal(w http.ResponseWriter, r *http.Request, id ProposalID, params EnforceProposalParams) {
+	var request EnforceProposalRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body EnforceProposalJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.EnforceProposal(ctx, request.(EnforceProposalRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EnforceProposal")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(EnforceProposalResponseObject); ok {
+		if err := validResponse.VisitEnforceProposalResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -6871,6 +7573,40 @@ func (sh *strictHandler) ClassifyRequest(w http.ResponseWriter, r *http.Request,
 	}
 }
 
+// CloseRequest operation middleware
+func (sh *strictHandler) CloseRequest(w http.ResponseWriter, r *http.Request, id RequestID, params CloseRequestParams) {
+	var request CloseRequestRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body CloseRequestJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CloseRequest(ctx, request.(CloseRequestRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CloseRequest")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CloseRequestResponseObject); ok {
+		if err := validResponse.VisitCloseRequestResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ConsentRequest operation middleware
 func (sh *strictHandler) ConsentRequest(w http.ResponseWriter, r *http.Request, id RequestID, params ConsentRequestParams) {
 	var request ConsentRequestRequestObject
@@ -6993,6 +7729,36 @@ func (sh *strictHandler) AttachEvidence(w http.ResponseWriter, r *http.Request, 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(AttachEvidenceResponseObject); ok {
 		if err := validResponse.VisitAttachEvidenceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UploadEvidence operation middleware
+func (sh *strictHandler) UploadEvidence(w http.ResponseWriter, r *http.Request, id RequestID, slot SlotName, params UploadEvidenceParams) {
+	var request UploadEvidenceRequestObject
+
+	request.Id = id
+	request.Slot = slot
+	request.Params = params
+
+	request.Body = r.Body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UploadEvidence(ctx, request.(UploadEvidenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UploadEvidence")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UploadEvidenceResponseObject); ok {
+		if err := validResponse.VisitUploadEvidenceResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -7236,6 +8002,100 @@ func (sh *strictHandler) WatchRequest(w http.ResponseWriter, r *http.Request, id
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(WatchRequestResponseObject); ok {
 		if err := validResponse.VisitWatchRequestResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetSystem operation middleware
+func (sh *strictHandler) GetSystem(w http.ResponseWriter, r *http.Request, name SystemName) {
+	var request GetSystemRequestObject
+
+	request.Name = name
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSystem(ctx, request.(GetSystemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSystem")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetSystemResponseObject); ok {
+		if err := validResponse.VisitGetSystemResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AcceptSystem operation middleware
+func (sh *strictHandler) AcceptSystem(w http.ResponseWriter, r *http.Request, name SystemName, params AcceptSystemParams) {
+	var request AcceptSystemRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	var body AcceptSystemJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AcceptSystem(ctx, request.(AcceptSystemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AcceptSystem")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AcceptSystemResponseObject); ok {
+		if err := validResponse.VisitAcceptSystemResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// OfferSystem operation middleware
+func (sh *strictHandler) OfferSystem(w http.ResponseWriter, r *http.Request, name SystemName, params OfferSystemParams) {
+	var request OfferSystemRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	var body OfferSystemJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.OfferSystem(ctx, request.(OfferSystemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "OfferSystem")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(OfferSystemResponseObject); ok {
+		if err := validResponse.VisitOfferSystemResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -60,6 +60,8 @@ type route struct {
 	body reflect.Type
 	// query is the generated type of the parameters; nil takes none.
 	query reflect.Type
+	// upload says that the body is a file, as it is.
+	upload bool
 	// endless marks an answer that lasts.
 	endless bool
 }
@@ -75,6 +77,10 @@ var routes = map[string]route{
 	"POST /identities/{name}/reactivate": {scope: auth.Grant, body: reflect.TypeFor[Revocation]()},
 	"POST /identities/{name}/offer":      {scope: auth.Grant, body: reflect.TypeFor[OwnershipOffer]()},
 	"POST /identities/{name}/accept":     {scope: auth.Grant, body: reflect.TypeFor[Revocation]()},
+	"GET /identities/{name}/birthrights": {scope: auth.Read},
+	"GET /systems/{name}":                {scope: auth.Read},
+	"POST /systems/{name}/offer":         {scope: auth.Grant, body: reflect.TypeFor[OwnershipOffer]()},
+	"POST /systems/{name}/accept":        {scope: auth.Grant, body: reflect.TypeFor[Revocation]()},
 	"GET /delegations":                   {scope: auth.Read},
 	"POST /delegations":                  {scope: auth.Decide, body: reflect.TypeFor[DelegationDraft]()},
 	"POST /delegations/{id}/end":         {scope: auth.Decide},
@@ -102,6 +108,8 @@ var routes = map[string]route{
 	"POST /requests/{id}/merge":                 {scope: auth.Decide, body: reflect.TypeFor[Merging]()},
 	"POST /requests/{id}/decline":               {scope: auth.Decide, body: reflect.TypeFor[Unblocking]()},
 	"POST /requests/{id}/unblock":               {scope: auth.Decide, body: reflect.TypeFor[Unblocking]()},
+	"POST /requests/{id}/close":                 {scope: auth.Grant, body: reflect.TypeFor[Revocation]()},
+	"PUT /requests/{id}/evidence/{slot}":        {scope: auth.Request, upload: true},
 	"POST /requests/{id}/evidence/{slot}/fetch": {scope: auth.Request},
 	// Whoever may look may open evidence; that it goes on the record asks for no more.
 	"POST /requests/{id}/evidence/{slot}/open": {scope: auth.Read},
@@ -120,6 +128,7 @@ var routes = map[string]route{
 	"POST /proposals":               {scope: auth.Directory, body: reflect.TypeFor[ProposalDraft]()},
 	"GET /proposals/{id}":           {scope: auth.Directory},
 	"POST /proposals/{id}/publish":  {scope: auth.Directory, body: reflect.TypeFor[ProposalDecision]()},
+	"POST /proposals/{id}/enforce":  {scope: auth.Directory, body: reflect.TypeFor[ProposalDecision]()},
 	"POST /proposals/{id}/reject":   {scope: auth.Directory, body: reflect.TypeFor[ProposalDecision]()},
 	"POST /proposals/{id}/withdraw": {scope: auth.Directory, body: reflect.TypeFor[Cancellation]()},
 	"GET /tokens":                   {},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"io"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -38,6 +39,18 @@ func (a *api) AttachEvidence(ctx context.Context, request AttachEvidenceRequestO
 		return a.Desk.Attach(ctx, s.caller, s.key, id, evidence)
 	})
 	return AttachEvidence200JSONResponse{view}, err
+}
+
+// UploadEvidence fills an evidence slot with a file.
+func (a *api) UploadEvidence(ctx context.Context, request UploadEvidenceRequestObject) (UploadEvidenceResponseObject, error) {
+	content, err := io.ReadAll(request.Body)
+	if err != nil {
+		return nil, err
+	}
+	view, err := a.onRequest(ctx, request.Id, request.Params.IfMatch, func(s *session, id countersign.RequestID) error {
+		return placed(a.Desk.Attach(ctx, s.caller, s.key, id, desk.EvidenceContent{Slot: request.Slot, Content: content}), "/slot", "slot")
+	})
+	return UploadEvidence200JSONResponse{view}, err
 }
 
 // FetchEvidence fills an evidence slot with what its source says.

@@ -59,6 +59,46 @@ func (a *api) AcceptIdentity(ctx context.Context, request AcceptIdentityRequestO
 	return AcceptIdentity200JSONResponse{IdentityJSONResponse(*view)}, nil
 }
 
+// ListBirthrights answers what rules give an identity.
+func (a *api) ListBirthrights(ctx context.Context, request ListBirthrightsRequestObject) (ListBirthrightsResponseObject, error) {
+	views, problems, err := a.Desk.Birthrights(ctx, sessionOf(ctx).caller, request.Name)
+	return ListBirthrights200JSONResponse{Birthrights: views, Problems: problems}, err
+}
+
+// GetSystem answers one system.
+func (a *api) GetSystem(ctx context.Context, request GetSystemRequestObject) (GetSystemResponseObject, error) {
+	view, err := a.system(ctx, request.Name)
+	return GetSystem200JSONResponse{view}, err
+}
+
+// OfferSystem offers a system to another owner, or asks to take it over.
+func (a *api) OfferSystem(ctx context.Context, request OfferSystemRequestObject) (OfferSystemResponseObject, error) {
+	s := sessionOf(ctx)
+	if err := a.Desk.OfferSystem(ctx, s.caller, s.key, request.Name, request.Body.To, request.Body.Reason); err != nil {
+		return nil, err
+	}
+	view, err := a.system(ctx, request.Name)
+	return OfferSystem200JSONResponse{view}, err
+}
+
+// AcceptSystem makes an offer effective.
+func (a *api) AcceptSystem(ctx context.Context, request AcceptSystemRequestObject) (AcceptSystemResponseObject, error) {
+	s := sessionOf(ctx)
+	if err := a.Desk.AcceptSystem(ctx, s.caller, s.key, request.Name, request.Body.Reason); err != nil {
+		return nil, err
+	}
+	view, err := a.system(ctx, request.Name)
+	return AcceptSystem200JSONResponse{view}, err
+}
+
+func (a *api) system(ctx context.Context, name string) (SystemJSONResponse, error) {
+	view, err := a.Desk.System(ctx, name)
+	if err != nil {
+		return SystemJSONResponse{}, err
+	}
+	return SystemJSONResponse(*view), nil
+}
+
 // ListDelegations answers who stands in for whom.
 func (a *api) ListDelegations(ctx context.Context, _ ListDelegationsRequestObject) (ListDelegationsResponseObject, error) {
 	list, err := a.delegations(ctx)

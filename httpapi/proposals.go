@@ -54,6 +54,19 @@ func (a *api) GetProposal(ctx context.Context, request GetProposalRequestObject)
 	return GetProposal200JSONResponse{view}, err
 }
 
+// EnforceProposal puts a policy into force at once.
+func (a *api) EnforceProposal(ctx context.Context, request EnforceProposalRequestObject) (EnforceProposalResponseObject, error) {
+	s := sessionOf(ctx)
+	err := a.Desk.Enforce(ctx, s.caller, s.key, countersign.ProposalID(request.Id), desk.ProposalDecision{
+		Shown: countersign.Digest(request.Body.Shown), Reason: request.Body.Reason,
+	})
+	if err != nil {
+		return nil, err
+	}
+	view, err := a.proposal(ctx, request.Id)
+	return EnforceProposal200JSONResponse{view}, err
+}
+
 // PublishProposal makes a proposal effective.
 func (a *api) PublishProposal(ctx context.Context, request PublishProposalRequestObject) (PublishProposalResponseObject, error) {
 	s := sessionOf(ctx)

@@ -135,6 +135,14 @@ func (a *api) CancelRequest(ctx context.Context, request CancelRequestRequestObj
 	return CancelRequest200JSONResponse{view}, err
 }
 
+// CloseRequest gives back what was granted, or closes without what never came.
+func (a *api) CloseRequest(ctx context.Context, request CloseRequestRequestObject) (CloseRequestResponseObject, error) {
+	view, err := a.onRequest(ctx, request.Id, request.Params.IfMatch, func(s *session, id countersign.RequestID) error {
+		return a.Desk.Close(ctx, s.caller, s.key, id, request.Body.Reason)
+	})
+	return CloseRequest200JSONResponse{view}, err
+}
+
 // AmendRequest changes what an undecided request asks for.
 func (a *api) AmendRequest(ctx context.Context, request AmendRequestRequestObject) (AmendRequestResponseObject, error) {
 	asking, err := request.Body.read()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/auth"
+	"github.com/countersign/countersign/desk"
 )
 
 func TestAnAPIKeyFromAskingToItsEnd(t *testing.T) {
@@ -246,6 +247,40 @@ func TestEvidenceComesAsTextOrBase64(t *testing.T) {
 		{object{"slot": "ticket", "text": "-----BEGIN RSA PRIVATE KEY-----"}, "secret-pasted", http.StatusBadRequest},
 	} {
 		w.call("mina.park", "POST", path, test.body).refused(test.status, test.reason)
+	}
+}
+
+func TestAFileIsUploadedAsItIs(t *testing.T) {
+	w := newWorld(t)
+	made := w.submit("hanna.virtanen", object{"type": "privileged-role", "entitlements": []string{"deploy/orders/deployer"}, "reason": "The rollout of Thursday.",
+		"answers": object{"work": "Roll out the release of Thursday.", "ticket": "CHG-17"}})
+	path := "/api/v1/requests/" + made.ID + "/evidence/closed-ticket"
+	raw := []string{"Content-Type", "application/octet-stream"}
+	w.call("hanna.virtanen", "PUT", path, "{}").refused(http.StatusUnsupportedMediaType, "wrong-content-type")
+	w.call("hanna.virtanen", "PUT", path, "a file", append(raw, "Content-Encoding", "gzip")...).refused(http.StatusUnsupportedMediaType, "wrong-content-type")
+	w.call("hanna.virtanen", "PUT", path, strings.Repeat("x", desk.MaxEvidence+1), raw...).refused(http.StatusRequestEntityTooLarge, "body-too-large")
+	w.call("hanna.virtanen", "PUT", path, "", raw...).refused(http.StatusRequestEntityTooLarge, "evidence-size")
+	w.call("peter.novak", "PUT", path, "a file", raw...).refused(http.StatusNotFound, "no-such-request")
+	w.call("hanna.virtanen", "PUT", path, "a file", raw...).refused(http.StatusConflict, "not-due-yet")
+	// More than a JSON body may have, and still refused for its time alone.
+	large := strings.Repeat("line of the report\n", 400_000)
+	w.call("hanna.virtanen", "PUT", path, large, raw...).refused(http.StatusConflict, "not-due-yet")
+
+	for _, decision := range [][2]string{{"david.kim", "manager"}, {"jonas.weber", "owner"}, {"nadia.haddad", "control"}, {"priya.raman", "control"}} {
+		body := object{"stage": decision[1], "shown": w.show("wanda.jansen", made.ID).Shown}
+		w.call(decision[0], "POST", "/api/v1/requests/"+made.ID+"/approve", body).want(http.StatusOK, nil)
+	}
+	w.settle()
+	w.call("hanna.virtanen", "POST", "/api/v1/requests/"+made.ID+"/close", object{"reason": "The rollout is done."}).want(http.StatusOK, nil)
+	w.settle()
+	if state := w.show("hanna.virtanen", made.ID).State; state != "closing" {
+		t.Fatalf("the request is %s", state)
+	}
+	w.call("hanna.virtanen", "PUT", path, large, append(raw, "Idempotency-Key", "u1")...).want(http.StatusOK, nil)
+	w.call("hanna.virtanen", "PUT", path, large, append(raw, "Idempotency-Key", "u1")...).want(http.StatusOK, nil)
+	w.call("hanna.virtanen", "PUT", path, "another", append(raw, "Idempotency-Key", "u1")...).refused(http.StatusConflict, "idempotency-key-reused")
+	if state := w.show("hanna.virtanen", made.ID).State; state != "closed" {
+		t.Errorf("with the file the request is %s", state)
 	}
 }
 

@@ -17,10 +17,11 @@ import (
 	"github.com/countersign/countersign/desk"
 )
 
-// Bounds on what a caller may send: bytes of body, levels of nesting, bytes of
-// an Idempotency-Key.
+// Bounds on what a caller may send: bytes of body, bytes of a file as it is, levels
+// of nesting, bytes of an Idempotency-Key.
 const (
 	maxBody  = 1 << 20
+	maxFile  = desk.MaxEvidence
 	maxDepth = 32
 	maxKey   = 200
 )
@@ -53,18 +54,39 @@ func checkRequest(w http.ResponseWriter, r *http.Request, route route) ([]byte, 
 	if keys := r.Header.Values("Idempotency-Key"); len(keys) > 1 || len(keys) == 1 && !printable(keys[0], maxKey) {
 		return nil, countersign.Errorf(countersign.Invalid, "malformed-idempotency-key", "An Idempotency-Key stands once and has between 1 and %d printable ASCII characters.", maxKey).At("Idempotency-Key")
 	}
+	if route.upload {
+		return readFile(w, r)
+	}
 	return readBody(w, r, route.body)
+}
+
+// readFile reads a file that is sent as it is.
+func readFile(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	encoding := r.Header.Get("Content-Encoding")
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/octet-stream" || encoding != "" && encoding != "identity" {
+		return nil, countersign.Errorf(countersign.Invalid, "wrong-content-type", "Send the file as application/octet-stream, as it is; it was sent as %q.", countersign.Clip(r.Header.Get("Content-Type")+" "+encoding)).At("Content-Type")
+	}
+	return readBytes(w, r, maxFile)
+}
+
+func readBytes(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, countersign.Errorf(countersign.TooLarge, "body-too-large", "A body has at most %d bytes here.", most)
+	case err != nil:
+		return nil, countersign.Errorf(countersign.Invalid, "body-broken-off", "The body could not be read to its end.").Because(err)
+	}
+	return body, nil
 }
 
 // readBody reads and checks the body for the type; nil expects none.
 func readBody(w http.ResponseWriter, r *http.Request, into reflect.Type) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
+	body, err := readBytes(w, r, maxBody)
 	switch {
-	case errors.As(err, &tooLarge):
-		return nil, countersign.Errorf(countersign.TooLarge, "body-too-large", "A body has at most %d bytes.", maxBody)
 	case err != nil:
-		return nil, countersign.Errorf(countersign.Invalid, "body-broken-off", "The body could not be read to its end.").Because(err)
+		return nil, err
 	case into == nil && len(body) > 0:
 		return nil, countersign.Errorf(countersign.Invalid, "body-not-expected", "This operation reads no body; send none.")
 	case into == nil:

@@ -177,6 +177,9 @@ const (
 	BatchWork WorkKind = "batch"
 	// IdentityWork looks anew at what an identity holds; Ref is the identity.
 	IdentityWork WorkKind = "identity"
+	// ProposalWork ends an emergency change that nobody confirmed; its key is the
+	// proposal's id.
+	ProposalWork WorkKind = "proposal"
 	// NoticeWork tells one person one thing through one channel; Ref is the person.
 	NoticeWork WorkKind = "notice"
 )

@@ -122,6 +122,8 @@ func refuseActor(command Command, standing Standing) error {
 			return countersign.Errorf(countersign.Refused, "separation-of-duties", "You proposed this yourself, or answer for who did: a second person decides it.")
 		}
 		return countersign.Errorf(countersign.Refused, "not-a-reviewer", "To %s this takes a person with a power over what it changes.", command)
+	case Enforce:
+		return countersign.Errorf(countersign.Refused, "not-an-emergency-author", "To put this into force alone takes the power emergency-policy-author of the desk, which is taken by break-glass.")
 	case Lift:
 		if standing.KeptOut != "" {
 			return countersign.Errorf(countersign.Refused, "separation-of-duties", "The hold is on yourself, or on what you answer for: somebody else lifts it.")
@@ -137,7 +139,7 @@ func refuseActor(command Command, standing Standing) error {
 
 // refuseState says why the state excludes the command, and what would be right.
 func refuseState(command Command, state string) error {
-	decided := slices.Contains(countersign.ProposalStates[1:], countersign.ProposalState(state))
+	decided := slices.Contains(countersign.ProposalStates, countersign.ProposalState(state)) && countersign.ProposalState(state).Decided()
 	final := countersign.RequestState(state).Final() || countersign.GrantState(state).Ended() || decided || state == string(countersign.HoldLifted)
 	switch {
 	case final:

@@ -148,6 +148,8 @@ func TestEveryHistoryOfARequestKeepsTheLaw(t *testing.T) {
 				command.GrantState = rapid.SampledFrom(countersign.GrantStates).Draw(t, "state")
 			case workflow.Classify, workflow.Prioritise, workflow.Merge, workflow.Decline:
 				roles = []workflow.Role{workflow.Operator}
+			case workflow.Close:
+				actor, roles, command.Reason = "idn_owner", []workflow.Role{workflow.SystemOwner}, "it never came"
 			case workflow.Ask:
 				actor, roles = countersign.Actor(rapid.SampledFrom(staff).Draw(t, "who")), []workflow.Role{workflow.Approver}
 				command.Reason = "what for?"
@@ -168,7 +170,7 @@ func TestEveryHistoryOfARequestKeepsTheLaw(t *testing.T) {
 				}
 				continue
 			case workflow.Review, workflow.Unblock, workflow.Consent, workflow.Cancel, workflow.Revoke, workflow.Rotate, workflow.Retry, workflow.Observe, workflow.Park, workflow.Wake,
-				workflow.Publish, workflow.Reject, workflow.Withdraw, workflow.Lift:
+				workflow.Publish, workflow.Enforce, workflow.Reject, workflow.Withdraw, workflow.Lift:
 			}
 			before, err := countersign.Canonical(request)
 			if err != nil {

@@ -144,7 +144,7 @@ func (f *folding) onGrant(command GrantCommand, verdict GrantVerdict) error {
 		return f.park(command)
 	case Wake:
 		return f.wake(verdict)
-	case Consent, Attach, Fetch, Open, Approve, Deny, Classify, Prioritise, Merge, Decline, Ask, Answer, Amend, Cancel, Close, Review, Unblock, Tick, Progress, Publish, Reject, Withdraw, Lift:
+	case Consent, Attach, Fetch, Open, Approve, Deny, Classify, Prioritise, Merge, Decline, Ask, Answer, Amend, Cancel, Close, Review, Unblock, Tick, Progress, Publish, Enforce, Reject, Withdraw, Lift:
 	}
 	return countersign.Errorf(countersign.Internal, "unknown-command", "%q is not a command on a grant", command.Name)
 }

@@ -31,7 +31,25 @@ type ProposalDecidedChange struct {
 
 func (ProposalDecided) EventKind() string { return "proposal.decided@1" }
 
-func init() { Registry.Register(&ProposalDrafted{}, &ProposalDecided{}) }
+// ProposalEnforced says that one person has put a proposal into force.
+type ProposalEnforced struct {
+	Change ProposalEnforcedChange `json:"change"`
+	Reason *Reason                `json:"reason"`
+}
+
+type ProposalEnforcedChange struct {
+	By    countersign.IdentityID `json:"by"`
+	Shown countersign.Digest     `json:"shown"`
+	// Before is the policy set that comes back at Until, unless somebody confirms.
+	Before countersign.Digest  `json:"before"`
+	Until  countersign.Instant `json:"until"`
+	// Told are the people who can confirm or reject it, told at once.
+	Told []countersign.IdentityID `json:"told"`
+}
+
+func (ProposalEnforced) EventKind() string { return "proposal.enforced@1" }
+
+func init() { Registry.Register(&ProposalDrafted{}, &ProposalDecided{}, &ProposalEnforced{}) }
 
 // ApplyProposal folds one event of a proposal's stream into its state, which it
 // takes over and returns; nil is the state before the first event.
@@ -45,9 +63,17 @@ func ApplyProposal(p *countersign.Proposal, stamp Stamp, payload countersign.Pay
 		if event.Reason != nil {
 			p.Reason = event.Reason.Text
 		}
+	case *ProposalEnforced:
+		if p == nil {
+			return nil, proposalWithoutBeginning()
+		}
+		p.State, p.EnforcedBy, p.Shown, p.Before, p.Until = countersign.ProposalProvisional, event.Change.By, event.Change.Shown, event.Change.Before, event.Change.Until
+		if event.Reason != nil {
+			p.Emergency = event.Reason.Text
+		}
 	case *ProposalDecided:
 		if p == nil {
-			return nil, countersign.Errorf(countersign.Internal, "stream-without-beginning", "a proposal's stream begins with %s", ProposalDrafted{}.EventKind())
+			return nil, proposalWithoutBeginning()
 		}
 		p.State, p.DecidedBy, p.DecidedAt, p.Shown = event.Change.State, event.Change.By, stamp.Time, event.Change.Shown
 		if event.Reason != nil {
@@ -60,6 +86,10 @@ func ApplyProposal(p *countersign.Proposal, stamp Stamp, payload countersign.Pay
 	return p, nil
 }
 
+func proposalWithoutBeginning() error {
+	return countersign.Errorf(countersign.Internal, "stream-without-beginning", "a proposal's stream begins with %s", ProposalDrafted{}.EventKind())
+}
+
 // ProposalCommand is a command on a proposal, with what the actor says.
 type ProposalCommand struct {
 	Name   Command
@@ -67,6 +97,10 @@ type ProposalCommand struct {
 	// Shown is what the actor was shown, ShownNow what it would be now; only with
 	// Publish and Reject.
 	Shown, ShownNow countersign.Digest
+	// Before, Until and Told belong to Enforce.
+	Before countersign.Digest
+	Until  countersign.Instant
+	Told   []countersign.IdentityID
 }
 
 // DraftProposal opens a proposal.
@@ -79,17 +113,30 @@ func DraftProposal(occasion Occasion, kind countersign.ProposalKind, files count
 	return proposalEvent(occasion, nil, id, drafted)
 }
 
-// DecideProposal judges a command on a proposal.
+// DecideProposal judges a command on a proposal. A nil proposal without an error
+// means that there is nothing to do yet.
 func DecideProposal(occasion Occasion, state *countersign.Proposal, command ProposalCommand, standing Standing) (*countersign.Proposal, countersign.Event, error) {
 	none := countersign.Event{}
 	if err := Allowed(ProposalTransitions, state.State, command.Name, standing); err != nil {
 		return nil, none, err
 	}
-	if command.Name != Withdraw && (command.Shown == "" || command.Shown != command.ShownNow) {
+	if command.Name == Tick && occasion.Now < state.Until {
+		return nil, none, nil
+	}
+	if command.Name != Withdraw && command.Name != Tick && (command.Shown == "" || command.Shown != command.ShownNow) {
 		return nil, none, countersign.Errorf(countersign.Conflict, "shown-has-changed", "What this would change is not what you were shown: look at it again, then decide.").At("/shown")
 	}
 	if command.Name == Reject && blank(command.Reason) {
 		return nil, none, countersign.Errorf(countersign.Invalid, "reason-missing", "A rejection needs a reason: who proposed it will read it.").At("/reason")
+	}
+	if command.Name == Enforce {
+		if blank(command.Reason) {
+			return nil, none, countersign.Errorf(countersign.Invalid, "reason-missing", "Say what the emergency is: whoever confirms it will read it.").At("/reason")
+		}
+		return proposalEvent(occasion, Copy(state), state.ID, &ProposalEnforced{
+			Change: ProposalEnforcedChange{By: occasion.Actor.Identity(), Shown: command.Shown, Before: command.Before, Until: command.Until, Told: command.Told},
+			Reason: &Reason{Text: command.Reason},
+		})
 	}
 	decided := &ProposalDecided{Change: ProposalDecidedChange{By: occasion.Actor.Identity(), Shown: command.Shown}}
 	for _, line := range ProposalTransitions {

@@ -77,6 +77,8 @@ func NewDelegationRecorded(delegation countersign.Delegation) *DelegationRecorde
 type PolicyActivated struct {
 	Change struct {
 		Set countersign.Digest `json:"set"`
+		// Emergency is set where one person has put it into force alone.
+		Emergency *countersign.EmergencyPolicy `json:"emergency,omitempty"`
 	} `json:"change"`
 }
 
@@ -150,7 +152,7 @@ func (p *Replay) Apply(header countersign.Header, payload countersign.Payload) e
 		}
 		p.put(&delegation)
 	case *PolicyActivated:
-		p.put(&countersign.PolicyRow{Version: header.Seq, Active: event.Change.Set, ActivatedAt: header.Time})
+		p.put(&countersign.PolicyRow{Version: header.Seq, Active: event.Change.Set, ActivatedAt: header.Time, Emergency: event.Change.Emergency})
 	case *HouseFounded:
 		p.put(&countersign.House{Version: header.Seq, Name: event.Change.Name, Founded: header.Time, Sample: event.Change.Sample})
 	case *HouseRecovered:

@@ -66,6 +66,8 @@ const (
 const (
 	// Publish makes what was proposed effective.
 	Publish Command = "publish"
+	// Enforce makes it effective at once, until a second person has looked.
+	Enforce Command = "enforce"
 	Reject  Command = "reject"
 	// Withdraw takes a proposal back.
 	Withdraw Command = "withdraw"
@@ -98,6 +100,8 @@ const (
 	// the proposal takes.
 	Proposer Role = "proposer"
 	Reviewer Role = "reviewer"
+	// EmergencyAuthor holds the power to put a policy into force alone.
+	EmergencyAuthor Role = "emergency-author"
 	// Stranger is everybody else.
 	Stranger Role = "stranger"
 	// Timer, Delivery and Integrator are the system actors.
@@ -107,13 +111,13 @@ const (
 )
 
 // Roles lists every role in the order of the table's columns.
-var Roles = []Role{Requester, Beneficiary, Accountable, Approver, SystemOwner, Administrator, Auditor, Operator, Proposer, Reviewer, Stranger, Timer, Delivery, Integrator}
+var Roles = []Role{Requester, Beneficiary, Accountable, Approver, SystemOwner, Administrator, Auditor, Operator, Proposer, Reviewer, EmergencyAuthor, Stranger, Timer, Delivery, Integrator}
 
 // RequestCommands and its siblings list the commands in the order of the table.
 var (
 	RequestCommands  = []Command{Consent, Attach, Fetch, Open, Approve, Deny, Classify, Prioritise, Merge, Decline, Ask, Answer, Amend, Cancel, Close, Review, Unblock, Tick, Progress}
 	GrantCommands    = []Command{Revoke, Rotate, Retry, Observe, Park, Wake}
-	ProposalCommands = []Command{Publish, Reject, Withdraw}
+	ProposalCommands = []Command{Publish, Enforce, Reject, Withdraw, Tick}
 	HoldCommands     = []Command{Lift}
 )
 
@@ -203,7 +207,13 @@ var GrantTransitions = []Transition[countersign.GrantState]{
 var ProposalTransitions = []Transition[countersign.ProposalState]{
 	{countersign.ProposalOpen, Publish, []Role{Reviewer}, to(countersign.ProposalPublished)},
 	{countersign.ProposalOpen, Reject, []Role{Reviewer}, to(countersign.ProposalRejected)},
+	{countersign.ProposalOpen, Enforce, []Role{EmergencyAuthor}, to(countersign.ProposalProvisional)},
 	{countersign.ProposalOpen, Withdraw, []Role{Proposer}, to(countersign.ProposalWithdrawn)},
+
+	{countersign.ProposalProvisional, Publish, []Role{Reviewer}, to(countersign.ProposalPublished)},
+	{countersign.ProposalProvisional, Reject, []Role{Reviewer}, to(countersign.ProposalRejected)},
+	{countersign.ProposalProvisional, Withdraw, []Role{Proposer}, to(countersign.ProposalWithdrawn)},
+	{countersign.ProposalProvisional, Tick, []Role{Timer}, to(countersign.ProposalLapsed)},
 }
 
 // HoldTransitions is the whole law of holds. What is not listed is refused.
