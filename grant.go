@@ -148,6 +148,9 @@ type Credential struct {
 	RetireAt Instant `json:"retire_at,omitempty"`
 	// Reference is where the holder finds it; never the secret.
 	Reference string `json:"reference,omitempty"`
+	// Unsettled asks for a second look once it is taken away: an operation on it was
+	// given up that nobody had read back.
+	Unsettled bool `json:"unsettled,omitempty"`
 }
 
 // Operation is what an intent tells a connector to do.

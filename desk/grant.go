@@ -115,9 +115,13 @@ func (tx *transaction) decideGrant(ctx context.Context, grant *countersign.Grant
 	if err != nil {
 		return err
 	}
-	// What this very transaction prepares has not begun.
-	if claimed.Key != tx.preparing {
+	switch {
+	case claimed.Key != tx.preparing:
 		verdict.Flight = workflow.Flight{Claimed: claimed.Attempt > 0, Reported: claimed.Reported, Attempt: claimed.Attempt, LeaseUntil: claimed.LeaseUntil}
+	case claimed.Attempt > 1:
+		// What this very transaction prepares has not begun; of an earlier attempt
+		// nobody can tell any more whether it was settled.
+		verdict.Flight = workflow.Flight{Claimed: true, Attempt: claimed.Attempt - 1}
 	}
 	outcome, err := workflow.DecideGrant(tx.occasion, grant, command, verdict)
 	if err != nil || len(outcome.Events) == 0 {

@@ -21,6 +21,7 @@ const (
 	NoticeAskedToDecide  = "asked-to-decide"
 	NoticeAskedToReview  = "asked-to-review"
 	NoticeAskedToConsent = "asked-to-consent"
+	NoticeAskedToTriage  = "asked-to-triage"
 	NoticeBreakGlass     = "break-glass"
 	NoticeOutcome        = "outcome"
 	NoticeQuestion       = "question"
@@ -53,6 +54,8 @@ func (tx *transaction) tellings(payload countersign.Payload, request *countersig
 	switch event := payload.(type) {
 	case *workflow.RequestSubmitted:
 		return []telling{{kind: NoticeAskedToConsent, people: []countersign.IdentityID{event.Change.ConsentOf}}}
+	case *workflow.RequestDescribed:
+		return []telling{{kind: NoticeAskedToTriage, people: tx.operators(), atOnce: event.Change.Priority == 1}}
 	case *workflow.StageOpened:
 		asked := telling{kind: NoticeAskedToDecide, atOnce: event.Change.Why == workflow.WhyOverdue}
 		if request != nil && request.Stages[event.Change.Stage].Review {
@@ -88,6 +91,18 @@ func (tx *transaction) tellings(payload countersign.Payload, request *countersig
 		return []telling{{kind: NoticeParked, people: []countersign.IdentityID{event.Change.Person}, atOnce: true}}
 	}
 	return nil
+}
+
+// operators are the people who hold that power now.
+func (tx *transaction) operators() []countersign.IdentityID {
+	var people []countersign.IdentityID
+	for id, identity := range tx.directory.identities {
+		if identity.Human() && tx.desk.Power(id, PowerOperator) {
+			people = append(people, id)
+		}
+	}
+	slices.Sort(people)
+	return people
 }
 
 // notify writes the notices of the transaction's events, for each channel that
@@ -226,7 +241,7 @@ func (tx *transaction) aboutWhat(ctx context.Context, id string) (*countersign.R
 
 func noticeSubject(kind, what string) string {
 	words := map[string]string{
-		NoticeAskedToDecide: "Your decision is asked for", NoticeAskedToReview: "Your review is asked for", NoticeAskedToConsent: "Your consent is asked for",
+		NoticeAskedToDecide: "Your decision is asked for", NoticeAskedToReview: "Your review is asked for", NoticeAskedToConsent: "Your consent is asked for", NoticeAskedToTriage: "Somebody asks in their own words",
 		NoticeBreakGlass: "Break-glass access was taken", NoticeOutcome: "Decided", NoticeQuestion: "A question about a request", NoticeReminder: "Access ends soon",
 		NoticeOverdue: "Evidence is overdue", NoticeEnding: "Access ends", NoticeParked: "Work waits for you", NoticeLapsing: "Access will lapse", NoticeEmergency: "A policy was put into force by one person",
 	}[kind]

@@ -245,6 +245,10 @@ func (d *Desk) Amend(ctx context.Context, caller Caller, key Key, id countersign
 		if err != nil {
 			return "", err
 		}
+		// Amending again and again gives no more time to collect.
+		if request.State == countersign.RequestCollecting {
+			route.CollectBy = countersign.Earliest(route.CollectBy, request.CollectBy)
+		}
 		// Evidence that is not given anew stays as it is.
 		for i := range route.Evidence {
 			for _, was := range request.Evidence {

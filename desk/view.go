@@ -351,7 +351,9 @@ func (tx *transaction) grantView(grant *countersign.Grant, standing workflow.Sta
 		Credentials: []CredentialView{}, Offered: []workflow.Command{},
 	}
 	for _, credential := range grant.Credentials {
-		view.Credentials = append(view.Credentials, CredentialView(credential))
+		view.Credentials = append(view.Credentials, CredentialView{
+			ID: credential.ID, State: credential.State, From: credential.From, Until: credential.Until, RetireAt: credential.RetireAt, Reference: credential.Reference,
+		})
 	}
 	if grant.Parked != nil {
 		view.Parked = &ParkedView{Since: grant.Parked.Since, Person: dir.ref(grant.Parked.Person), Why: grant.Parked.Why}

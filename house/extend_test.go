@@ -98,3 +98,29 @@ func TestWhatTodayRefusesIsNotExtended(t *testing.T) {
 	}
 	w.verified()
 }
+
+// An extension that timed out after its effect is dropped; at the end the target is
+// looked at a second time, a lease later.
+func TestADroppedExtensionThatNobodySettledIsLookedAtTwice(t *testing.T) {
+	w := found(t, onSQLite(t), policyFor(managerStage, ""))
+	first, grant := w.active(managerStage)
+	w.pass(24 * time.Hour)
+	id := w.submit("ana", extension(grant.ID, 20*countersign.Day))
+	w.must(w.approve("max", id))
+	w.target.SetFaults(noop.Faults{TimeOut: 1})
+	w.settle()
+	w.state(id, countersign.RequestFulfilling)
+	w.target.SetFaults(noop.Faults{})
+	_, err := w.hold("adam", "ledger", false)
+	w.must(err)
+	w.pass(10 * time.Second)
+	w.state(id, countersign.RequestFailed)
+	w.must(w.revocation("ana", grant.ID)())
+	w.settle()
+	if got := w.view(first).Grants[0]; got.State != countersign.GrantRevoked {
+		t.Fatalf("after the first look the grant is %s", got.State)
+	}
+	w.pass(61 * time.Second)
+	w.state(first, countersign.RequestClosed)
+	w.verified()
+}

@@ -126,3 +126,38 @@ func TestEverybodyNamedIsToldOfBreakGlassAtOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestOperatorsAreToldOfWhatIsAskedInWords(t *testing.T) {
+	ear := &listener{}
+	w := listening(t, onSQLite(t), ear, policyFor(managerStage, ""))
+	w.describe("ana", "I need to see the books of May")
+	w.move(15 * time.Minute)
+	w.tell()
+	for _, name := range []string{"Oda Operator", "Odo Operator"} {
+		if !slices.Equal(ear.kinds(name), []string{"asked-to-triage"}) {
+			t.Errorf("%s heard %v", name, ear.kinds(name))
+		}
+	}
+	if kinds := ear.kinds("Adam Admin"); len(kinds) > 0 {
+		t.Errorf("who sorts nothing heard %v", kinds)
+	}
+}
+
+func TestEverybodyWhoCanConfirmItIsToldOfAnEmergencyPolicyAtOnce(t *testing.T) {
+	ear := &listener{}
+	w := emergencies(t, onSQLite(t))
+	w.channels = []notify.Channel{ear}
+	w.restart()
+	id, err := w.propose("ana", countersign.PolicyProposal, w.policies(strings.Replace(emergencyStage, "2 business days", "4 business days", 1))...)
+	w.must(err)
+	w.must(w.enforce("ana", id, "nobody could approve anything"))
+	w.tell()
+	for _, name := range []string{"Adam Admin", "Alma Admin"} {
+		if !slices.Equal(ear.kinds(name), []string{"emergency-policy"}) {
+			t.Errorf("%s heard %v", name, ear.kinds(name))
+		}
+	}
+	if line := ear.heard[0].Lines[0]; !strings.Contains(line.Text, "nobody could approve anything") || line.About != string(id) {
+		t.Errorf("the line is %+v", line)
+	}
+}

@@ -277,6 +277,9 @@ func ApplyGrant(g *countersign.Grant, stamp Stamp, payload countersign.Payload) 
 	case *CredentialExtended:
 		applyExtended(g, event.Change.Observation, event.Change.Until)
 	case *ExtensionDropped:
+		if credential := g.FindCredential(event.Change.Unsettled); credential != nil {
+			credential.Unsettled = true
+		}
 		dropExtension(g)
 	case *CredentialRetiring:
 		if credential := g.FindCredential(event.Change.Intent.Credential); credential != nil {

@@ -163,13 +163,13 @@ func (f *folding) endGrant(cause, reason string, verdict GrantVerdict) error {
 		if credential.State == countersign.CredentialGone {
 			continue
 		}
-		intent := countersign.Intent{ID: f.Mint.Intent(), Operation: countersign.RevokeOperation, Credential: credential.ID}
+		intent := countersign.Intent{ID: f.Mint.Intent(), Operation: countersign.RevokeOperation, Credential: credential.ID, Again: credential.Unsettled}
 		if g.Intent != nil && verdict.Flight.unsettled() {
 			if len(ending.Change.Intents) == 0 && verdict.Flight.LeaseUntil > f.Now {
 				intent.After, intent.AfterAttempt, intent.NotBefore = g.Intent.ID, verdict.Flight.Attempt, verdict.Flight.LeaseUntil
 			}
 			writes := g.Intent.Operation == countersign.ApplyOperation || g.Intent.Operation == countersign.ExtendOperation
-			intent.Again = writes && g.Intent.Credential == credential.ID
+			intent.Again = intent.Again || writes && g.Intent.Credential == credential.ID
 		}
 		ending.Change.Intents = append(ending.Change.Intents, intent)
 	}
@@ -313,7 +313,7 @@ func (f *folding) wake(verdict GrantVerdict) error {
 	case verdict.EndCause != "":
 		return f.endGrant(verdict.EndCause, verdict.EndReason, verdict)
 	case verdict.Drop != "" && g.Extending != nil:
-		return f.grant(g.ID, &ExtensionDropped{Reason: &Reason{Text: verdict.Drop}})
+		return f.drop(verdict.Drop, verdict)
 	case g.Until != 0 && f.Now >= g.Until && verdict.DeferTo != 0:
 		deferred := &EndDeferred{}
 		deferred.Change.Until = verdict.DeferTo
@@ -332,12 +332,12 @@ func (f *folding) wake(verdict GrantVerdict) error {
 		if credential.State == countersign.CredentialLive && credential.RetireAt != 0 && f.Now >= credential.RetireAt {
 			if now := f.outcome.Grants[0]; now.Parked != nil && now.Extending != nil {
 				// What takes away waits for nothing that a person has to move on.
-				if err := f.grant(g.ID, &ExtensionDropped{Reason: &Reason{Text: "It was parked, and an older credential has to go."}}); err != nil {
+				if err := f.drop("It was parked, and an older credential has to go.", verdict); err != nil {
 					return err
 				}
 			}
 			retiring := &CredentialRetiring{}
-			retiring.Change.Intent = countersign.Intent{ID: f.Mint.Intent(), Operation: countersign.RevokeOperation, Credential: credential.ID}
+			retiring.Change.Intent = countersign.Intent{ID: f.Mint.Intent(), Operation: countersign.RevokeOperation, Credential: credential.ID, Again: credential.Unsettled}
 			if err := f.grant(g.ID, retiring); err != nil {
 				return err
 			}
@@ -363,9 +363,20 @@ func (f *folding) lapse(verdict GrantVerdict) error {
 	case lapse == nil || g.Lapsing != nil || g.State != countersign.GrantLive || g.Until != 0 && g.Until <= lapse.Until:
 		return nil
 	case g.Extending != nil:
-		if err := f.grant(g.ID, &ExtensionDropped{Reason: &Reason{Text: lapse.Reason}}); err != nil {
+		if err := f.drop(lapse.Reason, verdict); err != nil {
 			return err
 		}
 	}
 	return f.grant(g.ID, &GrantLapsing{Change: GrantLapsingChange{Until: verdict.Lapse.Until, Cause: verdict.Lapse.Cause}, Reason: &Reason{Text: verdict.Lapse.Reason}})
+}
+
+// drop gives an extension up that is under way. What its operation may have done is
+// looked for when the credential is taken away.
+func (f *folding) drop(why string, verdict GrantVerdict) error {
+	g := f.outcome.Grants[0]
+	dropped := &ExtensionDropped{Reason: &Reason{Text: why}}
+	if g.Intent != nil && g.Intent.Operation == countersign.ExtendOperation && verdict.Flight.unsettled() {
+		dropped.Change.Unsettled = g.Intent.Credential
+	}
+	return f.grant(g.ID, dropped)
 }

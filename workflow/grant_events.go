@@ -71,8 +71,12 @@ func (CredentialExtended) EventKind() string { return "grant.credential-extended
 
 // ExtensionDropped says that the earlier end stands.
 type ExtensionDropped struct {
-	Change struct{} `json:"change"`
-	Reason *Reason  `json:"reason"`
+	Change struct {
+		// Unsettled is the credential whose operation nobody read back: it may still
+		// be given the later end.
+		Unsettled countersign.CredentialID `json:"unsettled,omitempty"`
+	} `json:"change"`
+	Reason *Reason `json:"reason"`
 }
 
 func (ExtensionDropped) EventKind() string { return "grant.extension-dropped@1" }
