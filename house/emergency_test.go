@@ -66,7 +66,6 @@ func (w *world) enforce(who string, id countersign.ProposalID, reason string) er
 	return w.house.Desk.Enforce(w.ctx, w.as(who), desk.Key{}, id, desk.ProposalDecision{Shown: w.proposal(who, id).Shown, Reason: reason})
 }
 
-
 func TestAnEmergencyChangeIsInForceAtOnceAndLapsesUnlessASecondPersonConfirms(t *testing.T) {
 	everyDatabase(t, func(t *testing.T, open database) {
 		w := emergencies(t, open)
