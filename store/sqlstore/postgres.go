@@ -33,7 +33,7 @@ type postgres struct{ pool *pgxpool.Pool }
 func OpenPostgres(ctx context.Context, url string, options Options) (*Store, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		return nil, countersign.Errorf(countersign.Invalid, "malformed-database-url", "the database URL cannot be read: it should look like postgres://user@host:5432/database").Because(err)
+		return nil, malformedURL(err)
 	}
 	config.MaxConns = int32(options.connections(16))
 	// Guards are locked first and read afterwards, so each statement must see
@@ -53,6 +53,10 @@ func OpenPostgres(ctx context.Context, url string, options Options) (*Store, err
 		return nil, err
 	}
 	return &Store{p}, nil
+}
+
+func malformedURL(err error) error {
+	return countersign.Errorf(countersign.Invalid, "malformed-database-url", "the database URL cannot be read: it should look like postgres://user@host:5432/database").Because(err)
 }
 
 // check refuses a database that cannot keep the promises.
@@ -251,6 +255,8 @@ func (p *postgres) clock(ctx context.Context) (countersign.Instant, error) {
 	err := one(ctx, p, "clock", `SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint`, nil, &now)
 	return now, err
 }
+
+func (p *postgres) catalogue() string { return postgresCatalogue }
 
 func (p *postgres) close() error {
 	p.pool.Close()

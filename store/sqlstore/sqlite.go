@@ -71,10 +71,13 @@ func openSQLite(ctx context.Context, path string, options Options, files fs.FS) 
 	return &Store{&sqlite{writer: writer, readers: readers}}, nil
 }
 
+func sqliteFile(path string) string {
+	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String()
+}
+
 func sqliteURL(path, more string) string {
 	// synchronous=FULL syncs the log at every commit: what was answered is on disk.
-	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String() +
-		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-65536)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(4000)&" + more
+	return sqliteFile(path) + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-65536)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(4000)&" + more
 }
 
 // migrateSQLite brings the database to the schema of the files.
@@ -89,7 +92,7 @@ func migrateSQLite(ctx context.Context, db *sql.DB, path string, options Options
 	}
 	switch {
 	case found > known:
-		return newer(found, known)
+		return newer("database", found, known)
 	case found == known:
 		return nil
 	case found > 0:
@@ -193,6 +196,8 @@ func (s *sqlite) snapshot(ctx context.Context, look func(reader) error) error {
 
 // clock returns zero: the process and the database share one clock.
 func (s *sqlite) clock(context.Context) (countersign.Instant, error) { return 0, nil }
+
+func (s *sqlite) catalogue() string { return sqliteCatalogue }
 
 func (s *sqlite) close() error {
 	return errors.Join(s.writer.close(), s.readers.Close())

@@ -50,6 +50,8 @@ type database interface {
 	snapshot(ctx context.Context, look func(reader) error) error
 	claim(ctx context.Context, claim store.Claim) ([]store.Work, error)
 	clock(ctx context.Context) (countersign.Instant, error)
+	// catalogue is the query for the columns of all tables.
+	catalogue() string
 	close() error
 }
 
@@ -116,8 +118,12 @@ func (s *Store) Claim(ctx context.Context, claim store.Claim) ([]store.Work, err
 // SchemaVersion reads the version of the schema in the database; a database
 // that cannot be read is not ready.
 func (s *Store) SchemaVersion(ctx context.Context) (int64, error) {
+	return schemaVersion(ctx, s.database)
+}
+
+func schemaVersion(ctx context.Context, from reader) (int64, error) {
 	var version int64
-	err := one(ctx, s.database, "schema version", `SELECT coalesce(max(version_id), 0) FROM schema_version WHERE is_applied`, nil, &version)
+	err := one(ctx, from, "schema version", `SELECT coalesce(max(version_id), 0) FROM schema_version WHERE is_applied`, nil, &version)
 	return version, err
 }
 
