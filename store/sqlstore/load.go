@@ -40,6 +40,9 @@ func LoadSQLite(ctx context.Context, path string, archive *backup.Archive) (err 
 	if err := checkSchema(goose.DialectSQLite3, archive); err != nil {
 		return err
 	}
+	if path, err = filepath.Abs(path); err != nil {
+		return err
+	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return countersign.Errorf(countersign.Conflict, "not-empty", "the database file cannot be made: %v", err).Because(err)

@@ -200,7 +200,9 @@ func (s *sqlite) clock(context.Context) (countersign.Instant, error) { return 0,
 func (s *sqlite) catalogue() string { return sqliteCatalogue }
 
 func (s *sqlite) close() error {
-	return errors.Join(s.writer.close(), s.readers.Close())
+	// The last connection to close brings the log into the file, and a reader may
+	// not write.
+	return errors.Join(s.readers.Close(), s.writer.close())
 }
 
 // sqliteArgs gives lists the form that json_each reads.

@@ -293,7 +293,14 @@ func (w *writer) claim(ctx context.Context, claim store.Claim) ([]store.Work, er
 func (w *writer) close() error {
 	w.once.Do(func() { close(w.closing) })
 	<-w.done
-	return errors.Join(w.conn.Close(), w.db.Close())
+	var err error
+	// Nobody else closes what was prepared on one connection, and with it open
+	// SQLite keeps the log beside the file.
+	for _, statement := range w.prepared {
+		err = errors.Join(err, statement.Close())
+	}
+	clear(w.prepared)
+	return errors.Join(err, w.conn.Close(), w.db.Close())
 }
 
 func jsonList(values list) string {
