@@ -181,6 +181,13 @@ func Restore(ctx context.Context, place Place, options Options, path string, pro
 	if err := sqlstore.LoadSQLite(ctx, filepath.Join(folder, databaseName), archive); err != nil {
 		return restored, err
 	}
+	migrated, err := part.open(ctx, true, options.Log)
+	if err != nil {
+		return restored, err
+	}
+	if err := migrated.Close(); err != nil {
+		return restored, err
+	}
 	if err := restored.settle(ctx, part, options, progress); err != nil {
 		return restored, err
 	}

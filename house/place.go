@@ -59,8 +59,8 @@ func (p Place) Prepare() error {
 	return nil
 }
 
-// open opens the database. It makes a new one only in a data folder that was
-// prepared, and only when create is set.
+// open opens the database. Only with create set does it make a new one, in a data
+// folder that was prepared, and migrate an embedded one of an older schema.
 func (p Place) open(ctx context.Context, create bool, log *slog.Logger) (*sqlstore.Store, error) {
 	if p.Database != "" {
 		return sqlstore.OpenPostgres(ctx, p.Database, sqlstore.Options{Log: log})
@@ -69,7 +69,7 @@ func (p Place) open(ctx context.Context, create bool, log *slog.Logger) (*sqlsto
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !create {
 		return nil, countersign.Errorf(countersign.NotFound, "no-house", "There is no house in %s: start one with `countersign serve --data %s`, or name its data folder.", p.Data, p.Data)
 	}
-	return sqlstore.OpenSQLite(ctx, path, sqlstore.Options{Log: log})
+	return sqlstore.OpenSQLite(ctx, path, sqlstore.Options{Log: log, AsItIs: !create})
 }
 
 // master opens the key file. It is made with a new house: beside the embedded

@@ -127,9 +127,19 @@ func LoadPostgres(ctx context.Context, url string, archive *backup.Archive) erro
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return fillPostgres(ctx, tx, archive) })
 	if err == nil {
 		// The planner knows nothing of rows that it was given at once.
-		_, err = conn.Exec(ctx, `ANALYZE `+strings.Join(copied, ", "))
+		_, err = conn.Exec(ctx, `ANALYZE `+tableNames(archive))
 	}
 	return postgresFault(errors.Join(err, conn.Close(ctx)))
+}
+
+// tableNames lists the archive's tables, which fits has compared with those of the
+// database.
+func tableNames(archive *backup.Archive) string {
+	var names []string
+	for _, table := range inOrder(archive) {
+		names = append(names, table.Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // emptyUpTo brings a database without a house to the schema of the archive.
@@ -161,7 +171,7 @@ func fillPostgres(ctx context.Context, tx pgx.Tx, archive *backup.Archive) error
 		return err
 	}
 	// Nobody may found a house meanwhile.
-	if _, err := tx.Exec(ctx, `LOCK TABLE `+strings.Join(copied, ", ")+` IN ACCESS EXCLUSIVE MODE`); err != nil {
+	if _, err := tx.Exec(ctx, `LOCK TABLE `+tableNames(archive)+` IN ACCESS EXCLUSIVE MODE`); err != nil {
 		return err
 	}
 	for _, table := range inOrder(archive) {

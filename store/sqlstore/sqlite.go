@@ -95,6 +95,9 @@ func migrateSQLite(ctx context.Context, db *sql.DB, path string, options Options
 		return newer("database", found, known)
 	case found == known:
 		return nil
+	case options.AsItIs:
+		return countersign.Errorf(countersign.Unavailable, "schema-older",
+			"the database has schema %d and this version of countersign needs schema %d: `countersign serve` of this version migrates it, after a copy", found, known)
 	case found > 0:
 		backup, err := backupSQLite(ctx, db, path, found)
 		if err != nil {

@@ -14,6 +14,9 @@ type Options struct {
 	// Connections is how many connections read on SQLite, and how many there are
 	// in all on PostgreSQL; 0 stands for 8 and 16.
 	Connections int
+	// AsItIs refuses an older schema on SQLite instead of migrating it: for a visit to
+	// a database that another process may be serving.
+	AsItIs bool
 	// Log is told of migrations and backups; nil discards.
 	Log *slog.Logger
 }
