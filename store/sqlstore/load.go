@@ -77,7 +77,7 @@ func fillSQLite(ctx context.Context, db *sql.DB, archive *backup.Archive) error 
 		return err
 	}
 	defer tx.Rollback()
-	columns, _, err := columnsOf(ctx, sqliteSnapshot{tx}, sqliteCatalogue)
+	columns, _, err := columnsOf(ctx, sqliteSnapshot{tx: tx}, sqliteCatalogue)
 	if err == nil {
 		err = fits(archive, columns)
 	}

@@ -43,6 +43,9 @@ func OpenPostgres(ctx context.Context, url string, options Options) (*Store, err
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "countersign"
 	}
+	if options.Statement != nil {
+		config.ConnConfig.Tracer = statementTracer{options.Statement}
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, postgresFault(err)
@@ -54,6 +57,26 @@ func OpenPostgres(ctx context.Context, url string, options Options) (*Store, err
 	}
 	return &Store{p}, nil
 }
+
+// statementTracer tells of statements as pgx sends them.
+type statementTracer struct{ tell func(query string) }
+
+func (s statementTracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	s.tell(data.SQL)
+	return ctx
+}
+
+func (statementTracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func (statementTracer) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	return ctx
+}
+
+func (s statementTracer) TraceBatchQuery(_ context.Context, _ *pgx.Conn, data pgx.TraceBatchQueryData) {
+	s.tell(data.SQL)
+}
+
+func (statementTracer) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
 
 func malformedURL(err error) error {
 	return countersign.Errorf(countersign.Invalid, "malformed-database-url", "the database URL cannot be read: it should look like postgres://user@host:5432/database").Because(err)

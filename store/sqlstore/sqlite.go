@@ -24,6 +24,7 @@ import (
 type sqlite struct {
 	*writer
 	readers *sql.DB
+	options Options
 	// prepared holds the statements of the readers by text.
 	prepared sync.Map
 }
@@ -57,7 +58,7 @@ func openSQLite(ctx context.Context, path string, options Options, files fs.FS) 
 	if err := migrateSQLite(ctx, write, path, options, files); err != nil {
 		return nil, errors.Join(sqliteFault(err), write.Close())
 	}
-	writer, err := newWriter(ctx, write)
+	writer, err := newWriter(ctx, write, options)
 	if err != nil {
 		return nil, errors.Join(sqliteFault(err), write.Close())
 	}
@@ -68,7 +69,7 @@ func openSQLite(ctx context.Context, path string, options Options, files fs.FS) 
 	connections := options.connections(8)
 	readers.SetMaxOpenConns(connections)
 	readers.SetMaxIdleConns(connections)
-	return &Store{&sqlite{writer: writer, readers: readers}}, nil
+	return &Store{&sqlite{writer: writer, readers: readers, options: options}}, nil
 }
 
 func sqliteFile(path string) string {
@@ -152,6 +153,7 @@ func syncFolder(path string) error {
 
 func (s *sqlite) query(ctx context.Context, query string, visit func(row) error, args ...any) error {
 	text := sqliteDialect.text(query, false)
+	s.options.tell(text)
 	known, ok := s.prepared.Load(text)
 	if !ok {
 		statement, err := s.readers.PrepareContext(ctx, text)
@@ -182,10 +184,15 @@ func visitRows(rows *sql.Rows, err error, visit func(row) error) error {
 }
 
 // sqliteSnapshot is one read transaction.
-type sqliteSnapshot struct{ tx *sql.Tx }
+type sqliteSnapshot struct {
+	tx      *sql.Tx
+	options Options
+}
 
 func (s sqliteSnapshot) query(ctx context.Context, query string, visit func(row) error, args ...any) error {
-	rows, err := s.tx.QueryContext(ctx, sqliteDialect.text(query, false), sqliteArgs(args)...)
+	text := sqliteDialect.text(query, false)
+	s.options.tell(text)
+	rows, err := s.tx.QueryContext(ctx, text, sqliteArgs(args)...)
 	return visitRows(rows, err, visit)
 }
 
@@ -194,7 +201,7 @@ func (s *sqlite) snapshot(ctx context.Context, look func(reader) error) error {
 	if err != nil {
 		return sqliteFault(err)
 	}
-	return errors.Join(look(sqliteSnapshot{tx}), tx.Rollback())
+	return errors.Join(look(sqliteSnapshot{tx, s.options}), tx.Rollback())
 }
 
 // clock returns zero: the process and the database share one clock.

@@ -19,6 +19,16 @@ type Options struct {
 	AsItIs bool
 	// Log is told of migrations and backups; nil discards.
 	Log *slog.Logger
+	// Statement is told of each statement that is sent to the database, by many
+	// goroutines at once; nil tells nobody.
+	Statement func(query string)
+}
+
+// tell says that a statement is about to be sent.
+func (o Options) tell(query string) {
+	if o.Statement != nil {
+		o.Statement(query)
+	}
 }
 
 func (o Options) connections(standard int) int {
