@@ -3,6 +3,7 @@ package house_test
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"io"
 	"log/slog"
@@ -348,6 +349,24 @@ func TestARestoreIntoTheWrongPlaceChangesNothing(t *testing.T) {
 		k.start()
 		k.verified()
 	})
+}
+
+func TestARestoreTellsWhatIsWrongInTheCopy(t *testing.T) {
+	k := keptOnFile(t)
+	id := k.given(editing("ana"))
+	database, err := sql.Open("sqlite", filepath.Join(k.place.Data, "countersign.db"))
+	k.must(err)
+	_, err = database.Exec(`UPDATE request SET state = 'denied' WHERE id = ?`, string(id))
+	k.must(errors.Join(err, database.Close()))
+	path := k.backup()
+	k.must(k.house.Store.Close())
+	k.destroy()
+	restored, err := k.restore(path)
+	k.must(err)
+	if found := restored.Record.Findings; len(found) != 1 || !strings.Contains(found[0], string(id)) || !strings.Contains(found[0], "state") {
+		t.Errorf("the findings are %q", found)
+	}
+	k.start()
 }
 
 // A house that has outgrown the embedded database moves to PostgreSQL.
