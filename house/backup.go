@@ -49,7 +49,12 @@ func Backup(ctx context.Context, place Place, options Options, path string) (cop
 	if err != nil {
 		return copied, countersign.Errorf(countersign.Invalid, "no-archive-file", "The archive cannot be made: %v", err).Because(err)
 	}
-	defer func() { err = errors.Join(err, part.Close(), os.Remove(part.Name())) }()
+	defer func() {
+		err = errors.Join(err, part.Close())
+		if left := os.Remove(part.Name()); !errors.Is(left, fs.ErrNotExist) {
+			err = errors.Join(err, left)
+		}
+	}()
 	if manifest.TakenAt, err = h.Desk.BackUp(ctx, OperatingSystemUser()); err != nil {
 		return copied, err
 	}
@@ -96,8 +101,16 @@ func readArchive(ctx context.Context, file *os.File) (*backup.Archive, int64, er
 
 // publish gives a whole file its name, unless something has the name by now.
 func publish(part, path string) error {
-	if err := os.Link(part, path); err != nil {
-		return countersign.Errorf(countersign.Conflict, "file-exists", "%s cannot be made: %v", path, err).Because(err)
+	err := os.Link(part, path)
+	if errors.Is(err, fs.ErrExist) {
+		return countersign.Errorf(countersign.Conflict, "file-exists", "There is something at %s by now: it is not replaced.", path).Because(err)
+	}
+	if err != nil {
+		// Not every file system has second names.
+		err = os.Rename(part, path)
+	}
+	if err != nil {
+		return err
 	}
 	folder, err := os.Open(filepath.Dir(path))
 	if err != nil {
