@@ -9,11 +9,20 @@ GO ?= go
 test: install-test-tools
 	$(GO) test -race -timeout 540s ./...
 
-## soak: the same properties, many more times; takes a while
+## soak: the same properties, many more times, and each fuzz target for a while
 soak: install-test-tools
 	$(GO) test -race -timeout 3600s -count 5 -rapid.checks=2000 ./workflow ./store/... ./house . 
-	$(GO) test ./policy -run '^$$' -fuzz FuzzLoad -fuzztime 120s -fuzzminimizetime 5x
-	$(GO) test ./directory -run '^$$' -fuzz Fuzz -fuzztime 120s -fuzzminimizetime 5x
+	@for target in $(FUZZ); do \
+		echo "fuzzing $$target"; \
+		$(GO) test ./$${target%%:*} -run '^$$' -fuzz "^$${target##*:}\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x || exit 1; \
+	done
+
+# Fuzz targets, as folder and name. A test compares the list with the code.
+FUZZ = .:FuzzCanonicalJSON .:FuzzID .:FuzzInstant .:FuzzSeconds \
+	backup:FuzzOpen directory:FuzzParse \
+	httpapi:FuzzBody httpapi:FuzzCursor httpapi:FuzzIdempotencyKey httpapi:FuzzQuery \
+	notify:FuzzTemplates policy:FuzzAnswers policy:FuzzLoad workflow:FuzzEvent
+FUZZTIME ?= 120s
 
 ## bench: benchmarks beside the code
 bench: install-test-tools
