@@ -3,7 +3,7 @@
 
 GO ?= go
 
-.PHONY: test soak bench vuln lint generate check-generated install-test-tools build
+.PHONY: test soak fuzz bench vuln lint generate check-generated install-test-tools build
 
 ## test: everything, with the race detector, on SQLite and on PostgreSQL
 test: install-test-tools
@@ -12,8 +12,12 @@ test: install-test-tools
 ## soak: the same properties, many more times, and each fuzz target for a while
 soak: install-test-tools
 	$(GO) test -race -timeout 3600s -count 5 -rapid.checks=2000 ./workflow ./store/... ./house . 
+	@$(MAKE) --no-print-directory fuzz
+
+## fuzz: each fuzz target for FUZZTIME
+fuzz:
 	@for target in $(FUZZ); do \
-		echo "fuzzing $$target"; \
+		echo "fuzzing $$target for $(FUZZTIME)"; \
 		$(GO) test ./$${target%%:*} -run '^$$' -fuzz "^$${target##*:}\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x || exit 1; \
 	done
 
