@@ -3,17 +3,30 @@
 
 GO ?= go
 
-.PHONY: test soak bench vuln lint generate check-generated install-test-tools build
+.PHONY: test soak fuzz bench vuln lint generate check-generated install-test-tools build
 
 ## test: everything, with the race detector, on SQLite and on PostgreSQL
 test: install-test-tools
 	$(GO) test -race -timeout 540s ./...
 
-## soak: the same properties, many more times; takes a while
+## soak: the same properties, many more times, and each fuzz target for a while
 soak: install-test-tools
 	$(GO) test -race -timeout 3600s -count 5 -rapid.checks=2000 ./workflow ./store/... ./house . 
-	$(GO) test ./policy -run '^$$' -fuzz FuzzLoad -fuzztime 120s -fuzzminimizetime 5x
-	$(GO) test ./directory -run '^$$' -fuzz Fuzz -fuzztime 120s -fuzzminimizetime 5x
+	@$(MAKE) --no-print-directory fuzz
+
+## fuzz: each fuzz target for FUZZTIME
+fuzz:
+	@for target in $(FUZZ); do \
+		echo "fuzzing $$target for $(FUZZTIME)"; \
+		$(GO) test ./$${target%%:*} -run '^$$' -fuzz "^$${target##*:}\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x || exit 1; \
+	done
+
+# Fuzz targets, as folder and name. A test compares the list with the code.
+FUZZ = .:FuzzCanonicalJSON .:FuzzID .:FuzzInstant .:FuzzSeconds \
+	backup:FuzzOpen directory:FuzzParse \
+	httpapi:FuzzBody httpapi:FuzzCursor httpapi:FuzzIdempotencyKey httpapi:FuzzQuery \
+	notify:FuzzTemplates policy:FuzzAnswers policy:FuzzLoad workflow:FuzzEvent
+FUZZTIME ?= 120s
 
 ## bench: benchmarks beside the code
 bench: install-test-tools

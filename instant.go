@@ -50,6 +50,10 @@ func (i *Instant) UnmarshalText(text []byte) error {
 	if err != nil {
 		return Errorf(Invalid, "malformed-time", "%q is not a time: write it as 2026-01-31T09:00:00Z", Clip(string(text)))
 	}
+	if year := t.UTC().Year(); year < 0 || year > 9999 {
+		// In UTC it would have no form that can be read again.
+		return Errorf(Invalid, "malformed-time", "%q is no time that can be kept", Clip(string(text)))
+	}
 	if *i = Instant(t.UnixMilli()); *i == 0 {
 		// The one moment that means "none" is not a time that anybody means.
 		return Errorf(Invalid, "malformed-time", "%q is no time that can be kept", Clip(string(text)))

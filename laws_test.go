@@ -110,6 +110,8 @@ var prohibitions = []prohibition{
 	{rooms: `desk`, imports: `engine|house|store/.*|connector/.*|target(/.*)?|auth|notify|` + doors, because: "the clerk writes and calls nobody", example: "desk", forbidden: module + "/store/sqlstore"},
 	{rooms: `engine`, imports: `house|store/.*|workflow|policy|target(/.*)?|connector/.*|` + doors, because: "the heartbeat judges nothing and writes through desk only", example: "engine", forbidden: module + "/workflow"},
 	{rooms: `.*`, except: `store/sqlstore|store/pgtest|connector/postgres`, imports: `database/sql.*|github.com/jackc/pgx/.*|modernc.org/sqlite.*|github.com/pressly/goose/.*`, because: "one room speaks to databases, so that one text per query can be proved", example: "desk", forbidden: "database/sql"},
+	{rooms: `backup`, imports: ours, allowed: `\.`, because: "an archive is a form of rows, whatever they mean and wherever they lie", example: "backup", forbidden: module + "/store"},
+	{rooms: `backup`, imports: world, because: "an archive is bytes: who opens files and databases is above it", example: "backup", forbidden: "os"},
 	{rooms: `client|verify`, imports: ours, allowed: `\.|client|verify`, because: "what others import brings nothing of the house along", example: "client", forbidden: module + "/desk"},
 	{rooms: `.*`, except: `.*test`, imports: `testing|pgregory.net/rapid`, because: "no feature is there for tests", example: "desk", forbidden: "testing"},
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/auth"
+	"github.com/countersign/countersign/desk"
 	"github.com/countersign/countersign/house"
 )
 
@@ -185,23 +186,34 @@ func auditCommand() *cobra.Command {
 			}
 			progress("")
 			if asJSON {
-				err = writeJSON(cmd.OutOrStdout(), found)
-			} else {
-				for _, finding := range found.Findings {
-					fmt.Fprintln(cmd.OutOrStdout(), "WRONG", finding)
+				if err := writeJSON(cmd.OutOrStdout(), found); err != nil {
+					return err
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%d events in %d streams, %d stored rows: %d finding(s).\n", found.Events, found.Streams, found.Rows, len(found.Findings))
+				return foundNothing(found)
 			}
-			if err == nil && len(found.Findings) > 0 {
-				err = &differs{"the record is not what it should be"}
-			}
-			return err
+			return tellRecord(cmd.OutOrStdout(), found)
 		},
 	}
 	placeFlags(verify, &place)
 	verify.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	group.AddCommand(verify)
 	return group
+}
+
+// tellRecord prints what a check of the record found; findings are an error.
+func tellRecord(out io.Writer, found *desk.Verification) error {
+	for _, finding := range found.Findings {
+		fmt.Fprintln(out, "WRONG", finding)
+	}
+	fmt.Fprintf(out, "%d events in %d streams, %d stored rows: %d finding(s).\n", found.Events, found.Streams, found.Rows, len(found.Findings))
+	return foundNothing(found)
+}
+
+func foundNothing(found *desk.Verification) error {
+	if len(found.Findings) > 0 {
+		return &differs{"the record is not what it should be"}
+	}
+	return nil
 }
 
 // must is for mistakes in our own command definitions.

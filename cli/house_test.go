@@ -22,6 +22,7 @@ import (
 type served struct {
 	*house.House
 	t      *testing.T
+	place  house.Place
 	clock  *connectortest.Clock
 	server *httptest.Server
 }
@@ -31,14 +32,15 @@ func newHouse(t *testing.T, organisation fs.FS) *served {
 	t.Helper()
 	clock := connectortest.NewClock()
 	clock.Advance(time.Since(clock.Now()))
-	h, _, err := house.Start(t.Context(), house.Place{Data: filepath.Join(t.TempDir(), "house")}, organisation, house.Options{
+	place := house.Place{Data: filepath.Join(t.TempDir(), "house")}
+	h, _, err := house.Start(t.Context(), place, organisation, house.Options{
 		Clock: clock, Entropy: rand.Reader, Log: slog.New(slog.DiscardHandler), Replica: "test", Issuer: "http://countersign.test", DeliverByClaim: true,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Store.Close() })
-	s := &served{h, t, clock, httptest.NewServer(doors(h, clock, slog.New(slog.DiscardHandler), true, new(atomic.Bool)))}
+	s := &served{h, t, place, clock, httptest.NewServer(doors(h, clock, slog.New(slog.DiscardHandler), true, new(atomic.Bool)))}
 	t.Cleanup(s.server.Close)
 	s.settle()
 	return s

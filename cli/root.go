@@ -118,7 +118,7 @@ Exit codes: 0 done; 1 fault; 2 malformed; 3 refused; 4 not found; 5 conflict;
 		return invalid("%v; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		serveCommand(), initCommand(stdin), tourCommand(), migrateCommand(), tokenCommand(), recoverCommand(),
+		serveCommand(), initCommand(stdin), tourCommand(), migrateCommand(), tokenCommand(), recoverCommand(), backupCommand(), restoreCommand(),
 		requestCommand(), grantCommand(), holdCommand(), secretCommand(), ticketCommand(), identityCommand(), systemCommand(), delegationCommand(), directoryCommand(), proposalCommand(), policyCommand(), auditCommand(), configCommand(),
 	)
 	for _, group := range root.Commands() {

@@ -310,15 +310,8 @@ func (d *Desk) Fail(ctx context.Context, delivery *Delivery, cause error) error 
 		// later attempt knows nothing of what an earlier one left.
 		work.Reported = kind != connector.Transient && work.Attempt == 1
 		work.DueAt = tx.now().Add(max(backoff(work.Attempt), after))
-		gives := delivery.Intent.Operation == countersign.ApplyOperation || delivery.Intent.Operation == countersign.ExtendOperation
-		if gives && (kind == connector.Rejected || work.Attempt >= parkAfter) {
-			work.ParkedAt = tx.now()
-			system := tx.directory.systems[grant.System]
-			command := workflow.GrantCommand{Name: workflow.Park, Intent: delivery.Intent.ID, Attempt: work.Attempt, Reason: work.Trouble, Person: system.Owner}
-			standing := workflow.Standing{Actor: countersign.SystemDelivery, Roles: []workflow.Role{workflow.Delivery}}
-			if err := tx.decideGrant(ctx, grant, command, workflow.GrantVerdict{Standing: standing}); err != nil {
-				return err
-			}
+		if gives(delivery.Intent.Operation) && (kind == connector.Rejected || work.Attempt >= parkAfter) {
+			return tx.park(ctx, grant, work, work.Trouble)
 		}
 		tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: work, Attempt: work.Attempt})
 		return nil

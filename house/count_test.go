@@ -2,6 +2,7 @@ package house_test
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,150 +12,121 @@ import (
 	"github.com/countersign/countersign/store"
 )
 
-// countedStore counts what a command asks of storage: every read is one query or
-// a few that belong together, every commit and claim is a transaction that writes.
+// countedStore counts transactions that write.
 type countedStore struct {
 	store.Store
-	reads, writes *atomic.Int64
-}
-
-func (s countedStore) Request(ctx context.Context, id countersign.RequestID) (*countersign.Request, error) {
-	s.reads.Add(1)
-	return s.Store.Request(ctx, id)
-}
-
-func (s countedStore) Requests(ctx context.Context, query store.RequestQuery) ([]*countersign.Request, error) {
-	s.reads.Add(1)
-	return s.Store.Requests(ctx, query)
-}
-
-func (s countedStore) Grant(ctx context.Context, id countersign.GrantID) (*countersign.Grant, error) {
-	s.reads.Add(1)
-	return s.Store.Grant(ctx, id)
-}
-
-func (s countedStore) Grants(ctx context.Context, query store.GrantQuery) ([]*countersign.Grant, error) {
-	s.reads.Add(1)
-	return s.Store.Grants(ctx, query)
-}
-
-func (s countedStore) Work(ctx context.Context, key string) (store.Work, error) {
-	s.reads.Add(1)
-	return s.Store.Work(ctx, key)
-}
-
-func (s countedStore) Directory(ctx context.Context, since int64) (store.Directory, error) {
-	s.reads.Add(1)
-	return s.Store.Directory(ctx, since)
-}
-
-func (s countedStore) Guards(ctx context.Context, keys []string) (map[string]int64, error) {
-	s.reads.Add(1)
-	return s.Store.Guards(ctx, keys)
-}
-
-func (s countedStore) Heads(ctx context.Context, streams []countersign.Stream) (map[countersign.Stream]store.Head, error) {
-	s.reads.Add(1)
-	return s.Store.Heads(ctx, streams)
-}
-
-func (s countedStore) Events(ctx context.Context, stream countersign.Stream, after int64, limit int) ([]countersign.SealedEvent, error) {
-	s.reads.Add(1)
-	return s.Store.Events(ctx, stream, after, limit)
-}
-
-func (s countedStore) Holds(ctx context.Context, all bool, before countersign.HoldID, limit int) ([]*countersign.Hold, error) {
-	s.reads.Add(1)
-	return s.Store.Holds(ctx, all, before, limit)
+	commits *atomic.Int64
 }
 
 func (s countedStore) Commit(ctx context.Context, change store.Change) error {
-	s.writes.Add(1)
+	s.commits.Add(1)
 	return s.Store.Commit(ctx, change)
 }
 
 func (s countedStore) Claim(ctx context.Context, claim store.Claim) ([]store.Work, error) {
-	s.writes.Add(1)
+	s.commits.Add(1)
 	return s.Store.Claim(ctx, claim)
 }
 
-// costs runs a step and says what it asked of storage.
-func (w *world) costs(step func()) (reads, writes int64) {
-	w.reads.Store(0)
-	w.writes.Store(0)
+// cost is what a step asks of the database.
+type cost struct {
+	// statements are all that are sent, those that begin and end a transaction
+	// included, which on PostgreSQL need none.
+	statements int
+	// commits are transactions that write.
+	commits int64
+}
+
+// costs runs a step and says what it asked of the database, and which statements
+// it sent several times.
+func (w *world) costs(step func()) (c cost, several []string) {
+	w.database.statements.taken()
+	w.commits.Store(0)
 	step()
-	return w.reads.Load(), w.writes.Load()
+	for text, times := range w.database.statements.taken() {
+		c.statements += times
+		if times > 1 {
+			several = append(several, text)
+		}
+	}
+	c.commits = w.commits.Load()
+	slices.Sort(several)
+	return c, several
 }
 
 // What a command costs stays what it is: a figure that rises here is a decision,
 // and one that falls is written down.
-func TestEveryCommandAsksStorageForNoMoreThanItDid(t *testing.T) {
-	w := found(t, onSQLite(t), policyFor(managerStage, ""), keysPolicy, toxic)
-	var id, other countersign.RequestID
-	var grant countersign.GrantID
-	for _, step := range []struct {
-		name          string
-		reads, writes int64
-		run           func()
+func TestEveryCommandSendsNoMoreStatementsThanItDid(t *testing.T) {
+	for _, kind := range []struct {
+		name string
+		open func(testing.TB) database
+		want map[string]cost
 	}{
-		{"preview", 6, 0, func() {
-			_, err := w.house.Desk.Preview(w.ctx, w.as("ana"), asking())
-			w.must(err)
+		{"sqlite", onSQLite, map[string]cost{
+			"preview": {6, 0}, "submit": {33, 1}, "show": {3, 0}, "inbox": {2, 0}, "approve": {45, 1},
+			"carry out": {36, 2}, "deny": {43, 1}, "cancel": {17, 1}, "revoke": {22, 1}, "expire eight": {147, 2},
 		}},
-		{"submit", 8, 1, func() { id = w.submit("ana", asking()) }},
-		{"show", 3, 0, func() {
-			_, err := w.house.Desk.Request(w.ctx, w.as("ana"), id)
-			w.must(err)
-		}},
-		{"inbox", 2, 0, func() {
-			_, err := w.house.Desk.Requests(w.ctx, w.as("max"), desk.RequestFilter{Inbox: true})
-			w.must(err)
-		}},
-		{"approve", 11, 1, func() {
-			shown := w.shown(id)
-			w.reads.Store(0)
-			w.must(w.house.Desk.Approve(w.ctx, w.as("max"), desk.Key{}, id, desk.Decision{Shown: shown}))
-		}},
-		{"carry out", 13, 2, func() {
-			works, err := w.house.Engine.Claim(w.ctx, 1)
-			w.must(err)
-			w.must(w.house.Engine.Deliver(w.ctx, works[0]))
-		}},
-		{"submit another", 8, 1, func() {
-			again := asking()
-			again.Beneficiary = "otto"
-			other = w.submit("otto", again)
-		}},
-		{"cancel", 3, 1, func() { w.must(w.cancellation("otto", other)()) }},
-		{"revoke", 4, 1, func() {
-			grant = w.grant(id).ID
-			w.reads.Store(0)
-			w.must(w.revocation("ana", grant)())
+		{"postgres", onPostgres, map[string]cost{
+			"preview": {6, 0}, "submit": {19, 1}, "show": {3, 0}, "inbox": {2, 0}, "approve": {30, 1},
+			"carry out": {27, 2}, "deny": {26, 1}, "cancel": {13, 1}, "revoke": {18, 1}, "expire eight": {131, 2},
 		}},
 	} {
-		if reads, writes := w.costs(step.run); reads != step.reads || writes != step.writes {
-			t.Errorf("%s: %d reads and %d transactions that write, and it was %d and %d", step.name, reads, writes, step.reads, step.writes)
-		}
-	}
-}
-
-// A hundred ends at the same moment are claimed and begun together.
-func TestManyEndsCostFewTransactions(t *testing.T) {
-	w := found(t, onSQLite(t), policyFor(managerStage, ""))
-	people := []string{"ana", "otto", "olga", "syd", "sam", "sue", "pia", "pit"}
-	for _, who := range people {
-		asked := asking()
-		asked.Beneficiary = who
-		id := w.submit("ana", asked)
-		w.must(w.approve("max", id))
-	}
-	w.settle()
-	w.move(10 * 24 * time.Hour)
-	_, writes := w.costs(func() {
-		_, err := w.house.Engine.Timers(w.ctx)
-		w.must(err)
-	})
-	if writes > 3 {
-		t.Errorf("%d ends take %d transactions that write", len(people), writes)
+		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
+			w := found(t, kind.open(t), policyFor(managerStage, ""), keysPolicy, toxic)
+			ask := func(who string) countersign.RequestID {
+				asked := asking()
+				asked.Beneficiary = who
+				return w.submit("ana", asked)
+			}
+			check := func(name string, step func()) {
+				t.Helper()
+				is, several := w.costs(step)
+				if want := kind.want[name]; is != want {
+					t.Errorf("%s: %d statements and %d transactions that write, and it was %d and %d; sent several times:", name, is.statements, is.commits, want.statements, want.commits)
+					for _, text := range several {
+						t.Log(text)
+					}
+				}
+			}
+			check("preview", func() {
+				_, err := w.house.Desk.Preview(w.ctx, w.as("ana"), asking())
+				w.must(err)
+			})
+			var id, denied, cancelled countersign.RequestID
+			check("submit", func() { id = ask("ana") })
+			check("show", func() { w.view(id) })
+			check("inbox", func() {
+				_, err := w.house.Desk.Requests(w.ctx, w.as("max"), desk.RequestFilter{Inbox: true})
+				w.must(err)
+			})
+			approval := w.approval("max", id)
+			check("approve", func() { w.must(approval()) })
+			check("carry out", func() {
+				works, err := w.house.Engine.Claim(w.ctx, 1)
+				w.must(err)
+				w.must(w.house.Engine.Deliver(w.ctx, works[0]))
+			})
+			denied, cancelled = ask("otto"), ask("olga")
+			denial := w.denial("max", denied)
+			check("deny", func() { w.must(denial()) })
+			check("cancel", func() { w.must(w.cancellation("ana", cancelled)()) })
+			grant := w.grant(id).ID
+			check("revoke", func() { w.must(w.revocation("ana", grant)()) })
+			w.settle()
+			// Eight ends at the same moment are claimed and begun together.
+			for _, who := range []string{"ana", "otto", "olga", "syd", "sam", "sue", "pia", "pit"} {
+				w.must(w.approve("max", ask(who)))
+			}
+			w.settle()
+			w.move(10 * 24 * time.Hour)
+			check("expire eight", func() {
+				done, err := w.house.Engine.Timers(w.ctx)
+				w.must(err)
+				if done != 8 {
+					t.Errorf("%d timers were due", done)
+				}
+			})
+		})
 	}
 }

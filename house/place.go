@@ -18,7 +18,6 @@ import (
 	"github.com/countersign/countersign/directory"
 	"github.com/countersign/countersign/keys"
 	"github.com/countersign/countersign/sample"
-	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/store/sqlstore"
 )
 
@@ -60,30 +59,22 @@ func (p Place) Prepare() error {
 	return nil
 }
 
-// open opens the database. It makes a new one only in a data folder that was
-// prepared, and only when create is set.
-func (p Place) open(ctx context.Context, create bool, log *slog.Logger) (store.Store, error) {
+// open opens the database. Only with create set does it make a new one, in a data
+// folder that was prepared, and migrate an embedded one of an older schema.
+func (p Place) open(ctx context.Context, create bool, log *slog.Logger) (*sqlstore.Store, error) {
 	if p.Database != "" {
-		opened, err := sqlstore.OpenPostgres(ctx, p.Database, sqlstore.Options{Log: log})
-		if err != nil {
-			return nil, err
-		}
-		return opened, nil
+		return sqlstore.OpenPostgres(ctx, p.Database, sqlstore.Options{Log: log})
 	}
 	path := filepath.Join(p.Data, databaseName)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !create {
 		return nil, countersign.Errorf(countersign.NotFound, "no-house", "There is no house in %s: start one with `countersign serve --data %s`, or name its data folder.", p.Data, p.Data)
 	}
-	opened, err := sqlstore.OpenSQLite(ctx, path, sqlstore.Options{Log: log})
-	if err != nil {
-		return nil, err
-	}
-	return opened, nil
+	return sqlstore.OpenSQLite(ctx, path, sqlstore.Options{Log: log, AsItIs: !create})
 }
 
 // master opens the key file. It is made with a new house: beside the embedded
 // database, or where --key-file says. Every later replica needs the same one.
-func (p Place) master(create bool) (keys.Master, error) {
+func (p Place) master(create bool) (*keys.File, error) {
 	path := p.keyFile()
 	if p.Database != "" && p.KeyFile == "" {
 		return nil, countersign.Errorf(countersign.Invalid, "key-file-missing", "With --database, name the house's --key-file: every replica needs the same one.")
@@ -122,9 +113,11 @@ func Start(ctx context.Context, place Place, organisation fs.FS, options Options
 	if err := place.Prepare(); err != nil {
 		return nil, false, err
 	}
-	if options.Store, err = place.open(ctx, true, options.Log); err != nil {
+	opened, err := place.open(ctx, true, options.Log)
+	if err != nil {
 		return nil, false, err
 	}
+	options.Store = opened
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, options.Store.Close())
@@ -135,9 +128,11 @@ func Start(ctx context.Context, place Place, organisation fs.FS, options Options
 	if err != nil && !empty {
 		return nil, false, err
 	}
-	if options.Master, err = place.master(empty); err != nil {
+	master, err := place.master(empty)
+	if err != nil {
 		return nil, false, err
 	}
+	options.Master = master
 	options.Shared = place.Shared()
 	if h, err = Open(ctx, options); err != nil || !empty {
 		return h, false, err
@@ -157,19 +152,28 @@ func Start(ctx context.Context, place Place, organisation fs.FS, options Options
 
 // Visit opens a house for one command on its host, without running it. It
 // follows nobody and is followed by nobody.
-func Visit(ctx context.Context, place Place, options Options) (h *House, err error) {
-	if options.Store, err = place.open(ctx, false, options.Log); err != nil {
-		return nil, err
+func Visit(ctx context.Context, place Place, options Options) (*House, error) {
+	h, _, err := visit(ctx, place, options)
+	return h, err
+}
+
+// visit also returns the storage, for what only its own form can do.
+func visit(ctx context.Context, place Place, options Options) (h *House, opened *sqlstore.Store, err error) {
+	if opened, err = place.open(ctx, false, options.Log); err != nil {
+		return nil, nil, err
 	}
-	if _, err = options.Store.House(ctx); err == nil {
-		if options.Master, err = place.master(false); err == nil {
+	options.Store = opened
+	if _, err = opened.House(ctx); err == nil {
+		var master *keys.File
+		if master, err = place.master(false); err == nil {
+			options.Master = master
 			h, err = Open(ctx, options)
 		}
 	}
 	if err != nil {
-		return nil, errors.Join(err, options.Store.Close())
+		return nil, nil, errors.Join(err, opened.Close())
 	}
-	return h, nil
+	return h, opened, nil
 }
 
 // VerifyRecord checks the whole record of the house at a place. It needs no key

@@ -45,8 +45,8 @@ type world struct {
 	databaseClock func() countersign.Instant
 	// between happens before the next commit.
 	between atomic.Pointer[func()]
-	// reads and writes count what is asked of storage.
-	reads, writes atomic.Int64
+	// commits counts transactions that write.
+	commits atomic.Int64
 	// channels are how people are told, from the next start on.
 	channels []notify.Channel
 	// directory is the organisation's file as it was applied last.
@@ -213,6 +213,29 @@ type database struct {
 	// harm changes it behind the house's back and returns how many rows that met.
 	harm     func(query string) (rows int64, err error)
 	postgres bool
+	// statements counts what is sent to the database, statement by statement.
+	statements *statements
+}
+
+// statements counts by text.
+type statements struct {
+	lock  sync.Mutex
+	texts map[string]int
+}
+
+func (s *statements) tell(query string) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.texts[query]++
+}
+
+// taken returns what was counted, and begins anew.
+func (s *statements) taken() map[string]int {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	texts := s.texts
+	s.texts = map[string]int{}
+	return texts
 }
 
 // everyDatabase runs the test on SQLite and on PostgreSQL.
@@ -229,10 +252,11 @@ func everyDatabase(t *testing.T, run func(t *testing.T, open database)) {
 
 // onSQLite is for tests that are about no race.
 func onSQLite(t testing.TB) database {
-	path := filepath.Join(t.TempDir(), "house.db")
+	path, sent := filepath.Join(t.TempDir(), "house.db"), &statements{texts: map[string]int{}}
 	return database{
+		statements: sent,
 		open: func() store.Store {
-			opened, err := sqlstore.OpenSQLite(context.Background(), path, sqlstore.Options{})
+			opened, err := sqlstore.OpenSQLite(context.Background(), path, sqlstore.Options{Statement: sent.tell})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -255,10 +279,11 @@ func onSQLite(t testing.TB) database {
 
 func onPostgres(t testing.TB) database {
 	url := pgtest.Database(t, func(url string) error { return sqlstore.Migrate(context.Background(), url) })
+	sent := &statements{texts: map[string]int{}}
 	return database{
-		postgres: true,
+		postgres: true, statements: sent,
 		open: func() store.Store {
-			opened, err := sqlstore.OpenPostgres(context.Background(), url, sqlstore.Options{})
+			opened, err := sqlstore.OpenPostgres(context.Background(), url, sqlstore.Options{Statement: sent.tell})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -368,7 +393,7 @@ func race(runs ...func() error) []error {
 func (w *world) start() {
 	w.t.Helper()
 	opened, err := house.Open(w.ctx, house.Options{
-		Store: movedStore{interruptedStore{countedStore{w.database.open(), &w.reads, &w.writes}, &w.between}, w}, Master: w.master, Clock: w.clock, Entropy: rand.Reader, Replica: "test",
+		Store: movedStore{interruptedStore{countedStore{w.database.open(), &w.commits}, &w.between}, w}, Master: w.master, Clock: w.clock, Entropy: rand.Reader, Replica: "test",
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Issuer: "http://countersign.test",
 		Connectors: connector.Set{"noop": w.target}, DeliverByClaim: true, Channels: w.channels,
 	})

@@ -152,6 +152,9 @@ func parse(content []byte) (*File, error) {
 	return file, nil
 }
 
+// Holds reports whether the file has the key with the id.
+func (f *File) Holds(id string) bool { return f.keys[id] != nil }
+
 // Wrap implements Master with the active key.
 func (f *File) Wrap(dataKey []byte, context string) (Wrapped, error) {
 	box, err := encrypt(f.random, f.keys[f.active], dataKey, context)

@@ -112,8 +112,31 @@ type HouseRecovered struct {
 
 func (HouseRecovered) EventKind() string { return "house.recovered@1" }
 
+// HouseBackedUp says that the house is copied at the host. It comes before the
+// copy, so that no copy is taken that nobody hears of, and each tells of itself.
+type HouseBackedUp struct {
+	// Subject names the operating-system user who did it.
+	Subject *Founder `json:"subject"`
+}
+
+func (HouseBackedUp) EventKind() string { return "house.backed-up@1" }
+
+// HouseRestored says that the house was made anew out of a copy: what was
+// committed after TakenAt is not known to it.
+type HouseRestored struct {
+	Change struct {
+		TakenAt countersign.Instant `json:"taken_at"`
+		// Archive is the digest of the archive's manifest.
+		Archive countersign.Digest `json:"archive"`
+	} `json:"change"`
+	// Subject names the operating-system user who did it.
+	Subject *Founder `json:"subject"`
+}
+
+func (HouseRestored) EventKind() string { return "house.restored@1" }
+
 func init() {
-	Registry.Register(&HouseRecovered{}, &IdentityRecorded{}, &GroupRecorded{}, &SystemRecorded{}, &EntitlementRecorded{},
+	Registry.Register(&HouseRecovered{}, &HouseBackedUp{}, &HouseRestored{}, &IdentityRecorded{}, &GroupRecorded{}, &SystemRecorded{}, &EntitlementRecorded{},
 		&RecordRecorded{}, &DelegationRecorded{}, &PolicyActivated{}, &HouseFounded{})
 }
 
@@ -155,8 +178,9 @@ func (p *Replay) Apply(header countersign.Header, payload countersign.Payload) e
 		p.put(&countersign.PolicyRow{Version: header.Seq, Active: event.Change.Set, ActivatedAt: header.Time, Emergency: event.Change.Emergency})
 	case *HouseFounded:
 		p.put(&countersign.House{Version: header.Seq, Name: event.Change.Name, Founded: header.Time, Sample: event.Change.Sample})
-	case *HouseRecovered:
-		// The grants that it opens have streams of their own.
+	case *HouseRecovered, *HouseBackedUp, *HouseRestored:
+		// No row follows from them; the grants that a recovery opens have streams of
+		// their own.
 	default:
 		key := string(header.Stream)
 		if strings.HasPrefix(payload.EventKind(), "request.") {

@@ -48,8 +48,9 @@ func newestVersion(files fs.FS) (int64, error) {
 	return newest, nil
 }
 
-// newer refuses a database that a later version of the program has migrated.
-func newer(found, known int64) error {
+// newer refuses a database or an archive that a later version of the program
+// has migrated or written.
+func newer(what string, found, known int64) error {
 	return countersign.Errorf(countersign.Unavailable, "schema-newer",
-		"the database has schema %d and this version of countersign knows schemas up to %d: run the version that migrated it, or a later one", found, known)
+		"the %s has schema %d and this version of countersign knows schemas up to %d: run the version that it is from, or a later one", what, found, known)
 }

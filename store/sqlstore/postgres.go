@@ -33,7 +33,7 @@ type postgres struct{ pool *pgxpool.Pool }
 func OpenPostgres(ctx context.Context, url string, options Options) (*Store, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		return nil, countersign.Errorf(countersign.Invalid, "malformed-database-url", "the database URL cannot be read: it should look like postgres://user@host:5432/database").Because(err)
+		return nil, malformedURL(err)
 	}
 	config.MaxConns = int32(options.connections(16))
 	// Guards are locked first and read afterwards, so each statement must see
@@ -42,6 +42,9 @@ func OpenPostgres(ctx context.Context, url string, options Options) (*Store, err
 	config.ConnConfig.RuntimeParams["lock_timeout"] = "10s"
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "countersign"
+	}
+	if options.Statement != nil {
+		config.ConnConfig.Tracer = statementTracer{options.Statement}
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -53,6 +56,30 @@ func OpenPostgres(ctx context.Context, url string, options Options) (*Store, err
 		return nil, err
 	}
 	return &Store{p}, nil
+}
+
+// statementTracer tells of statements as pgx sends them.
+type statementTracer struct{ tell func(query string) }
+
+func (s statementTracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	s.tell(data.SQL)
+	return ctx
+}
+
+func (statementTracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func (statementTracer) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	return ctx
+}
+
+func (s statementTracer) TraceBatchQuery(_ context.Context, _ *pgx.Conn, data pgx.TraceBatchQueryData) {
+	s.tell(data.SQL)
+}
+
+func (statementTracer) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
+
+func malformedURL(err error) error {
+	return countersign.Errorf(countersign.Invalid, "malformed-database-url", "the database URL cannot be read: it should look like postgres://user@host:5432/database").Because(err)
 }
 
 // check refuses a database that cannot keep the promises.
@@ -251,6 +278,8 @@ func (p *postgres) clock(ctx context.Context) (countersign.Instant, error) {
 	err := one(ctx, p, "clock", `SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint`, nil, &now)
 	return now, err
 }
+
+func (p *postgres) catalogue() string { return postgresCatalogue }
 
 func (p *postgres) close() error {
 	p.pool.Close()

@@ -23,7 +23,7 @@ func Migrate(ctx context.Context, url string) error {
 func migratePostgres(ctx context.Context, url string, files fs.FS) error {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return countersign.Errorf(countersign.Invalid, "malformed-database-url", "the database URL cannot be read: it should look like postgres://user@host:5432/database").Because(err)
+		return malformedURL(err)
 	}
 	locker, err := lock.NewPostgresSessionLocker()
 	if err != nil {
@@ -39,7 +39,7 @@ func migratePostgres(ctx context.Context, url string, files fs.FS) error {
 	if err == nil {
 		var found, known int64
 		if found, known, err = provider.GetVersions(ctx); err == nil && found > known {
-			err = newer(found, known)
+			err = newer("database", found, known)
 		}
 	}
 	return postgresFault(errors.Join(err, db.Close()))
@@ -63,7 +63,7 @@ func checkVersion(ctx context.Context, p *postgres) error {
 	}
 	switch {
 	case found > known:
-		return newer(found, known)
+		return newer("database", found, known)
 	case found < known:
 		return countersign.Errorf(countersign.Unavailable, "schema-older",
 			"the database has schema %d and this version of countersign needs schema %d: run `countersign migrate` as the role that owns the database", found, known)

@@ -24,6 +24,7 @@ import (
 type sqlite struct {
 	*writer
 	readers *sql.DB
+	options Options
 	// prepared holds the statements of the readers by text.
 	prepared sync.Map
 }
@@ -57,7 +58,7 @@ func openSQLite(ctx context.Context, path string, options Options, files fs.FS) 
 	if err := migrateSQLite(ctx, write, path, options, files); err != nil {
 		return nil, errors.Join(sqliteFault(err), write.Close())
 	}
-	writer, err := newWriter(ctx, write)
+	writer, err := newWriter(ctx, write, options)
 	if err != nil {
 		return nil, errors.Join(sqliteFault(err), write.Close())
 	}
@@ -68,13 +69,16 @@ func openSQLite(ctx context.Context, path string, options Options, files fs.FS) 
 	connections := options.connections(8)
 	readers.SetMaxOpenConns(connections)
 	readers.SetMaxIdleConns(connections)
-	return &Store{&sqlite{writer: writer, readers: readers}}, nil
+	return &Store{&sqlite{writer: writer, readers: readers, options: options}}, nil
+}
+
+func sqliteFile(path string) string {
+	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String()
 }
 
 func sqliteURL(path, more string) string {
 	// synchronous=FULL syncs the log at every commit: what was answered is on disk.
-	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String() +
-		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-65536)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(4000)&" + more
+	return sqliteFile(path) + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-65536)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(4000)&" + more
 }
 
 // migrateSQLite brings the database to the schema of the files.
@@ -89,9 +93,12 @@ func migrateSQLite(ctx context.Context, db *sql.DB, path string, options Options
 	}
 	switch {
 	case found > known:
-		return newer(found, known)
+		return newer("database", found, known)
 	case found == known:
 		return nil
+	case options.AsItIs:
+		return countersign.Errorf(countersign.Unavailable, "schema-older",
+			"the database has schema %d and this version of countersign needs schema %d: `countersign serve` of this version migrates it, after a copy", found, known)
 	case found > 0:
 		backup, err := backupSQLite(ctx, db, path, found)
 		if err != nil {
@@ -146,6 +153,7 @@ func syncFolder(path string) error {
 
 func (s *sqlite) query(ctx context.Context, query string, visit func(row) error, args ...any) error {
 	text := sqliteDialect.text(query, false)
+	s.options.tell(text)
 	known, ok := s.prepared.Load(text)
 	if !ok {
 		statement, err := s.readers.PrepareContext(ctx, text)
@@ -176,10 +184,15 @@ func visitRows(rows *sql.Rows, err error, visit func(row) error) error {
 }
 
 // sqliteSnapshot is one read transaction.
-type sqliteSnapshot struct{ tx *sql.Tx }
+type sqliteSnapshot struct {
+	tx      *sql.Tx
+	options Options
+}
 
 func (s sqliteSnapshot) query(ctx context.Context, query string, visit func(row) error, args ...any) error {
-	rows, err := s.tx.QueryContext(ctx, sqliteDialect.text(query, false), sqliteArgs(args)...)
+	text := sqliteDialect.text(query, false)
+	s.options.tell(text)
+	rows, err := s.tx.QueryContext(ctx, text, sqliteArgs(args)...)
 	return visitRows(rows, err, visit)
 }
 
@@ -188,14 +201,18 @@ func (s *sqlite) snapshot(ctx context.Context, look func(reader) error) error {
 	if err != nil {
 		return sqliteFault(err)
 	}
-	return errors.Join(look(sqliteSnapshot{tx}), tx.Rollback())
+	return errors.Join(look(sqliteSnapshot{tx, s.options}), tx.Rollback())
 }
 
 // clock returns zero: the process and the database share one clock.
 func (s *sqlite) clock(context.Context) (countersign.Instant, error) { return 0, nil }
 
+func (s *sqlite) catalogue() string { return sqliteCatalogue }
+
 func (s *sqlite) close() error {
-	return errors.Join(s.writer.close(), s.readers.Close())
+	// The last connection to close brings the log into the file, and a reader may
+	// not write.
+	return errors.Join(s.readers.Close(), s.writer.close())
 }
 
 // sqliteArgs gives lists the form that json_each reads.

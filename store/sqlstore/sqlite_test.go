@@ -157,6 +157,25 @@ func TestAfterCloseNothingIsAnswered(t *testing.T) {
 	})
 }
 
+func TestAfterCloseTheFileAloneIsTheDatabase(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "house.db")
+	s := opened(t)(OpenSQLite(background, path, Options{}))
+	if err := s.Commit(background, store.Change{Guards: []store.Guard{{Key: "k", Next: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Guards(background, []string{"k"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, side := range []string{"-wal", "-shm"} {
+		if _, err := os.Stat(path + side); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is left (%v)", side, err)
+		}
+	}
+}
+
 func TestAFaultOfTheDatabaseFailsTheWholeBatch(t *testing.T) {
 	// After a fault such as a full disk SQLite may have rolled back by itself; a
 	// neighbour that went on would commit alone and outside of any transaction.

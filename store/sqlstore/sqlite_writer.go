@@ -24,6 +24,7 @@ type writer struct {
 	db       *sql.DB
 	conn     *sql.Conn
 	prepared map[string]*sql.Stmt
+	options  Options
 
 	jobs chan *job
 	// closing is closed first; done when the last job was answered.
@@ -40,12 +41,12 @@ type job struct {
 	err    error
 }
 
-func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
+func newWriter(ctx context.Context, db *sql.DB, options Options) (*writer, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{db: db, conn: conn, prepared: map[string]*sql.Stmt{}, jobs: make(chan *job, mostTogether), closing: make(chan struct{}), done: make(chan struct{})}
+	w := &writer{db: db, conn: conn, prepared: map[string]*sql.Stmt{}, options: options, jobs: make(chan *job, mostTogether), closing: make(chan struct{}), done: make(chan struct{})}
 	go w.loop()
 	return w, nil
 }
@@ -184,8 +185,9 @@ func ofOneChange(err error) bool {
 	return known(err)
 }
 
-// statement returns the prepared form of a text.
+// statement returns the prepared form of a text, to be run once.
 func (w *writer) statement(text string) (*sql.Stmt, error) {
+	w.options.tell(text)
 	if known, ok := w.prepared[text]; ok {
 		return known, nil
 	}
@@ -293,7 +295,14 @@ func (w *writer) claim(ctx context.Context, claim store.Claim) ([]store.Work, er
 func (w *writer) close() error {
 	w.once.Do(func() { close(w.closing) })
 	<-w.done
-	return errors.Join(w.conn.Close(), w.db.Close())
+	var err error
+	// Nobody else closes what was prepared on one connection, and with it open
+	// SQLite keeps the log beside the file.
+	for _, statement := range w.prepared {
+		err = errors.Join(err, statement.Close())
+	}
+	clear(w.prepared)
+	return errors.Join(err, w.conn.Close(), w.db.Close())
 }
 
 func jsonList(values list) string {

@@ -14,8 +14,21 @@ type Options struct {
 	// Connections is how many connections read on SQLite, and how many there are
 	// in all on PostgreSQL; 0 stands for 8 and 16.
 	Connections int
+	// AsItIs refuses an older schema on SQLite instead of migrating it: for a visit to
+	// a database that another process may be serving.
+	AsItIs bool
 	// Log is told of migrations and backups; nil discards.
 	Log *slog.Logger
+	// Statement is told of each statement that is sent to the database, by many
+	// goroutines at once; nil tells nobody.
+	Statement func(query string)
+}
+
+// tell says that a statement is about to be sent.
+func (o Options) tell(query string) {
+	if o.Statement != nil {
+		o.Statement(query)
+	}
 }
 
 func (o Options) connections(standard int) int {
@@ -50,6 +63,8 @@ type database interface {
 	snapshot(ctx context.Context, look func(reader) error) error
 	claim(ctx context.Context, claim store.Claim) ([]store.Work, error)
 	clock(ctx context.Context) (countersign.Instant, error)
+	// catalogue is the query for the columns of all tables.
+	catalogue() string
 	close() error
 }
 
@@ -116,8 +131,12 @@ func (s *Store) Claim(ctx context.Context, claim store.Claim) ([]store.Work, err
 // SchemaVersion reads the version of the schema in the database; a database
 // that cannot be read is not ready.
 func (s *Store) SchemaVersion(ctx context.Context) (int64, error) {
+	return schemaVersion(ctx, s.database)
+}
+
+func schemaVersion(ctx context.Context, from reader) (int64, error) {
 	var version int64
-	err := one(ctx, s.database, "schema version", `SELECT coalesce(max(version_id), 0) FROM schema_version WHERE is_applied`, nil, &version)
+	err := one(ctx, from, "schema version", `SELECT coalesce(max(version_id), 0) FROM schema_version WHERE is_applied`, nil, &version)
 	return version, err
 }
 
