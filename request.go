@@ -1,6 +1,9 @@
 package countersign
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"slices"
+)
 
 // Phase is one of the five that the field knows; every state belongs to one.
 type Phase string
@@ -138,6 +141,14 @@ type Request struct {
 	CollectBy Instant `json:"collect_by,omitempty"`
 	// Outcome says in one sentence why the request ended as it did.
 	Outcome string `json:"outcome,omitempty"`
+}
+
+// Overdue reports whether something that is owed after the access, evidence or the
+// review, was not done in its time and still is not.
+func (r *Request) Overdue() bool {
+	slot := func(s Slot) bool { return s.Overdue && s.Held == nil }
+	review := func(s Stage) bool { return s.Review && s.Overdue && s.State == StageOpen }
+	return !r.State.Final() && (slices.ContainsFunc(r.Evidence, slot) || slices.ContainsFunc(r.Stages, review))
 }
 
 // Consent is what an NHI's owner gives who did not ask. It is no approval.
