@@ -185,6 +185,9 @@ const (
 	NoticeWork WorkKind = "notice"
 )
 
+// WorkKinds is the closed list.
+var WorkKinds = []WorkKind{DeliverWork, RequestWork, GrantWork, HoldWork, BatchWork, NoticeWork}
+
 // Work is one thing to do at a time.
 type Work struct {
 	Key  string
