@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/connector/connectortest"
 	"github.com/countersign/countersign/house"
 )
@@ -24,6 +25,11 @@ type served struct {
 	t      *testing.T
 	clock  *connectortest.Clock
 	server *httptest.Server
+}
+
+// testDoors are those of a sample house without limits.
+func testDoors(clock connector.Clock) doorOptions {
+	return doorOptions{clock: clock, log: slog.New(slog.DiscardHandler), sample: true, draining: new(atomic.Bool), certificateEnd: (*certificate)(nil).end}
 }
 
 // newHouse founds a house from files; nil for the sample.
@@ -38,7 +44,7 @@ func newHouse(t *testing.T, organisation fs.FS) *served {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Store.Close() })
-	s := &served{h, t, clock, httptest.NewServer(doors(h, clock, slog.New(slog.DiscardHandler), true, new(atomic.Bool)))}
+	s := &served{h, t, clock, httptest.NewServer(doors(h, testDoors(clock)))}
 	t.Cleanup(s.server.Close)
 	s.settle()
 	return s

@@ -558,6 +558,7 @@ const (
 	ScopeEvaluate   Scope = "evaluate"
 	ScopeGrant      Scope = "grant"
 	ScopeIntrospect Scope = "introspect"
+	ScopeMetrics    Scope = "metrics"
 	ScopeRead       Scope = "read"
 	ScopeRequest    Scope = "request"
 )
@@ -574,6 +575,8 @@ func (e Scope) Valid() bool {
 	case ScopeGrant:
 		return true
 	case ScopeIntrospect:
+		return true
+	case ScopeMetrics:
 		return true
 	case ScopeRead:
 		return true
