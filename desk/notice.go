@@ -274,6 +274,16 @@ func (d *Desk) NotTold(ctx context.Context, works []store.Work, cause error) err
 	})
 }
 
+// Untried gives notices back that were claimed and not tried: they are due as if
+// nobody had claimed them.
+func (d *Desk) Untried(ctx context.Context, works []store.Work) error {
+	return d.settleNotices(ctx, works, func(tx *transaction, work store.Work) store.WorkWrite {
+		again := work
+		again.Attempt, again.DueAt, again.ClaimedAt, again.LeaseUntil, again.LeasedBy = work.Attempt-1, tx.now(), 0, 0, ""
+		return store.WorkWrite{Work: again, Attempt: work.Attempt}
+	})
+}
+
 func (d *Desk) settleNotices(ctx context.Context, works []store.Work, settle func(*transaction, store.Work) store.WorkWrite) error {
 	return d.together(ctx, len(works), func(tx *transaction, i int) error {
 		tx.change.Work = append(tx.change.Work, settle(tx, works[i]))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/notify"
+	"github.com/countersign/countersign/store"
 )
 
 // listener keeps what it was told, or is broken.
@@ -124,5 +125,19 @@ func TestEverybodyNamedIsToldOfBreakGlassAtOnce(t *testing.T) {
 		if !slices.Equal(ear.kinds(name), []string{"break-glass"}) {
 			t.Errorf("%s heard %v", name, ear.kinds(name))
 		}
+	}
+}
+
+func TestNoticesOfAHouseThatTellsNobodyAnyMoreAreDropped(t *testing.T) {
+	w := listening(t, onSQLite(t), &listener{broken: true}, policyFor(managerStage, ""))
+	w.submit("ana", asking())
+	w.channels = nil
+	w.restart()
+	w.move(15 * time.Minute)
+	w.tell()
+	backlog, err := w.house.Store.Backlog(w.ctx, countersign.InstantOf(w.clock.Now()))
+	w.must(err)
+	if due := backlog.Due[store.NoticeWork]; due.Count != 0 {
+		t.Errorf("%d notices wait for a channel that is not there", due.Count)
 	}
 }
