@@ -86,3 +86,10 @@ func says(t *testing.T, out string, wanted ...string) {
 		}
 	}
 }
+
+func TestAnOperatorSeesWhatNobodyCouldBeTold(t *testing.T) {
+	s := newHouse(t, nil)
+	says(t, s.as("wanda.jansen", "grant", 0, "notice", "ls"), "Nothing.")
+	says(t, s.as("jonas.weber", "grant", 0, "notice", "retry"), "0 notice(s) are due now")
+	says(t, s.as("ben.adeyemi", "grant", exitRefused, "notice", "ls"), "administrator or an auditor")
+}

@@ -53,7 +53,11 @@ func (d *Desk) Figures(ctx context.Context) (*Figures, error) {
 		return nil, err
 	}
 	for _, kind := range store.WorkKinds {
-		figures.Due[kind], figures.Parked[kind] = figures.Due[kind], figures.Parked[kind]
+		for _, queues := range []map[store.WorkKind]store.Queue{figures.Due, figures.Parked} {
+			if _, waits := queues[kind]; !waits {
+				queues[kind] = store.Queue{}
+			}
+		}
 	}
 	if figures.Untold.Key != "" {
 		key, err := parseNoticeKey(figures.Untold.Key)

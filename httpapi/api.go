@@ -125,6 +125,8 @@ var routes = map[string]route{
 	"POST /grants/{id}/retry":       {scope: auth.Grant},
 	"POST /directory/plan":          {scope: auth.Directory, body: reflect.TypeFor[DirectoryFiles](), limit: Uploads},
 	"POST /directory/apply":         {scope: auth.Directory, body: reflect.TypeFor[DirectoryFiles](), limit: Uploads},
+	"GET /notices/parked":           {scope: auth.Grant},
+	"POST /notices/retry":           {scope: auth.Grant},
 	"GET /holds":                    {scope: auth.Grant, query: reflect.TypeFor[ListHoldsParams]()},
 	"POST /holds":                   {scope: auth.Grant, body: reflect.TypeFor[HoldDraft]()},
 	"GET /holds/{id}":               {scope: auth.Grant},
