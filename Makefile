@@ -3,7 +3,7 @@
 
 GO ?= go
 
-.PHONY: test soak fuzz bench vuln lint generate check-generated install-test-tools build
+.PHONY: test soak fuzz bench vuln lint generate check-generated install-test-tools build release check-reproducible sbom image
 
 ## test: everything, with the race detector, on SQLite and on PostgreSQL
 test: install-test-tools
@@ -54,6 +54,43 @@ check-generated: generate
 ## build: the one binary
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o countersign ./cmd/countersign
+
+# What a release says of itself. Built from an archive without its history, give
+# them: make release VERSION=1.2.3 COMMIT=…
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
+PLATFORMS ?= linux/amd64 linux/arm64
+CLI = github.com/countersign/countersign/cli
+
+## release: static binaries in dist/, the same bytes wherever they are built with the same Go
+release:
+	@mkdir -p dist
+	@for platform in $(PLATFORMS); do \
+		os=$${platform%/*}; arch=$${platform#*/}; \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch GOFLAGS=-mod=readonly $(GO) build -trimpath -buildvcs=false \
+			-ldflags "-s -w -buildid= -X $(CLI).Version=$(VERSION) -X $(CLI).Commit=$(COMMIT)" \
+			-o dist/countersign-$$os-$$arch ./cmd/countersign || exit 1; \
+	done
+	@cd dist && for platform in $(PLATFORMS); do sha256sum countersign-$${platform%/*}-$${platform#*/}; done > SHA256SUMS && cat SHA256SUMS
+
+## check-reproducible: build twice, in two folders, and compare the bytes
+check-reproducible:
+	@GO=$(GO) MAKE=$(MAKE) scripts/check-reproducible
+
+## sbom: what each binary of the release is made of, as CycloneDX JSON, read from the binary itself
+sbom:
+	@for platform in $(PLATFORMS); do \
+		name=dist/countersign-$${platform%/*}-$${platform#*/}; \
+		test -f $$name || { echo "$$name is not there: make release"; exit 1; }; \
+		$(GO) run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -noserial -version $(VERSION) -output $$name.cdx.json $$name || exit 1; \
+	done
+
+## image: a container of the release (needs docker or podman)
+CONTAINER ?= docker
+CA_ROOTS ?= /etc/ssl/certs/ca-certificates.crt
+image: release
+	@mkdir -p dist/data && cp $(CA_ROOTS) dist/ca-certificates.crt
+	$(CONTAINER) build -f deploy/Containerfile -t countersign:$(VERSION) .
 
 install-test-tools:
 	@scripts/install-test-tools

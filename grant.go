@@ -220,6 +220,15 @@ type Observation struct {
 	By string `json:"by"`
 }
 
+// EndingSince returns when the end began that the target was not yet read back for;
+// zero where there is none.
+func (g *Grant) EndingSince() Instant {
+	if g.State != GrantRevoking {
+		return 0
+	}
+	return g.EndAt
+}
+
 // FindCredential returns the credential with the id, or nil.
 func (g *Grant) FindCredential(id CredentialID) *Credential {
 	for i := range g.Credentials {

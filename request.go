@@ -143,6 +143,14 @@ type Request struct {
 	Outcome string `json:"outcome,omitempty"`
 }
 
+// Overdue reports whether something that is owed after the access, evidence or the
+// review, was not done in its time and still is not.
+func (r *Request) Overdue() bool {
+	slot := func(s Slot) bool { return s.Overdue && s.Held == nil }
+	review := func(s Stage) bool { return s.Review && s.Overdue && s.State == StageOpen }
+	return !r.State.Final() && (slices.ContainsFunc(r.Evidence, slot) || slices.ContainsFunc(r.Stages, review))
+}
+
 // Consent is what an NHI's owner gives who did not ask. It is no approval.
 type Consent struct {
 	// Of is whose consent is needed; "" where none is.

@@ -27,10 +27,12 @@ const (
 	Introspect Scope = "introspect"
 	// Evaluate asks the decision point.
 	Evaluate Scope = "evaluate"
+	// Metrics reads the operator's figures from another machine.
+	Metrics Scope = "metrics"
 )
 
 // Scopes is the closed list.
-var Scopes = []Scope{Read, Request, Decide, Grant, Directory, Introspect, Evaluate}
+var Scopes = []Scope{Read, Request, Decide, Grant, Directory, Introspect, Evaluate, Metrics}
 
 // AllScopes is the word that stands for every scope in an order.
 const AllScopes = "all"

@@ -76,23 +76,6 @@ func TestAMistakeOnTheCommandLineIsNamedAndExitsWithItsCode(t *testing.T) {
 	}
 }
 
-func TestAnUnknownKeyOfTheConfigurationIsAnErrorWithItsLine(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "countersign.yaml")
-	write := func(text string) {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("listen: 127.0.0.1:8740\nlissten: x\n")
-	if code, _, problems := run(t, "", "config", "check", path); code != 2 || !strings.Contains(problems, "line 2") || !strings.Contains(problems, "lissten") {
-		t.Errorf("exit code %d: %s", code, problems)
-	}
-	write("listen: 127.0.0.1:8740\ndata: house\n")
-	if code, out, problems := run(t, "", "config", "check", path); code != 0 || !strings.Contains(out, "is good") {
-		t.Errorf("exit code %d: %s%s", code, out, problems)
-	}
-}
-
 func TestPolicyFilesAreCheckedTestedAndExplainedWithoutAServer(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "acme")
 	if code, _, problems := run(t, "", "init", folder); code != 0 {

@@ -1,17 +1,12 @@
 package cli
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/countersign/countersign/house"
 )
@@ -33,7 +28,9 @@ type configuration struct {
 	TLSKey         string `yaml:"tls_key"`
 	// BehindProxy is the network that a TLS-terminating proxy calls from.
 	BehindProxy string `yaml:"behind_proxy"`
-	Mail        struct {
+	// Limits bound what callers and addresses may ask.
+	Limits limitSettings `yaml:"limits"`
+	Mail   struct {
 		// Server is host:port; From the address that mail comes from.
 		Server   string `yaml:"server"`
 		From     string `yaml:"from"`
@@ -65,20 +62,14 @@ func (c configuration) place() house.Place {
 }
 
 // readConfiguration reads countersign.yaml strictly: an unknown key is an error
-// with its line.
+// with its place and the nearest right word.
 func readConfiguration(path string) (configuration, error) {
 	var read configuration
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return read, invalid("the configuration cannot be read: %v", err)
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(content))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&read); err != nil && !errors.Is(err, io.EOF) {
-		text := strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "type cli.configuration", "countersign.yaml")
-		return read, invalid("%s: %s; the keys are data, database, key_file, organisation, listen, tls_certificate, tls_key, behind_proxy, mail, webhook and source_credentials", path, strings.Join(strings.Fields(text), " "))
-	}
-	return read, nil
+	return read, readSettings(path, content, &read)
 }
 
 // placeFlags adds the flags that say where a house is kept.
@@ -97,10 +88,13 @@ func (c configuration) check() error {
 	if (c.TLSCertificate == "") != (c.TLSKey == "") {
 		return invalid("TLS takes both a certificate and a key file")
 	}
-	if c.BehindProxy != "" {
-		if _, err := netip.ParsePrefix(c.BehindProxy); err != nil {
-			return invalid("--behind-proxy %q is not a network: write it as 10.0.0.0/8", c.BehindProxy)
+	if c.TLSCertificate != "" {
+		if _, err := openCertificate(c.TLSCertificate, c.TLSKey, nil); err != nil {
+			return err
 		}
+	}
+	if _, err := c.proxy(); err != nil {
+		return err
 	}
 	if c.Database != "" && c.KeyFile == "" {
 		return invalid("with --database, name the house's --key-file: every replica needs the same one")
@@ -120,6 +114,18 @@ func (c configuration) check() error {
 		}
 	}
 	return nil
+}
+
+// proxy returns the network that the TLS proxy calls from; the zero value for none.
+func (c configuration) proxy() (netip.Prefix, error) {
+	if c.BehindProxy == "" {
+		return netip.Prefix{}, nil
+	}
+	network, err := netip.ParsePrefix(c.BehindProxy)
+	if err != nil {
+		return network, invalid("--behind-proxy %q is not a network: write it as 10.0.0.0/8", c.BehindProxy)
+	}
+	return network.Masked(), nil
 }
 
 func loopback(host string) bool {

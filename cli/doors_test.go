@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/countersign/countersign"
@@ -22,7 +21,7 @@ func TestOnlyATokenThatReadsReadsSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Store.Close()
-	handler := doors(h, clock{}, slog.New(slog.DiscardHandler), true, new(atomic.Bool))
+	handler := doors(h, testDoors(clock{}))
 	const login = "ben.adeyemi"
 	identity, _ := h.Desk.Resolve(login)
 	for scope, lacks := range map[string]bool{"introspect": true, "evaluate": true, "read": false} {

@@ -87,7 +87,7 @@ func tokenIssueCommand() *cobra.Command {
 	placeFlags(cmd, &place)
 	cmd.Flags().StringVar(&login, "as", "", "whom the token stands for: a login, an e-mail address or an id (required)")
 	cmd.Flags().StringVar(&duration, "duration", "1h", "how long it works, at most 1h")
-	cmd.Flags().StringArrayVar(&scopes, "scope", []string{"all"}, "what it opens: read, request, decide, grant, directory, introspect, evaluate or all; can be given several times")
+	cmd.Flags().StringArrayVar(&scopes, "scope", []string{"all"}, "what it opens: read, request, decide, grant, directory, introspect, evaluate, metrics or all; can be given several times")
 	must(cmd.MarkFlagRequired("as"))
 	return cmd
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/connector/connectortest"
 	"github.com/countersign/countersign/house"
 )
@@ -25,6 +26,11 @@ type served struct {
 	place  house.Place
 	clock  *connectortest.Clock
 	server *httptest.Server
+}
+
+// testDoors are those of a sample house without limits.
+func testDoors(clock connector.Clock) doorOptions {
+	return doorOptions{clock: clock, log: slog.New(slog.DiscardHandler), sample: true, draining: new(atomic.Bool), certificateEnd: (*certificate)(nil).end}
 }
 
 // newHouse founds a house from files; nil for the sample.
@@ -40,7 +46,7 @@ func newHouse(t *testing.T, organisation fs.FS) *served {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Store.Close() })
-	s := &served{h, t, place, clock, httptest.NewServer(doors(h, clock, slog.New(slog.DiscardHandler), true, new(atomic.Bool)))}
+	s := &served{h, t, place, clock, httptest.NewServer(doors(h, testDoors(clock)))}
 	t.Cleanup(s.server.Close)
 	s.settle()
 	return s
@@ -81,4 +87,11 @@ func says(t *testing.T, out string, wanted ...string) {
 			t.Errorf("it does not say %q:\n%s", want, out)
 		}
 	}
+}
+
+func TestAnOperatorSeesWhatNobodyCouldBeTold(t *testing.T) {
+	s := newHouse(t, nil)
+	says(t, s.as("wanda.jansen", "grant", 0, "notice", "ls"), "Nothing.")
+	says(t, s.as("jonas.weber", "grant", 0, "notice", "retry"), "0 notice(s) are due now")
+	says(t, s.as("ben.adeyemi", "grant", exitRefused, "notice", "ls"), "administrator or an auditor")
 }

@@ -168,6 +168,7 @@ systems:
           - {name: request, kind: credential, title: Read and ask for access}
           - {name: introspect, kind: credential, title: Ask the vault about keys}
           - {name: evaluate, kind: credential, title: Ask the decision point}
+          - {name: metrics, kind: credential, title: Read the operator's figures}
 `,
 	"policies/keys.yaml": `request: key
 title: A key for a machine

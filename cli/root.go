@@ -16,9 +16,11 @@ import (
 	"github.com/countersign/countersign"
 )
 
-// Version is what `--version` and /api/v1/house say; a build can set it with
-// -ldflags "-X".
-var Version = "development"
+// Version and Commit are what `version` says; a release sets them with -ldflags "-X".
+var (
+	Version = "development"
+	Commit  = ""
+)
 
 // Exit codes, a contract with scripts; docs/operating.md lists them.
 const (
@@ -119,7 +121,7 @@ Exit codes: 0 done; 1 fault; 2 malformed; 3 refused; 4 not found; 5 conflict;
 	})
 	root.AddCommand(
 		serveCommand(), initCommand(stdin), tourCommand(), migrateCommand(), tokenCommand(), recoverCommand(), backupCommand(), restoreCommand(),
-		requestCommand(), grantCommand(), holdCommand(), secretCommand(), ticketCommand(), identityCommand(), systemCommand(), delegationCommand(), directoryCommand(), proposalCommand(), policyCommand(), auditCommand(), configCommand(),
+		requestCommand(), grantCommand(), holdCommand(), secretCommand(), ticketCommand(), identityCommand(), systemCommand(), delegationCommand(), noticeCommand(), directoryCommand(), proposalCommand(), policyCommand(), auditCommand(), configCommand(), versionCommand(),
 	)
 	for _, group := range root.Commands() {
 		if group.HasSubCommands() {

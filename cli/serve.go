@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,7 @@ import (
 	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/house"
 	"github.com/countersign/countersign/httpapi"
+	"github.com/countersign/countersign/metrics"
 	"github.com/countersign/countersign/pdp"
 	"github.com/countersign/countersign/target"
 	"github.com/countersign/countersign/target/tickets"
@@ -113,13 +115,14 @@ func serve(ctx context.Context, settings configuration, stdout, stderr io.Writer
 	}
 	defer listener.Close()
 	scheme := "http"
+	var pair *certificate
 	if settings.TLSCertificate != "" {
-		certificate, err := tls.LoadX509KeyPair(settings.TLSCertificate, settings.TLSKey)
-		if err != nil {
-			return invalid("the TLS files cannot be used: %v", err)
+		if pair, err = openCertificate(settings.TLSCertificate, settings.TLSKey, log); err != nil {
+			return err
 		}
-		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
+		listener = tls.NewListener(listener, &tls.Config{GetCertificate: pair.get, MinVersion: tls.VersionTLS12})
 		scheme = "https"
+		defer pair.reloadOn(syscall.SIGHUP)()
 	}
 	url := scheme + "://" + listener.Addr().String()
 	var organisation fs.FS
@@ -163,23 +166,26 @@ func serve(ctx context.Context, settings configuration, stdout, stderr io.Writer
 	if err := greet(ctx, stdout, h, settings, about, founded, url); err != nil {
 		return err
 	}
-	return run(ctx, h, listener, settings, about.Sample, log)
+	return run(ctx, h, listener, settings, about.Sample, pair, log)
 }
 
 // run serves until the context ends, then lets what is under way end.
-func run(ctx context.Context, h *house.House, listener net.Listener, settings configuration, isSample bool, log *slog.Logger) error {
+func run(ctx context.Context, h *house.House, listener net.Listener, settings configuration, isSample bool, pair *certificate, log *slog.Logger) error {
 	var draining atomic.Bool
-	handler := doors(h, clock{}, log, isSample, &draining)
-	if settings.BehindProxy != "" {
-		handler = onlyFrom(netip.MustParsePrefix(settings.BehindProxy), handler)
+	proxy, err := settings.proxy()
+	if err != nil {
+		return err
 	}
-	server := httpapi.Server(settings.Listen, handler)
+	server := httpapi.Server(settings.Listen, doors(h, doorOptions{
+		clock: clock{}, log: log, sample: isSample, draining: &draining,
+		secure: pair != nil || proxy.IsValid(), proxy: proxy, limits: settings.Limits.limits(), certificateEnd: pair.end,
+	}))
+	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	working, stop := context.WithCancel(context.Background())
 	var engine sync.WaitGroup
 	engine.Go(func() { h.Run(working) })
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
-	var err error
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
@@ -201,27 +207,46 @@ func run(ctx context.Context, h *house.House, listener net.Listener, settings co
 	return err
 }
 
+// doorOptions are what the doors of one process are opened with.
+type doorOptions struct {
+	clock    connector.Clock
+	log      *slog.Logger
+	sample   bool
+	draining *atomic.Bool
+	// secure says that callers come over TLS.
+	secure bool
+	proxy  netip.Prefix
+	limits httpapi.Limits
+	// certificateEnd returns when the TLS certificate expires; the zero time for none.
+	certificateEnd func() time.Time
+}
+
 // doors mounts the interface and the endpoints of the built-in targets.
-func doors(h *house.House, now connector.Clock, log *slog.Logger, isSample bool, draining *atomic.Bool) http.Handler {
+func doors(h *house.House, options doorOptions) http.Handler {
 	caller := target.AuthenticatorFunc(httpapi.Authenticated)
 	person := h.PeopleOnly(caller)
+	ready := func(ctx context.Context) error {
+		if options.draining.Load() {
+			return errDraining
+		}
+		return h.Ready(ctx)
+	}
+	figures := metrics.New(metrics.Config{
+		Desk: h.Desk, Engine: h.Engine, Point: h.Point, Clock: options.clock, Log: options.log, Ready: ready, Version: Version, CertificateExpires: options.certificateEnd,
+	})
 	return httpapi.New(httpapi.Config{
-		Desk: h.Desk, Authenticate: h.Authenticate, Tokens: h.Auth, Clock: now, Log: log, Sample: isSample,
-		Wait: func(ctx context.Context) error { return waitUnless(ctx, draining) },
-		Ready: func(ctx context.Context) error {
-			if draining.Load() {
-				return errDraining
-			}
-			return h.Ready(ctx)
-		},
+		Desk: h.Desk, Authenticate: h.Authenticate, Tokens: h.Auth, Clock: options.clock, Log: options.log, Sample: options.sample,
+		Secure: options.secure, Proxy: options.proxy, Limits: options.limits, Answered: figures.Answered, Metrics: figures.Handler(),
+		Wait:  func(ctx context.Context) error { return waitUnless(ctx, options.draining) },
+		Ready: ready,
 		Mounts: []httpapi.Mount{
-			{Path: vault.IntrospectPath, Scope: auth.Introspect, Handler: h.Vault.Introspect(caller)},
+			{Path: vault.IntrospectPath, Scope: auth.Introspect, Handler: h.Vault.Introspect(caller), Limit: httpapi.Evaluates},
 			{Path: vault.ReadPath, Scope: auth.Read, Handler: h.Vault.ReadSecret(caller)},
-			{Path: tickets.OpenPath, Scope: auth.Request, Handler: h.Tickets.OpenTicket(person)},
+			{Path: tickets.OpenPath, Scope: auth.Request, Handler: h.Tickets.OpenTicket(person), Limit: httpapi.Submits},
 			{Path: tickets.ListPath, Scope: auth.Read, Handler: h.Tickets.ListTickets(caller)},
 			{Path: tickets.ReadPath, Scope: auth.Read, Handler: h.Tickets.ReadTicket(caller)},
 			{Path: tickets.ClosePath, Scope: auth.Request, Handler: h.Tickets.CloseTicket(person)},
-			{Path: pdp.EvaluationPath, Scope: auth.Evaluate, Handler: h.Point.Evaluation(caller)},
+			{Path: pdp.EvaluationPath, Scope: auth.Evaluate, Handler: h.Point.Evaluation(caller), Limit: httpapi.Evaluates},
 		},
 	})
 }
@@ -242,18 +267,6 @@ func waitUnless(ctx context.Context, draining *atomic.Bool) error {
 		return errDraining
 	}
 	return nil
-}
-
-// onlyFrom refuses callers that do not come through the proxy.
-func onlyFrom(network netip.Prefix, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		address, err := netip.ParseAddrPort(r.RemoteAddr)
-		if err != nil || !network.Contains(address.Addr().Unmap()) {
-			target.Refuse(w, http.StatusForbidden, "not-through-the-proxy", "this house is reached through its proxy only")
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 // replicaName tells this process from others that share the database, also

@@ -81,7 +81,7 @@ func openStage(ctx context.Context) (sample.Stage, func(), error) {
 		end()
 		return none, nil, err
 	}
-	server := httpapi.Server("", doors(h, moved, slog.New(slog.DiscardHandler), true, new(atomic.Bool)))
+	server := httpapi.Server("", doors(h, doorOptions{clock: moved, log: slog.New(slog.DiscardHandler), sample: true, draining: new(atomic.Bool), certificateEnd: (*certificate)(nil).end}))
 	go server.Serve(listener)
 	stage := sample.Stage{URL: url}
 	stage.Settle = func() error { return h.Settle(ctx) }

@@ -573,6 +573,7 @@ const (
 	ScopeEvaluate   Scope = "evaluate"
 	ScopeGrant      Scope = "grant"
 	ScopeIntrospect Scope = "introspect"
+	ScopeMetrics    Scope = "metrics"
 	ScopeRead       Scope = "read"
 	ScopeRequest    Scope = "request"
 )
@@ -589,6 +590,8 @@ func (e Scope) Valid() bool {
 	case ScopeGrant:
 		return true
 	case ScopeIntrospect:
+		return true
+	case ScopeMetrics:
 		return true
 	case ScopeRead:
 		return true
@@ -1344,6 +1347,29 @@ type Parked struct {
 	Why   string  `json:"why"`
 }
 
+// ParkedNotice defines model for ParkedNotice.
+type ParkedNotice struct {
+	// About The request or grant.
+	About    string `json:"about"`
+	Attempts int64  `json:"attempts"`
+	Channel  string `json:"channel"`
+	Kind     string `json:"kind"`
+
+	// Since A moment in UTC, to the millisecond.
+	Since Instant `json:"since"`
+
+	// To Names an identity.
+	To Ref `json:"to"`
+
+	// Why What the channel answered last.
+	Why string `json:"why"`
+}
+
+// ParkedNotices defines model for ParkedNotices.
+type ParkedNotices struct {
+	Notices []ParkedNotice `json:"notices"`
+}
+
 // Phase defines model for Phase.
 type Phase string
 
@@ -1723,6 +1749,11 @@ type RequestType struct {
 
 // RequestTypeTermsEndsWhenKind defines model for RequestType.Terms.EndsWhen.Kind.
 type RequestTypeTermsEndsWhenKind string
+
+// RetriedNotices defines model for RetriedNotices.
+type RetriedNotices struct {
+	Retried int64 `json:"retried"`
+}
 
 // Review defines model for Review.
 type Review struct {
@@ -2855,6 +2886,20 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /me (the `GetMe` operationId).
 	GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListParkedNotices What people could not be told, and what was given up
+	//
+	// Scope `grant`, and the power `administrator` or `auditor`. The oldest 500, the oldest first.
+	//
+	// Corresponds with GET /notices/parked (the `ListParkedNotices` operationId).
+	ListParkedNotices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RetryNotices Have notices sent that were given up
+	//
+	// Scope `grant`, and the power `administrator`. It takes the oldest 500; sent again, it takes the next ones.
+	//
+	// Corresponds with POST /notices/retry (the `RetryNotices` operationId).
+	RetryNotices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListProposals Proposed changes of policy and directory, newest first
 	//
@@ -4094,6 +4139,40 @@ func (c *Operations) SuspendIdentity(ctx context.Context, name IdentityName, par
 // Corresponds with GET /me (the `GetMe` operationId).
 func (c *Operations) GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetMeRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListParkedNotices What people could not be told, and what was given up
+//
+// Scope `grant`, and the power `administrator` or `auditor`. The oldest 500, the oldest first.
+//
+// Corresponds with GET /notices/parked (the `ListParkedNotices` operationId).
+func (c *Operations) ListParkedNotices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListParkedNoticesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RetryNotices Have notices sent that were given up
+//
+// Scope `grant`, and the power `administrator`. It takes the oldest 500; sent again, it takes the next ones.
+//
+// Corresponds with POST /notices/retry (the `RetryNotices` operationId).
+func (c *Operations) RetryNotices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRetryNoticesRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -6476,6 +6555,60 @@ func NewGetMeRequest(server string) (*http.Request, error) {
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListParkedNoticesRequest constructs an http.Request for the ListParkedNotices method
+func NewListParkedNoticesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/notices/parked")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRetryNoticesRequest constructs an http.Request for the RetryNotices method
+func NewRetryNoticesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/notices/retry")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -9032,6 +9165,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /me (the `GetMe` operationId).
 	GetMeWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetMeResponse, error)
 
+	// ListParkedNoticesWithResponse What people could not be told, and what was given up
+	//
+	// Scope `grant`, and the power `administrator` or `auditor`. The oldest 500, the oldest first.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /notices/parked (the `ListParkedNotices` operationId).
+	ListParkedNoticesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListParkedNoticesResponse, error)
+
+	// RetryNoticesWithResponse Have notices sent that were given up
+	//
+	// Scope `grant`, and the power `administrator`. It takes the oldest 500; sent again, it takes the next ones.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /notices/retry (the `RetryNotices` operationId).
+	RetryNoticesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*RetryNoticesResponse, error)
+
 	// ListProposalsWithResponse Proposed changes of policy and directory, newest first
 	//
 	// Scope `directory`. Who holds a power over what a proposal changes, who made it, and auditors see it.
@@ -10659,6 +10810,88 @@ func (r GetMeResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetMeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListParkedNoticesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ParkedNotices
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListParkedNoticesResponse) GetJSON200() *ParkedNotices {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListParkedNoticesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListParkedNoticesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListParkedNoticesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListParkedNoticesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RetryNoticesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RetriedNotices
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RetryNoticesResponse) GetJSON200() *RetriedNotices {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r RetryNoticesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RetryNoticesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RetryNoticesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RetryNoticesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -12894,6 +13127,36 @@ func (c *ClientWithResponses) GetMeWithResponse(ctx context.Context, reqEditors 
 	return ParseGetMeResponse(rsp)
 }
 
+// ListParkedNoticesWithResponse What people could not be told, and what was given up
+//
+// Scope `grant`, and the power `administrator` or `auditor`. The oldest 500, the oldest first.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /notices/parked (the `ListParkedNotices` operationId).
+func (c *ClientWithResponses) ListParkedNoticesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListParkedNoticesResponse, error) {
+	rsp, err := c.ListParkedNotices(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListParkedNoticesResponse(rsp)
+}
+
+// RetryNoticesWithResponse Have notices sent that were given up
+//
+// Scope `grant`, and the power `administrator`. It takes the oldest 500; sent again, it takes the next ones.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /notices/retry (the `RetryNotices` operationId).
+func (c *ClientWithResponses) RetryNoticesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*RetryNoticesResponse, error) {
+	rsp, err := c.RetryNotices(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRetryNoticesResponse(rsp)
+}
+
 // ListProposalsWithResponse Proposed changes of policy and directory, newest first
 //
 // Scope `directory`. Who holds a power over what a proposal changes, who made it, and auditors see it.
@@ -14531,6 +14794,58 @@ func ParseGetMeResponse(rsp *http.Response) (*GetMeResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Me
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListParkedNoticesResponse parses an HTTP response from a ListParkedNoticesWithResponse call
+func ParseListParkedNoticesResponse(rsp *http.Response) (*ListParkedNoticesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListParkedNoticesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ParkedNotices
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRetryNoticesResponse parses an HTTP response from a RetryNoticesWithResponse call
+func ParseRetryNoticesResponse(rsp *http.Response) (*RetryNoticesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RetryNoticesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RetriedNotices
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

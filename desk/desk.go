@@ -81,6 +81,8 @@ type Desk struct {
 	// newborn hands intents that were committed leased to this replica to its
 	// engine.
 	newborn chan store.Work
+	// ahead counts streams whose last event is later than now; see Figures.
+	ahead atomic.Int64
 }
 
 // New returns a desk over an open store. It reads the directory and the active
@@ -409,6 +411,7 @@ func (tx *transaction) seal(ctx context.Context) error {
 		}
 		for stream, head := range found {
 			heads[stream] = head
+			tx.desk.noticeAhead(head, tx.now())
 		}
 	}
 	stamp := audit.Stamp{Time: tx.now(), Actor: tx.occasion.Actor, PolicySet: tx.occasion.PolicySet, DirectoryRevision: tx.directory.revision}

@@ -131,9 +131,9 @@ func (tx *transaction) notify() {
 			}
 			for _, person := range tx.reachable(telling.people) {
 				for _, channel := range tx.desk.Channels {
-					key := strings.Join([]string{"notice", channel, telling.kind, string(event.Stream), strconv.FormatInt(seq, 10), string(person)}, "/")
+					key := noticeKey{channel, telling.kind, event.Stream, seq, person}
 					tx.change.Work = append(tx.change.Work, store.WorkWrite{
-						Work: store.Work{Key: key, Kind: store.NoticeWork, Ref: string(person), DueAt: due}, Attempt: store.AnyAttempt,
+						Work: store.Work{Key: key.String(), Kind: store.NoticeWork, Ref: string(person), DueAt: due}, Attempt: store.AnyAttempt,
 					})
 				}
 			}
@@ -158,6 +158,41 @@ func (tx *transaction) reachable(people []countersign.IdentityID) []countersign.
 	return found
 }
 
+// noticeKey is what the key of a notice says: whom it tells through which channel,
+// and of which event.
+type noticeKey struct {
+	channel, kind string
+	stream        countersign.Stream
+	seq           int64
+	person        countersign.IdentityID
+}
+
+func (k noticeKey) String() string {
+	return strings.Join([]string{"notice", k.channel, k.kind, string(k.stream), strconv.FormatInt(k.seq, 10), string(k.person)}, "/")
+}
+
+func parseNoticeKey(text string) (noticeKey, error) {
+	parts := strings.Split(text, "/")
+	if len(parts) == 6 {
+		if seq, err := strconv.ParseInt(parts[4], 10, 64); err == nil {
+			return noticeKey{parts[1], parts[2], countersign.Stream(parts[3]), seq, countersign.IdentityID(parts[5])}, nil
+		}
+	}
+	return noticeKey{}, countersign.Errorf(countersign.Internal, "malformed-notice", "%q is not the key of a notice", text)
+}
+
+// toldOf reads the event that a notice tells of.
+func (d *Desk) toldOf(ctx context.Context, key noticeKey) (*countersign.SealedEvent, error) {
+	events, err := d.Store.Events(ctx, key.stream, key.seq-1, 1)
+	if err == nil && len(events) == 0 {
+		err = countersign.Errorf(countersign.Internal, "malformed-notice", "the stream %s has no event %d", key.stream, key.seq)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &events[0], nil
+}
+
 // Notice is one thing that one person is told through one channel.
 type Notice struct {
 	Work    store.Work
@@ -179,37 +214,29 @@ func (d *Desk) Notice(ctx context.Context, work store.Work) (*Notice, error) {
 	if err != nil {
 		return nil, err
 	}
-	parts := strings.Split(work.Key, "/")
-	if len(parts) != 6 {
-		return nil, countersign.Errorf(countersign.Internal, "malformed-notice", "%q is not the key of a notice", work.Key)
+	key, err := parseNoticeKey(work.Key)
+	if err != nil {
+		return nil, err
 	}
-	person := tx.directory.identities[countersign.IdentityID(parts[5])]
+	person := tx.directory.identities[key.person]
 	if person == nil || !person.ActiveAt(tx.now()) {
 		return nil, nil
 	}
-	stream := countersign.Stream(parts[3])
-	seq, err := strconv.ParseInt(parts[4], 10, 64)
-	if err != nil {
-		return nil, countersign.Errorf(countersign.Internal, "malformed-notice", "%q is not the key of a notice", work.Key)
-	}
-	events, err := d.Store.Events(ctx, stream, seq-1, 1)
+	event, err := d.toldOf(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	if len(events) == 0 {
-		return nil, countersign.Errorf(countersign.Internal, "malformed-notice", "the stream %s has no event %d", stream, seq)
-	}
-	payload, err := workflow.Registry.Decode(events[0])
+	payload, err := workflow.Registry.Decode(*event)
 	if err != nil {
 		return nil, err
 	}
-	request, what, err := tx.aboutWhat(ctx, string(stream))
+	request, what, err := tx.aboutWhat(ctx, string(key.stream))
 	if err != nil {
 		return nil, err
 	}
 	notice := &Notice{
-		Work: work, Channel: parts[1], Kind: parts[2], To: tx.directory.ref(person.ID), Email: person.Handle(countersign.Email),
-		At: events[0].Header.Time, About: string(stream),
+		Work: work, Channel: key.channel, Kind: key.kind, To: tx.directory.ref(person.ID), Email: person.Handle(countersign.Email),
+		At: event.Header.Time, About: string(key.stream),
 	}
 	notice.Subject = noticeSubject(notice.Kind, what)
 	notice.Text = tx.directory.sentence(request, payload)
@@ -277,6 +304,16 @@ func (d *Desk) NotTold(ctx context.Context, works []store.Work, cause error) err
 			later.ParkedAt = tx.now()
 		}
 		return store.WorkWrite{Work: later, Attempt: work.Attempt}
+	})
+}
+
+// Untried gives notices back that were claimed and not tried: they are due as if
+// nobody had claimed them.
+func (d *Desk) Untried(ctx context.Context, works []store.Work) error {
+	return d.settleNotices(ctx, works, func(tx *transaction, work store.Work) store.WorkWrite {
+		again := work
+		again.Attempt, again.DueAt, again.ClaimedAt, again.LeaseUntil, again.LeasedBy = work.Attempt-1, tx.now(), 0, 0, ""
+		return store.WorkWrite{Work: again, Attempt: work.Attempt}
 	})
 }
 

@@ -49,6 +49,7 @@ type Engine struct {
 	// sound says that the last beat of Run succeeded; only then is work claimed.
 	sound  atomic.Bool
 	places places
+	health health
 }
 
 // New returns an engine; nothing runs until a step or Run is called.
@@ -74,6 +75,7 @@ func (e *Engine) now() countersign.Instant { return countersign.InstantOf(e.Cloc
 
 func (e *Engine) logged(ctx context.Context, step string, err error) {
 	if err != nil && ctx.Err() == nil {
+		e.health.failed(step)
 		e.Log.ErrorContext(ctx, "an engine step failed and will be tried again", "step", step, "error", err)
 	}
 }
@@ -85,6 +87,9 @@ func (e *Engine) Beat(ctx context.Context) error {
 	theirs, err := e.Store.Clock(ctx)
 	if err != nil {
 		return err
+	}
+	if theirs != 0 {
+		e.health.offset.Store(int64(e.now() - theirs))
 	}
 	why := ""
 	if offset := e.now() - theirs; theirs != 0 && (offset > maxOffset || offset < -maxOffset) {
@@ -104,6 +109,7 @@ func (e *Engine) Beat(ctx context.Context) error {
 	if err := e.Follow(ctx); err != nil {
 		return err
 	}
+	e.health.beat.Store(int64(e.now()))
 	return e.Sweep(ctx)
 }
 
@@ -214,6 +220,7 @@ func (e *Engine) Deliver(ctx context.Context, work store.Work) error {
 	operation, cancel := context.WithTimeout(lasting, remaining)
 	defer cancel()
 	observation, err := carryOut(operation, hands, delivery)
+	e.health.carriedOut(delivery, err)
 	if err != nil {
 		return e.Desk.Fail(lasting, delivery, err)
 	}

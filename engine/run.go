@@ -18,12 +18,17 @@ func (e *Engine) Run(ctx context.Context) {
 	loops.Go(func() { e.keepTime(ctx) })
 	loops.Go(func() { e.keepDelivering(ctx) })
 	loops.Go(func() { e.keepDoing(ctx, "tell", e.Tell) })
-	loops.Go(func() { e.keepDoing(ctx, "batches", e.Batches) })
-	loops.Go(func() { e.keepDoing(ctx, "identities", e.Identities) })
+	loops.Go(func() {
+		e.keepDoing(ctx, "batches", func(ctx context.Context) (int, error) { return e.Batches(context.WithoutCancel(ctx)) })
+	})
+	loops.Go(func() {
+		e.keepDoing(ctx, "identities", func(ctx context.Context) (int, error) { return e.Identities(context.WithoutCancel(ctx)) })
+	})
 	loops.Wait()
 }
 
-// keepTime beats and lets time pass. It never waits for a delivery.
+// keepTime beats and lets time pass. It never waits for a delivery. A step that has
+// claimed what is due is brought to its end, so that no lease outlives this process.
 func (e *Engine) keepTime(ctx context.Context) {
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
@@ -38,7 +43,7 @@ func (e *Engine) keepTime(ctx context.Context) {
 		e.sound.Store(err == nil)
 		for err == nil && ctx.Err() == nil {
 			var done int
-			done, err = e.Timers(ctx)
+			done, err = e.Timers(context.WithoutCancel(ctx))
 			e.logged(ctx, "timers", err)
 			if done < batch {
 				break
@@ -48,7 +53,7 @@ func (e *Engine) keepTime(ctx context.Context) {
 }
 
 // keepDoing calls a step that nothing waits for until it finds nothing more to do,
-// at every beat.
+// at every beat. The step itself says what it does when the context ends.
 func (e *Engine) keepDoing(ctx context.Context, name string, step func(context.Context) (int, error)) {
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()

@@ -23,20 +23,28 @@ const (
 
 // Tell sends what people are to be told by now, one message for each person and
 // channel, and returns how many notices it took. A channel that is broken keeps
-// its notices for later.
+// its notices for later. When the context ends, the message under way is brought to
+// its end, and the others are given back.
 func (e *Engine) Tell(ctx context.Context) (int, error) {
-	if len(e.Channels) == 0 {
-		return 0, nil
-	}
 	works, err := e.Store.Claim(ctx, store.Claim{Now: e.now(), Owner: e.Replica, Kinds: []store.WorkKind{store.NoticeWork}, Limit: toldAtOnce, Lease: desk.Lease})
 	if err != nil {
 		return 0, err
 	}
+	ended := ctx.Done()
+	ctx = context.WithoutCancel(ctx)
 	messages, silent, err := e.gather(ctx, works)
 	err = errors.Join(err, e.Desk.Told(ctx, silent))
 	// What one message meets, the next ones would: they are not tried now.
 	broken := map[string]error{}
-	for _, message := range messages {
+	for i, message := range messages {
+		select {
+		case <-ended:
+			for _, unsent := range messages[i:] {
+				err = errors.Join(err, e.Desk.Untried(ctx, unsent.works))
+			}
+			return len(works), err
+		default:
+		}
 		name := message.channel.Name()
 		if broken[name] == nil {
 			broken[name] = message.channel.Send(ctx, message.named())

@@ -25,6 +25,9 @@ func TestAReplicaWhoseClockIsOffCommitsNothingClaimsNothingAndRefuses(t *testing
 		if err := w.house.Engine.Beat(w.ctx); err == nil {
 			t.Fatal("beyond two seconds the beat goes on")
 		}
+		if health := w.house.Engine.Health(); health.Offset != -offset.Milliseconds() || health.BeatAt == 0 {
+			t.Errorf("the engine says of itself %+v", health)
+		}
 		if decision := mayEdit(w.house.Point); decision.Reason != pdp.Unfit {
 			t.Errorf("beyond two seconds the check says %+v", decision)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/connector/noop"
 	"github.com/countersign/countersign/desk"
+	"github.com/countersign/countersign/notify"
 	"github.com/countersign/countersign/store"
 )
 
@@ -162,6 +163,78 @@ func TestWhatWasNotBegunAtTheEndIsDueSoonAndNobodyWaits(t *testing.T) {
 	if works := w.claim(); len(works) != 1 || w.target.Total() != 0 {
 		t.Errorf("%v are due, and the target was reached %d times", works, w.target.Total())
 	}
+}
+
+// slow is a channel that tells when a message is under way, and waits to be let on.
+type slow struct {
+	listener
+	began, goOn chan struct{}
+}
+
+func (s *slow) Send(ctx context.Context, message notify.Message) error {
+	s.began <- struct{}{}
+	<-s.goOn
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.listener.Send(ctx, message)
+}
+
+func TestAtTheEndAMessageUnderWayIsSentAndTheOthersAreDueAtOnce(t *testing.T) {
+	ear := &slow{began: make(chan struct{}, 9), goOn: make(chan struct{})}
+	w := listening(t, onSQLite(t), ear, policyFor(managerStage, ""))
+	id := w.submit("ana", asking())
+	w.must(w.approve("max", id))
+	w.move(15 * time.Minute)
+	// Max hears that he was asked, and Ana of the outcome.
+	ctx, stop := context.WithCancel(w.ctx)
+	done := make(chan error)
+	go func() {
+		_, err := w.house.Engine.Tell(ctx)
+		done <- err
+	}()
+	w.within(ear.began, "a message is under way")
+	stop()
+	close(ear.goOn)
+	select {
+	case err := <-done:
+		w.must(err)
+	case <-time.After(enough):
+		t.Fatal("telling does not end")
+	}
+	if len(ear.heard) != 1 {
+		t.Fatalf("%d messages were sent after the end", len(ear.heard))
+	}
+	works, err := w.house.Store.Claim(w.ctx, store.Claim{Now: countersign.InstantOf(w.clock.Now()), Owner: "next", Kinds: []store.WorkKind{store.NoticeWork}, Limit: 10, Lease: desk.Lease})
+	w.must(err)
+	if len(works) == 0 || works[0].Attempt != 1 {
+		t.Errorf("what was not sent is %+v", works)
+	}
+}
+
+// leaving lets the context end while targets are asked about uses.
+type leaving struct {
+	*noop.Connector
+	leave func()
+}
+
+func (l leaving) LastUsed(context.Context, countersign.CredentialID) (countersign.Instant, error) {
+	l.leave()
+	return 0, nil
+}
+
+func TestAtTheEndNoTimerStaysLeased(t *testing.T) {
+	w := found(t, onSQLite(t), strings.Replace(policyFor(managerStage, ""), "grant: {ends: revoke", "grant: {ends: revoke, ends_when: [unused(1h)]", 1))
+	_, grant := w.approved(asking())
+	w.settle()
+	ctx, stop := context.WithCancel(w.ctx)
+	w.house.Engine.Connectors["noop"] = leaving{w.target, stop}
+	w.clock.move(time.Hour)
+	w.house.Run(ctx)
+	if ended := w.stored(grant.ID); ended.State != countersign.GrantRevoking {
+		t.Errorf("the grant is %s", ended.State)
+	}
+	w.verified()
 }
 
 func TestATargetThatDoesNotTellOfUsesDelaysNoEnd(t *testing.T) {

@@ -21,6 +21,7 @@ var keyScopes = map[string][]auth.Scope{
 	"request":    {auth.Read, auth.Request},
 	"introspect": {auth.Introspect},
 	"evaluate":   {auth.Evaluate},
+	"metrics":    {auth.Metrics},
 }
 
 // Authenticate returns who sends a bearer token: one that auth issued, or a key

@@ -9,6 +9,7 @@ import (
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/notify"
+	"github.com/countersign/countersign/store"
 )
 
 // listener keeps what it was told, or is broken.
@@ -160,4 +161,53 @@ func TestEverybodyWhoCanConfirmItIsToldOfAnEmergencyPolicyAtOnce(t *testing.T) {
 	if line := ear.heard[0].Lines[0]; !strings.Contains(line.Text, "nobody could approve anything") || line.About != string(id) {
 		t.Errorf("the line is %+v", line)
 	}
+}
+
+func TestNoticesOfAHouseThatTellsNobodyAnyMoreAreDropped(t *testing.T) {
+	w := listening(t, onSQLite(t), &listener{broken: true}, policyFor(managerStage, ""))
+	w.submit("ana", asking())
+	w.channels = nil
+	w.restart()
+	w.move(15 * time.Minute)
+	w.tell()
+	backlog, err := w.house.Store.Backlog(w.ctx, countersign.InstantOf(w.clock.Now()))
+	w.must(err)
+	if due := backlog.Due[store.NoticeWork]; due.Count != 0 {
+		t.Errorf("%d notices wait for a channel that is not there", due.Count)
+	}
+}
+
+func TestWhatWasGivenUpIsShownAndSentWhenTheChannelIsRepaired(t *testing.T) {
+	everyDatabase(t, func(t *testing.T, open database) {
+		ear := &listener{broken: true}
+		w := listening(t, open, ear, policyFor(managerStage, ""))
+		id := w.submit("ana", asking())
+		for range 120 {
+			w.move(2 * time.Hour)
+			w.tell()
+		}
+		parked, err := w.house.Desk.ParkedNotices(w.ctx, w.as("aud"))
+		w.must(err)
+		if len(parked) == 0 || parked[0].About != string(id) || parked[0].To.Name == "" || parked[0].Channel != "listener" || parked[0].Attempts != 100 || !strings.Contains(parked[0].Why, "dead") {
+			t.Fatalf("parked are %+v", parked)
+		}
+		_, err = w.house.Desk.ParkedNotices(w.ctx, w.as("ana"))
+		w.refused(err, "not-entitled-to-notices")
+		_, err = w.house.Desk.RetryNotices(w.ctx, w.as("aud"))
+		w.refused(err, "not-entitled-to-notices")
+		ear.broken = false
+		retried, err := w.house.Desk.RetryNotices(w.ctx, w.as("adam"))
+		w.must(err)
+		w.tell()
+		heard := 0
+		for _, message := range ear.heard {
+			heard += len(message.Lines)
+		}
+		if retried != int64(len(parked)) || heard < len(parked) {
+			t.Errorf("of %d notices %d were retried and %d heard", len(parked), retried, heard)
+		}
+		if left, err := w.house.Desk.ParkedNotices(w.ctx, w.as("adam")); err != nil || len(left) != 0 {
+			t.Errorf("%v are left (%v)", left, err)
+		}
+	})
 }

@@ -381,6 +381,14 @@ type OwnershipOffer struct {
 	To string `json:"to,omitempty,omitzero"`
 }
 
+// ParkedNotice defines model for ParkedNotice.
+type ParkedNotice = desk.ParkedNotice
+
+// ParkedNotices defines model for ParkedNotices.
+type ParkedNotices struct {
+	Notices []ParkedNotice `json:"notices"`
+}
+
 // PlannedStage defines model for PlannedStage.
 type PlannedStage struct {
 	Asked    []Asked    `json:"asked"`
@@ -503,6 +511,11 @@ type RequestPage struct {
 
 // RequestState defines model for RequestState.
 type RequestState = countersign.RequestState
+
+// RetriedNotices defines model for RetriedNotices.
+type RetriedNotices struct {
+	Retried int64 `json:"retried"`
+}
 
 // Review defines model for Review.
 type Review struct {
@@ -1215,6 +1228,12 @@ type ServerInterface interface {
 	// GetMe Who is calling
 	// (GET /me)
 	GetMe(w http.ResponseWriter, r *http.Request)
+	// ListParkedNotices What people could not be told, and what was given up
+	// (GET /notices/parked)
+	ListParkedNotices(w http.ResponseWriter, r *http.Request)
+	// RetryNotices Have notices sent that were given up
+	// (POST /notices/retry)
+	RetryNotices(w http.ResponseWriter, r *http.Request)
 	// ListProposals Proposed changes of policy and directory, newest first
 	// (GET /proposals)
 	ListProposals(w http.ResponseWriter, r *http.Request, params ListProposalsParams)
@@ -2316,6 +2335,34 @@ func (siw *ServerInterfaceWrapper) GetMe(w http.ResponseWriter, r *http.Request)
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetMe(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListParkedNotices operation middleware
+func (siw *ServerInterfaceWrapper) ListParkedNotices(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListParkedNotices(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RetryNotices operation middleware
+func (siw *ServerInterfaceWrapper) RetryNotices(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RetryNotices(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4460,6 +4507,8 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/reactivate", wrapper.ReactivateIdentity)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/suspend", wrapper.SuspendIdentity)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/me", wrapper.GetMe)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/notices/parked", wrapper.ListParkedNotices)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/notices/retry", wrapper.RetryNotices)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/proposals", wrapper.ListProposals)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/proposals", wrapper.Propose)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/proposals/{id}", wrapper.GetProposal)
@@ -5089,6 +5138,48 @@ type GetMeResponseObject interface {
 type GetMe200JSONResponse Me
 
 func (response GetMe200JSONResponse) VisitGetMeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListParkedNoticesRequestObject struct {
+}
+
+type ListParkedNoticesResponseObject interface {
+	VisitListParkedNoticesResponse(w http.ResponseWriter) error
+}
+
+type ListParkedNotices200JSONResponse ParkedNotices
+
+func (response ListParkedNotices200JSONResponse) VisitListParkedNoticesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryNoticesRequestObject struct {
+}
+
+type RetryNoticesResponseObject interface {
+	VisitRetryNoticesResponse(w http.ResponseWriter) error
+}
+
+type RetryNotices200JSONResponse RetriedNotices
+
+func (response RetryNotices200JSONResponse) VisitRetryNoticesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -6116,6 +6207,12 @@ type StrictServerInterface interface {
 	// GetMe Who is calling
 	// (GET /me)
 	GetMe(ctx context.Context, request GetMeRequestObject) (GetMeResponseObject, error)
+	// ListParkedNotices What people could not be told, and what was given up
+	// (GET /notices/parked)
+	ListParkedNotices(ctx context.Context, request ListParkedNoticesRequestObject) (ListParkedNoticesResponseObject, error)
+	// RetryNotices Have notices sent that were given up
+	// (POST /notices/retry)
+	RetryNotices(ctx context.Context, request RetryNoticesRequestObject) (RetryNoticesResponseObject, error)
 	// ListProposals Proposed changes of policy and directory, newest first
 	// (GET /proposals)
 	ListProposals(ctx context.Context, request ListProposalsRequestObject) (ListProposalsResponseObject, error)
@@ -6992,6 +7089,54 @@ func (sh *strictHandler) GetMe(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetMeResponseObject); ok {
 		if err := validResponse.VisitGetMeResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListParkedNotices operation middleware
+func (sh *strictHandler) ListParkedNotices(w http.ResponseWriter, r *http.Request) {
+	var request ListParkedNoticesRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListParkedNotices(ctx, request.(ListParkedNoticesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListParkedNotices")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListParkedNoticesResponseObject); ok {
+		if err := validResponse.VisitListParkedNoticesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RetryNotices operation middleware
+func (sh *strictHandler) RetryNotices(w http.ResponseWriter, r *http.Request) {
+	var request RetryNoticesRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RetryNotices(ctx, request.(RetryNoticesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RetryNotices")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RetryNoticesResponseObject); ok {
+		if err := validResponse.VisitRetryNoticesResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

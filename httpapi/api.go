@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"path"
 	"reflect"
 	"strings"
@@ -37,6 +38,16 @@ type Config struct {
 	Wait func(ctx context.Context) error
 	// Sample marks every answer as one of a sample house.
 	Sample bool
+	// Secure says that callers come over TLS, here or at the proxy.
+	Secure bool
+	// Proxy is the network that a TLS-terminating proxy calls from: nobody else is
+	// answered, and it is believed whom it forwards for. The zero value is none.
+	Proxy  netip.Prefix
+	Limits Limits
+	// Answered is told of each answer; nil tells nobody.
+	Answered func(route string, status int, took time.Duration)
+	// Metrics answers scrapes; nil offers none.
+	Metrics http.Handler
 }
 
 // Mount is an endpoint that a target answers itself. Its handler finds who is
@@ -47,6 +58,7 @@ type Mount struct {
 	// Scope is what the caller's token must have; "" for any token.
 	Scope   auth.Scope
 	Handler http.Handler
+	Limit   Class
 }
 
 // requestTime bounds how long one answer may take, watching aside.
@@ -64,6 +76,7 @@ type route struct {
 	upload bool
 	// endless marks an answer that lasts.
 	endless bool
+	limit   Class
 }
 
 // routes are the operations of the interface. One that is missing here has no
@@ -84,33 +97,33 @@ var routes = map[string]route{
 	"GET /delegations":                   {scope: auth.Read},
 	"POST /delegations":                  {scope: auth.Decide, body: reflect.TypeFor[DelegationDraft]()},
 	"POST /delegations/{id}/end":         {scope: auth.Decide},
-	"POST /batches":                      {scope: auth.Request, body: reflect.TypeFor[ManyAsking]()},
+	"POST /batches":                      {scope: auth.Request, body: reflect.TypeFor[ManyAsking](), limit: Submits},
 	"GET /batches/{id}":                  {scope: auth.Read},
-	"POST /requests/preview":             {scope: auth.Request, body: reflect.TypeFor[Asking]()},
-	"POST /requests":                     {scope: auth.Request, body: reflect.TypeFor[Asking]()},
+	"POST /requests/preview":             {scope: auth.Request, body: reflect.TypeFor[Asking](), limit: Submits},
+	"POST /requests":                     {scope: auth.Request, body: reflect.TypeFor[Asking](), limit: Submits},
 	"GET /requests":                      {scope: auth.Read, query: reflect.TypeFor[ListRequestsParams]()},
 	"GET /requests/{id}":                 {scope: auth.Read},
 	"GET /requests/{id}/timeline":        {scope: auth.Read},
 	"GET /requests/{id}/watch":           {scope: auth.Read, endless: true},
 	// A consent binds its giver like a decision, so asking for access does not open it.
 	"POST /requests/{id}/consent":               {scope: auth.Decide},
-	"POST /requests/{id}/evidence":              {scope: auth.Request, body: reflect.TypeFor[EvidenceContent]()},
+	"POST /requests/{id}/evidence":              {scope: auth.Request, body: reflect.TypeFor[EvidenceContent](), limit: Uploads},
 	"POST /requests/{id}/approve":               {scope: auth.Decide, body: reflect.TypeFor[Approval]()},
 	"POST /requests/{id}/deny":                  {scope: auth.Decide, body: reflect.TypeFor[Denial]()},
 	"POST /requests/{id}/cancel":                {scope: auth.Request, body: reflect.TypeFor[Cancellation]()},
-	"POST /requests/{id}/amend":                 {scope: auth.Request, body: reflect.TypeFor[Amendment]()},
+	"POST /requests/{id}/amend":                 {scope: auth.Request, body: reflect.TypeFor[Amendment](), limit: Submits},
 	"POST /requests/{id}/ask":                   {scope: auth.Decide, body: reflect.TypeFor[QuestionDraft]()},
 	"POST /requests/{id}/answer":                {scope: auth.Request, body: reflect.TypeFor[AnswerDraft]()},
 	"POST /requests/{id}/review":                {scope: auth.Decide, body: reflect.TypeFor[Review]()},
-	"POST /requests/describe":                   {scope: auth.Request, body: reflect.TypeFor[Describing]()},
+	"POST /requests/describe":                   {scope: auth.Request, body: reflect.TypeFor[Describing](), limit: Submits},
 	"POST /requests/{id}/classify":              {scope: auth.Decide, body: reflect.TypeFor[Classification]()},
 	"POST /requests/{id}/prioritise":            {scope: auth.Decide, body: reflect.TypeFor[Prioritising]()},
 	"POST /requests/{id}/merge":                 {scope: auth.Decide, body: reflect.TypeFor[Merging]()},
 	"POST /requests/{id}/decline":               {scope: auth.Decide, body: reflect.TypeFor[Unblocking]()},
 	"POST /requests/{id}/unblock":               {scope: auth.Decide, body: reflect.TypeFor[Unblocking]()},
 	"POST /requests/{id}/close":                 {scope: auth.Grant, body: reflect.TypeFor[Revocation]()},
-	"PUT /requests/{id}/evidence/{slot}":        {scope: auth.Request, upload: true},
-	"POST /requests/{id}/evidence/{slot}/fetch": {scope: auth.Request},
+	"PUT /requests/{id}/evidence/{slot}":        {scope: auth.Request, upload: true, limit: Uploads},
+	"POST /requests/{id}/evidence/{slot}/fetch": {scope: auth.Request, limit: Uploads},
 	// Whoever may look may open evidence; that it goes on the record asks for no more.
 	"POST /requests/{id}/evidence/{slot}/open": {scope: auth.Read},
 	"GET /grants":                   {scope: auth.Read, query: reflect.TypeFor[ListGrantsParams]()},
@@ -118,14 +131,16 @@ var routes = map[string]route{
 	"POST /grants/{id}/rotate":      {scope: auth.Grant, body: reflect.TypeFor[Rotation]()},
 	"POST /grants/{id}/revoke":      {scope: auth.Grant, body: reflect.TypeFor[Revocation]()},
 	"POST /grants/{id}/retry":       {scope: auth.Grant},
-	"POST /directory/plan":          {scope: auth.Directory, body: reflect.TypeFor[DirectoryFiles]()},
-	"POST /directory/apply":         {scope: auth.Directory, body: reflect.TypeFor[DirectoryFiles]()},
+	"POST /directory/plan":          {scope: auth.Directory, body: reflect.TypeFor[DirectoryFiles](), limit: Uploads},
+	"POST /directory/apply":         {scope: auth.Directory, body: reflect.TypeFor[DirectoryFiles](), limit: Uploads},
+	"GET /notices/parked":           {scope: auth.Grant},
+	"POST /notices/retry":           {scope: auth.Grant},
 	"GET /holds":                    {scope: auth.Grant, query: reflect.TypeFor[ListHoldsParams]()},
 	"POST /holds":                   {scope: auth.Grant, body: reflect.TypeFor[HoldDraft]()},
 	"GET /holds/{id}":               {scope: auth.Grant},
 	"POST /holds/{id}/lift":         {scope: auth.Grant, body: reflect.TypeFor[Revocation]()},
 	"GET /proposals":                {scope: auth.Directory, query: reflect.TypeFor[ListProposalsParams]()},
-	"POST /proposals":               {scope: auth.Directory, body: reflect.TypeFor[ProposalDraft]()},
+	"POST /proposals":               {scope: auth.Directory, body: reflect.TypeFor[ProposalDraft](), limit: Uploads},
 	"GET /proposals/{id}":           {scope: auth.Directory},
 	"POST /proposals/{id}/publish":  {scope: auth.Directory, body: reflect.TypeFor[ProposalDecision]()},
 	"POST /proposals/{id}/enforce":  {scope: auth.Directory, body: reflect.TypeFor[ProposalDecision]()},
@@ -139,6 +154,9 @@ var routes = map[string]route{
 type api struct {
 	Config
 	mux *http.ServeMux
+	// counted is what the limits count, by class; failures are of signing in.
+	counted  [Evaluates + 1]buckets
+	failures buckets
 }
 
 // New returns the door.
@@ -147,10 +165,13 @@ func New(config Config) http.Handler {
 	strict := NewStrictHandlerWithOptions(a, nil, StrictHTTPServerOptions{RequestErrorHandlerFunc: a.refuse, ResponseErrorHandlerFunc: a.refuse})
 	HandlerWithOptions(strict, StdHTTPServerOptions{BaseURL: Prefix, BaseRouter: guarded{a}, ErrorHandlerFunc: a.refuse})
 	for _, mount := range config.Mounts {
-		a.mux.Handle(mount.Path, a.authenticated(mount.Scope, mount.Handler))
+		a.mux.Handle(mount.Path, a.authenticated(mount.Scope, mount.Limit, mount.Handler))
 	}
-	a.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, health{"alive"}) })
-	a.mux.HandleFunc("GET /readyz", a.readyz)
+	a.mux.HandleFunc("GET "+healthPath, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, health{"alive"}) })
+	a.mux.HandleFunc("GET "+readyPath, a.readyz)
+	if config.Metrics != nil {
+		a.mux.HandleFunc("GET "+metricsPath, a.metrics)
+	}
 	return a.observed(http.HandlerFunc(a.dispatch))
 }
 
@@ -173,13 +194,17 @@ func (g guarded) HandleFunc(pattern string, handler func(http.ResponseWriter, *h
 	if !listed {
 		panic("httpapi: the operation " + pattern + " has no line in routes")
 	}
-	g.mux.Handle(pattern, g.authenticated(known.scope, g.strict(known, http.HandlerFunc(handler))))
+	g.mux.Handle(pattern, g.authenticated(known.scope, known.limit, g.strict(known, http.HandlerFunc(handler))))
 }
 
 func (g guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.ServeHTTP(w, r) }
 
 // dispatch finds the operation, and answers with a problem where there is none.
 func (a *api) dispatch(w http.ResponseWriter, r *http.Request) {
+	if err := a.checkPeer(r); err != nil {
+		a.refuse(w, r, err)
+		return
+	}
 	noSuchPath := countersign.Errorf(countersign.NotFound, "no-such-path", "There is nothing at this path; the interface is below %s.", Prefix)
 	// The mux would redirect a path with empty or dotted segments.
 	escaped := r.URL.EscapedPath()
@@ -228,6 +253,16 @@ func (s *silent) Header() http.Header {
 }
 func (s *silent) Write(p []byte) (int, error) { return len(p), nil }
 func (s *silent) WriteHeader(int)             {}
+
+// metrics lets monitoring on this machine read the figures, and others with a token
+// for it.
+func (a *api) metrics(w http.ResponseWriter, r *http.Request) {
+	if a.fromThisMachine(r) {
+		a.Metrics.ServeHTTP(w, r)
+		return
+	}
+	a.authenticated(auth.Metrics, Unlimited, a.Metrics).ServeHTTP(w, r)
+}
 
 type health struct {
 	Status string `json:"status"`

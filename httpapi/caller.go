@@ -33,12 +33,13 @@ func Authenticated(r *http.Request) (countersign.IdentityID, error) {
 	return "", countersign.Errorf(countersign.Unauthenticated, "token-missing", "Nobody is signed in.")
 }
 
-// authenticated lets only callers through whose token has the scope.
-func (a *api) authenticated(scope auth.Scope, next http.Handler) http.Handler {
+// authenticated lets only callers through whose token has the scope, and no more of
+// them than the limit says.
+func (a *api) authenticated(scope auth.Scope, limit Class, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, err := a.recognise(r.Context(), bearerOf(r))
 		if err != nil {
-			a.refuse(w, r, err)
+			a.refuse(w, r, a.failedSignIn(w, r, err))
 			return
 		}
 		noteCaller(w, s)
@@ -47,7 +48,12 @@ func (a *api) authenticated(scope auth.Scope, next http.Handler) http.Handler {
 			a.refuse(w, r, countersign.Errorf(countersign.Refused, "missing-scope", "This token lacks the scope %q.", scope))
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), sessionKey{}, s)))
+		r = r.WithContext(context.WithValue(r.Context(), sessionKey{}, s))
+		if err := a.checkLimit(w, r, limit); err != nil {
+			a.refuse(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -33,6 +33,9 @@ func (a *api) observed(next http.Handler) http.Handler {
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("Referrer-Policy", "no-referrer")
 		header.Set("Cache-Control", "no-store")
+		if a.Secure {
+			header.Set("Strict-Transport-Security", "max-age=31536000")
+		}
 		if a.Sample {
 			header.Set(SampleHeader, "true")
 		}
@@ -43,9 +46,13 @@ func (a *api) observed(next http.Handler) http.Handler {
 				}
 				a.refuse(w, r, countersign.Errorf(countersign.Internal, "panic", "%v\n%s", fault, debug.Stack()))
 			}
+			took := a.Clock.Now().Sub(start)
+			if a.Answered != nil {
+				a.Answered(r.Pattern, w.status, took)
+			}
 			line := []slog.Attr{
 				slog.String("method", countersign.Clip(r.Method)), slog.String("route", r.Pattern), slog.Int("status", w.status), slog.Int64("bytes", w.bytes),
-				slog.Int64("milliseconds", a.Clock.Now().Sub(start).Milliseconds()), slog.String("request_id", number),
+				slog.Int64("milliseconds", took.Milliseconds()), slog.String("request_id", number),
 			}
 			if w.caller != nil {
 				line = append(line, slog.String("identity", string(w.caller.caller.Identity)), slog.String("token", string(w.caller.token.ID)))

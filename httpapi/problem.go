@@ -29,7 +29,8 @@ type problem struct {
 
 const problemType = "urn:countersign:problem:"
 
-// retryAfter is how many seconds a caller should wait before trying again.
+// retryAfter is how many seconds a caller should wait before trying again, where
+// nothing says it better.
 const retryAfter = "5"
 
 // statusOf gives the status of each kind of error. Three reasons have a status
@@ -108,7 +109,9 @@ func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		}
 		w.Header().Set("WWW-Authenticate", challenge)
 	case countersign.TooMany, countersign.Unavailable:
-		w.Header().Set("Retry-After", retryAfter)
+		if w.Header().Get("Retry-After") == "" {
+			w.Header().Set("Retry-After", retryAfter)
+		}
 	case countersign.Invalid, countersign.Refused, countersign.NotFound, countersign.Conflict, countersign.Moved, countersign.TooLarge, countersign.Internal:
 	}
 	w.Header().Set("Content-Type", "application/problem+json")

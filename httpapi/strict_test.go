@@ -179,6 +179,8 @@ var operations = []struct {
 	{"POST", "/grants/grt_x/retry", auth.Grant},
 	{"POST", "/directory/plan", auth.Directory},
 	{"POST", "/directory/apply", auth.Directory},
+	{"GET", "/notices/parked", auth.Grant},
+	{"POST", "/notices/retry", auth.Grant},
 	{"GET", "/holds", auth.Grant},
 	{"POST", "/holds", auth.Grant},
 	{"GET", "/holds/hld_x", auth.Grant},

@@ -32,6 +32,7 @@ type world struct {
 	t      *testing.T
 	house  *house.House
 	clock  *connectortest.Clock
+	config httpapi.Config
 	door   http.Handler
 	log    *lockedBuffer
 	tokens map[string]countersign.Secret
@@ -77,7 +78,7 @@ func worldOf(t *testing.T, organisation fs.FS) *world {
 	t.Cleanup(func() { h.Store.Close() })
 	w.house = h
 	caller := target.AuthenticatorFunc(httpapi.Authenticated)
-	w.door = httpapi.New(httpapi.Config{
+	w.config = httpapi.Config{
 		Desk: h.Desk, Authenticate: h.Authenticate, Tokens: h.Auth, Clock: w.clock, Log: log, Sample: true,
 		Ready: func(context.Context) error { return w.ready },
 		Wait: func(ctx context.Context) error {
@@ -91,12 +92,20 @@ func worldOf(t *testing.T, organisation fs.FS) *world {
 		Mounts: []httpapi.Mount{
 			{Path: vault.IntrospectPath, Scope: auth.Introspect, Handler: h.Vault.Introspect(caller)},
 			{Path: vault.ReadPath, Scope: auth.Read, Handler: h.Vault.ReadSecret(caller)},
-			{Path: pdp.EvaluationPath, Scope: auth.Evaluate, Handler: h.Point.Evaluation(caller)},
+			{Path: pdp.EvaluationPath, Scope: auth.Evaluate, Handler: h.Point.Evaluation(caller), Limit: httpapi.Evaluates},
 			{Path: "/panics", Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("the innermost secret") })},
 		},
-	})
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "figures 1") }),
+	}
+	w.configure(func(*httpapi.Config) {})
 	w.settle()
 	return w
+}
+
+// configure opens the door anew, with something changed.
+func (w *world) configure(change func(*httpapi.Config)) {
+	change(&w.config)
+	w.door = httpapi.New(w.config)
 }
 
 func (w *world) settle() {

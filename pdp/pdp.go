@@ -132,6 +132,14 @@ func (p *Point) Evaluate(evaluation Evaluation) Decision {
 	return decision
 }
 
+// Freshness returns the age of what decisions rely on now, and what it may be at
+// most. Before the first look at the shelf the age is one that no bound allows.
+func (p *Point) Freshness() (age, bound time.Duration) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.clock.Now().Sub(p.freshAt), p.freshness
+}
+
 // Allowed answers for an identity whose id is known, at the time of the caller's
 // transaction: what the desk asks about the powers of its own users.
 func (p *Point) Allowed(holder countersign.IdentityID, action, resource string, now countersign.Instant) bool {

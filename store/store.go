@@ -52,6 +52,11 @@ type Reader interface {
 	Grant(ctx context.Context, id countersign.GrantID) (*countersign.Grant, error)
 	Grants(ctx context.Context, query GrantQuery) ([]*countersign.Grant, error)
 	Work(ctx context.Context, key string) (Work, error)
+	// Parked returns up to limit parked items of the kind, those parked longest first.
+	Parked(ctx context.Context, kind WorkKind, limit int) ([]Work, error)
+	// Backlog says what waits at a time. It costs a few looks into partial indexes,
+	// however much is stored that is well.
+	Backlog(ctx context.Context, now countersign.Instant) (Backlog, error)
 
 	// Directory returns every directory row that changed after the revision,
 	// whole, and the revision now; since 0 returns everything.
@@ -154,10 +159,11 @@ type HandleWrite struct {
 	Removed  bool
 }
 
-// Head is the end of a stream.
+// Head is the end of a stream: its last event.
 type Head struct {
 	Seq  int64
 	Hash countersign.Hash
+	Time countersign.Instant
 }
 
 // WorkKind says which step function takes an item.
@@ -184,6 +190,9 @@ const (
 	NoticeWork WorkKind = "notice"
 )
 
+// WorkKinds is the closed list.
+var WorkKinds = []WorkKind{DeliverWork, RequestWork, GrantWork, HoldWork, BatchWork, IdentityWork, ProposalWork, NoticeWork}
+
 // Work is one thing to do at a time.
 type Work struct {
 	Key  string
@@ -205,6 +214,28 @@ type Work struct {
 	// Trouble is what went wrong with the last attempt, parked or not.
 	Trouble string
 }
+
+// Backlog is what waits for the house, or for somebody. Counts stop at
+// BacklogLimit; what is oldest is exact.
+type Backlog struct {
+	// Due waits to be claimed, and Parked for a person; kinds without any are absent.
+	Due, Parked map[WorkKind]Queue
+	// Ending are grants whose end began and was not yet read back.
+	Ending Queue
+	// Overdue counts requests that owe evidence or a review whose time has passed.
+	Overdue int
+	// Untold is the notice that was tried most often and not taken; zero for none.
+	Untold Work
+}
+
+// Queue is how many things wait, and since when the oldest does; 0 for none.
+type Queue struct {
+	Count  int
+	Oldest countersign.Instant
+}
+
+// BacklogLimit is up to where a Backlog counts.
+const BacklogLimit = 10000
 
 // WorkWrite stores or deletes an item. With Attempt set the item must exist
 // with exactly that attempt (a late duplicate loses here); -1 asks nothing.

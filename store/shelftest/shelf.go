@@ -95,7 +95,7 @@ func (s *Shelf) Commit(ctx context.Context, change store.ShelfChange) error {
 		if !strings.HasPrefix(event.Header.Kind, s.name+".") {
 			return countersign.Errorf(countersign.Internal, "foreign-event", "the shelf %s may not append %s", s.name, event.Header.Kind)
 		}
-		heads[stream] = store.Head{Seq: event.Header.Seq, Hash: event.Hash}
+		heads[stream] = store.Head{Seq: event.Header.Seq, Hash: event.Hash, Time: event.Header.Time}
 	}
 	for _, put := range change.Puts {
 		s.show(copied(put))
@@ -165,7 +165,7 @@ func (s *Shelf) head(stream countersign.Stream) store.Head {
 		return store.Head{}
 	}
 	last := events[len(events)-1]
-	return store.Head{Seq: last.Header.Seq, Hash: last.Hash}
+	return store.Head{Seq: last.Header.Seq, Hash: last.Hash, Time: last.Header.Time}
 }
 
 func copied(item store.Item) store.Item {

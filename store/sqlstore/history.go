@@ -18,20 +18,22 @@ func (s *Store) Heads(ctx context.Context, streams []countersign.Stream) (map[co
 	for _, stream := range streams {
 		heads[stream] = store.Head{}
 	}
-	err := s.database.query(ctx, `SELECT asked.value,
-			(SELECT max(seq) FROM event WHERE stream = asked.value),
-			(SELECT hash FROM event WHERE stream = asked.value ORDER BY seq DESC LIMIT 1)
+	err := s.database.query(ctx, `SELECT event.stream, event.seq, event.hash, event.header
 		FROM (SELECT value FROM {list}) AS asked
-		WHERE EXISTS (SELECT 1 FROM event WHERE stream = asked.value)`, func(row row) error {
+		JOIN event ON event.stream = asked.value AND event.seq = (SELECT max(seq) FROM event AS last WHERE last.stream = asked.value)`, func(row row) error {
 		var stream countersign.Stream
 		var head store.Head
-		var hash []byte
-		if err := row.Scan(&stream, &head.Seq, &hash); err != nil {
+		var hash, header []byte
+		if err := row.Scan(&stream, &head.Seq, &hash, &header); err != nil {
 			return err
 		}
-		if err := copyExactly(head.Hash[:], hash); err != nil {
+		var last struct {
+			Time countersign.Instant `json:"time"`
+		}
+		if err := cmp.Or(copyExactly(head.Hash[:], hash), json.Unmarshal(header, &last)); err != nil {
 			return damaged(stream, head.Seq, err)
 		}
+		head.Time = last.Time
 		heads[stream] = head
 		return nil
 	}, texts(streams))

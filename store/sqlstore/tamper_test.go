@@ -65,6 +65,8 @@ func TestRowsNamesTheColumnThatWasTamperedWith(t *testing.T) {
 			{"grt_1", "holder", `UPDATE access_grant SET holder = 'idn_b'`, `UPDATE access_grant SET holder = 'idn_a'`},
 			{"grt_1", "request", `UPDATE access_grant SET request = 'req_9'`, `UPDATE access_grant SET request = ''`},
 			{"grt_1", "requester", `UPDATE access_grant SET requester = 'idn_z'`, `UPDATE access_grant SET requester = ''`},
+			{"grt_1", "ending_since", `UPDATE access_grant SET ending_since = 1`, `UPDATE access_grant SET ending_since = 0`},
+			{"req_1", "overdue", `UPDATE request SET overdue = NOT overdue`, `UPDATE request SET overdue = NOT overdue`},
 			{"grt_1", "id", `UPDATE access_grant SET id = 'grt_2'`, `UPDATE access_grant SET id = 'grt_1'`},
 			{"ent_1", "system", `UPDATE entitlement SET system = 'sys_2'`, `UPDATE entitlement SET system = 'sys_1'`},
 		} {

@@ -61,6 +61,11 @@ func (s *Store) Work(ctx context.Context, key string) (store.Work, error) {
 	return items[0], nil
 }
 
+// Parked returns parked items of the kind.
+func (s *Store) Parked(ctx context.Context, kind store.WorkKind, limit int) ([]store.Work, error) {
+	return s.works(ctx, `SELECT `+workColumns+` FROM work WHERE parked_at <> 0 AND kind = ? ORDER BY parked_at, key LIMIT ?`, string(kind), most(limit))
+}
+
 func (s *Store) works(ctx context.Context, query string, args ...any) ([]store.Work, error) {
 	var items []store.Work
 	err := s.database.query(ctx, query, func(row row) error {

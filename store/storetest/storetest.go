@@ -171,7 +171,7 @@ func (h *house) event(stream countersign.Stream, head store.Head, kind string) c
 }
 
 func headOf(event countersign.SealedEvent) store.Head {
-	return store.Head{Seq: event.Header.Seq, Hash: event.Hash}
+	return store.Head{Seq: event.Header.Seq, Hash: event.Hash, Time: event.Header.Time}
 }
 
 // ids lists the keys of rows in one line.

@@ -168,6 +168,7 @@ var workStories = []story{
 			h.Fatalf("%d of %d items were claimed", len(holder), items)
 		}
 	}},
+	{"TheBacklogIsWhatWaits", tellBacklog},
 	{"TheClockIsZeroOrTells", func(h *house) {
 		first := must(h.Clock(background))(h)
 		second := must(h.Clock(background))(h)

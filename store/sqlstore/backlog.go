@@ -1,0 +1,49 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/store"
+)
+
+// The queries of a backlog. Each reads one partial index that holds what waits and
+// nothing else, and stops after so many of it.
+var (
+	backlogLimit = strconv.Itoa(store.BacklogLimit)
+
+	dueWork    = `SELECT kind, count(*), min(due_at) FROM (SELECT kind, due_at FROM work WHERE parked_at = 0 AND due_at <= ? ORDER BY due_at, key LIMIT ` + backlogLimit + `) AS due GROUP BY kind`
+	parkedWork = `SELECT kind, count(*), min(parked_at) FROM (SELECT kind, parked_at FROM work WHERE parked_at <> 0 ORDER BY parked_at, key LIMIT ` + backlogLimit + `) AS parked GROUP BY kind`
+	endings    = `SELECT count(*), coalesce(min(ending_since), 0) FROM (SELECT ending_since FROM access_grant WHERE ending_since <> 0 ORDER BY ending_since LIMIT ` + backlogLimit + `) AS ending`
+	overdues   = `SELECT count(*) FROM (SELECT id FROM request WHERE overdue LIMIT ` + backlogLimit + `) AS overdue`
+	untold     = `SELECT ` + workColumns + ` FROM work WHERE kind = 'notice' AND parked_at = 0 AND attempt > 0 ORDER BY attempt DESC LIMIT 1`
+)
+
+// Backlog says what waits; see store.Reader.
+func (s *Store) Backlog(ctx context.Context, now countersign.Instant) (store.Backlog, error) {
+	var backlog store.Backlog
+	var errs [4]error
+	backlog.Due, errs[0] = s.queues(ctx, dueWork, int64(now))
+	backlog.Parked, errs[1] = s.queues(ctx, parkedWork)
+	errs[2] = one(ctx, s.database, "count of ends", endings, nil, &backlog.Ending.Count, &backlog.Ending.Oldest)
+	errs[3] = one(ctx, s.database, "count of what is overdue", overdues, nil, &backlog.Overdue)
+	items, err := s.works(ctx, untold)
+	if len(items) > 0 {
+		backlog.Untold = items[0]
+	}
+	return backlog, errors.Join(append(errs[:], err)...)
+}
+
+func (s *Store) queues(ctx context.Context, query string, args ...any) (map[store.WorkKind]store.Queue, error) {
+	found := map[store.WorkKind]store.Queue{}
+	err := s.database.query(ctx, query, func(row row) error {
+		var kind store.WorkKind
+		var queue store.Queue
+		err := row.Scan(&kind, &queue.Count, &queue.Oldest)
+		found[kind] = queue
+		return err
+	}, args...)
+	return found, err
+}
