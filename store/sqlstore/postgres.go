@@ -40,6 +40,13 @@ func OpenPostgres(ctx context.Context, url string, options Options) (*Store, err
 	// what was committed before it began.
 	config.ConnConfig.RuntimeParams["default_transaction_isolation"] = "read committed"
 	config.ConnConfig.RuntimeParams["lock_timeout"] = "10s"
+	// Statements are planned once on each connection: to plan them anew each time
+	// costs more than to run them. A plan must then not depend on how few rows a
+	// table had when it was made, so indexes are always taken; there is one for each
+	// query.
+	config.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	config.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
+	config.ConnConfig.RuntimeParams["jit"] = "off"
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "countersign"
 	}
@@ -215,7 +222,7 @@ func (p *postgres) claim(ctx context.Context, claim store.Claim) ([]store.Work, 
 	var claimed []store.Work
 	var due []countersign.Instant
 	err := p.query(ctx, `WITH due AS MATERIALIZED (
-			SELECT key, due_at FROM work WHERE parked_at = 0 AND due_at <= ? AND kind IN (SELECT value FROM {list})
+			SELECT key, due_at FROM work WHERE parked_at = 0 AND due_at <= ? AND kind {any}
 			ORDER BY due_at, key LIMIT ? FOR UPDATE SKIP LOCKED)
 		UPDATE work SET due_at = ?, lease_until = ?, attempt = attempt + 1, claimed_at = ?, leased_by = ?, reported = false
 		FROM due WHERE work.key = due.key

@@ -105,7 +105,7 @@ func (s *Store) Requests(ctx context.Context, query store.RequestQuery) ([]*coun
 		where.add(`excepted`)
 	}
 	if len(query.States) > 0 {
-		where.add(`state IN (SELECT value FROM {list})`, texts(query.States))
+		where.add(`state {any}`, texts(query.States))
 	}
 	where.text(`id < ?`, string(query.Before))
 	text, args := where.newestFirst(requestTable, query.Limit)
@@ -117,11 +117,11 @@ func (s *Store) Grants(ctx context.Context, query store.GrantQuery) ([]*counters
 	var where conditions
 	switch {
 	case len(query.Holders) > 0 && query.Requester != "":
-		where.add(`(holder IN (SELECT value FROM {list}) OR requester = ?)`, texts(query.Holders), string(query.Requester))
+		where.add(`(holder {any} OR requester = ?)`, texts(query.Holders), string(query.Requester))
 	case len(query.Holders) == 1:
 		where.add(`holder = ?`, string(query.Holders[0]))
 	case len(query.Holders) > 0:
-		where.add(`holder IN (SELECT value FROM {list})`, texts(query.Holders))
+		where.add(`holder {any}`, texts(query.Holders))
 	case query.Requester != "":
 		where.add(`requester = ?`, string(query.Requester))
 	}
@@ -129,7 +129,7 @@ func (s *Store) Grants(ctx context.Context, query store.GrantQuery) ([]*counters
 	where.text(`entitlement = ?`, string(query.Entitlement))
 	where.text(`request = ?`, string(query.Request))
 	if len(query.States) > 0 {
-		where.add(`state IN (SELECT value FROM {list})`, texts(query.States))
+		where.add(`state {any}`, texts(query.States))
 	}
 	where.text(`id < ?`, string(query.Before))
 	text, args := where.newestFirst(grantTable, query.Limit)
@@ -143,7 +143,7 @@ func (s *Store) Proposal(ctx context.Context, id countersign.ProposalID) (*count
 func (s *Store) Proposals(ctx context.Context, states []countersign.ProposalState, before countersign.ProposalID, limit int) ([]*countersign.Proposal, error) {
 	var where conditions
 	if len(states) > 0 {
-		where.add(`state IN (SELECT value FROM {list})`, texts(states))
+		where.add(`state {any}`, texts(states))
 	}
 	where.text(`id < ?`, string(before))
 	text, args := where.newestFirst(proposalTable, limit)
@@ -218,7 +218,7 @@ func (s *Store) Guards(ctx context.Context, keys []string) (map[string]int64, er
 	for _, key := range keys {
 		versions[key] = 0
 	}
-	err := s.database.query(ctx, `SELECT key, version FROM guard WHERE key IN (SELECT value FROM {list})`, func(row row) error {
+	err := s.database.query(ctx, `SELECT key, version FROM guard WHERE key {any}`, func(row row) error {
 		var key string
 		var version int64
 		err := row.Scan(&key, &version)
