@@ -267,10 +267,11 @@ func (tx *transaction) relyOnNow(ctx context.Context, keys ...string) error {
 func (tx *transaction) write(outcome workflow.Outcome, request *countersign.Request, grants ...*countersign.Grant) {
 	if outcome.Request != nil {
 		var was int64
+		var read countersign.Row
 		if request != nil {
-			was = request.Version
+			was, read = request.Version, request
 		}
-		tx.put(outcome.Request, was)
+		tx.change.Writes = put(tx.change.Writes, store.Write{Was: was, Row: outcome.Request, Before: read})
 		tx.requests[outcome.Request.ID] = outcome.Request
 		tx.schedule(string(outcome.Request.ID), store.RequestWork, workflow.RequestDue(outcome.Request))
 	}
@@ -328,13 +329,17 @@ func (tx *transaction) writeGrant(grant, before *countersign.Grant) {
 // put stores a row over the version that was read; a second state of the same
 // row in one transaction replaces the first.
 func (tx *transaction) put(row countersign.Row, was int64) {
-	for i := range tx.change.Writes {
-		if tx.change.Writes[i].Row.RowKey() == row.RowKey() {
-			tx.change.Writes[i].Row = row
-			return
+	tx.change.Writes = put(tx.change.Writes, store.Write{Was: was, Row: row})
+}
+
+func put(writes []store.Write, write store.Write) []store.Write {
+	for i := range writes {
+		if writes[i].Row.RowKey() == write.Row.RowKey() {
+			writes[i].Row = write.Row
+			return writes
 		}
 	}
-	tx.change.Writes = append(tx.change.Writes, store.Write{Was: was, Row: row})
+	return append(writes, write)
 }
 
 // schedule sets the next timer of a request or grant; due zero removes it.

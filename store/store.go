@@ -102,10 +102,12 @@ type Reader interface {
 }
 
 // Write is one row to store. Was is the version that was read, 0 for a row
-// that must not exist yet.
+// that must not exist yet. Before is that version as it was read, or nil: with it,
+// what is kept beside the row is written only where it changes.
 type Write struct {
-	Was int64
-	Row countersign.Row
+	Was    int64
+	Row    countersign.Row
+	Before countersign.Row
 }
 
 // Guard is a fact that a verdict relied on: the commit succeeds only if the key

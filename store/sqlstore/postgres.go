@@ -168,7 +168,7 @@ func (p *postgres) write(ctx context.Context, tx transaction) error {
 		refusals = append(refusals, nil)
 	}
 	for _, s := range tx.statements {
-		batch.Queue(postgresDialect.text(s.query, s.otherwise != nil), postgresArgs(s.args)...)
+		batch.Queue(postgresDialect.text(s.query, s.counted()), postgresArgs(s.args)...)
 		refusals = append(refusals, s.otherwise)
 	}
 	if len(refusals) == 0 {

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign"
@@ -99,7 +100,14 @@ func (s *Store) Requests(ctx context.Context, query store.RequestQuery) ([]*coun
 	where.text(`id IN (SELECT request FROM request_party WHERE identity = ?)`, string(query.Party))
 	where.text(`id IN (SELECT request FROM request_party WHERE identity = ? AND awaited)`, string(query.AwaitingDecisionOf))
 	where.text(`beneficiary = ?`, string(query.Holder))
-	where.text(`id IN (SELECT request FROM request_entitlement WHERE entitlement = ?)`, string(query.Entitlement))
+	// With a holder and open requests only, the unique index finds the one.
+	open := query.Holder != "" && len(query.States) > 0 && !slices.ContainsFunc(query.States, func(state countersign.RequestState) bool { return !state.Open() })
+	switch {
+	case query.Entitlement != "" && open:
+		where.add(`id IN (SELECT request FROM request_entitlement WHERE holder = ? AND entitlement = ? AND open)`, string(query.Holder), string(query.Entitlement))
+	case query.Entitlement != "":
+		where.add(`id IN (SELECT request FROM request_entitlement WHERE entitlement = ?)`, string(query.Entitlement))
+	}
 	where.text(`type = ?`, query.Type)
 	if query.Excepted {
 		where.add(`excepted`)

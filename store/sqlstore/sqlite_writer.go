@@ -224,7 +224,7 @@ func (w *writer) apply(tx transaction) error {
 		if err != nil {
 			return sqliteRefusal(err, s.otherwise)
 		}
-		if s.otherwise == nil {
+		if !s.counted() {
 			continue
 		}
 		if touched, err := result.RowsAffected(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/store"
@@ -88,6 +89,35 @@ type statement struct {
 	// otherwise is the error when the statement does not touch exactly one row,
 	// or finds its primary key taken; nil asks nothing.
 	otherwise error
+	// inserts says that the statement adds all of its rows or fails by itself, so
+	// that nothing is left to count.
+	inserts bool
+}
+
+// counted says that the touched rows must be looked at.
+func (s statement) counted() bool { return s.otherwise != nil && !s.inserts }
+
+// mostRows is how many rows one statement inserts.
+const mostRows = 16
+
+// insertRows adds rows with as few statements and texts of statements as can be:
+// 16 rows at a time, then 8, 4, 2 and 1.
+func insertRows(statements []statement, into string, rows [][]any, otherwise error) []statement {
+	for size := mostRows; len(rows) > 0; {
+		if size > len(rows) {
+			size /= 2
+			continue
+		}
+		args := make([]any, 0, size*len(rows[0]))
+		for _, row := range rows[:size] {
+			args = append(args, row...)
+		}
+		one := "(?" + strings.Repeat(", ?", len(rows[0])-1) + ")"
+		query := into + " VALUES " + one + strings.Repeat(", "+one, size-1)
+		statements = append(statements, statement{query: query, args: args, otherwise: otherwise, inserts: true})
+		rows = rows[size:]
+	}
+	return statements
 }
 
 // duplicates maps unique indexes, by the name in PostgreSQL and by the columns
