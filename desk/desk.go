@@ -124,9 +124,11 @@ type transaction struct {
 	desk      *Desk
 	directory *snapshot
 	policy    *activeSet
-	occasion  workflow.Occasion
-	guards    map[string]store.Guard
-	change    store.Change
+	// read is storage, with what this transaction has looked at.
+	read     *looked
+	occasion workflow.Occasion
+	guards   map[string]store.Guard
+	change   store.Change
 	// classifies says that the actor says in triage which request this is, and decides
 	// nothing of it.
 	classifies bool
@@ -149,12 +151,18 @@ const attempts = 3
 // transaction. When something that it relied on changed before the commit, all
 // of it is taken again.
 func (d *Desk) attempt(ctx context.Context, actor countersign.Actor, body func(*transaction) error) error {
+	return d.attemptLooking(ctx, actor, nil, body)
+}
+
+// attemptLooking is attempt for a command that knows before what it will ask of
+// storage.
+func (d *Desk) attemptLooking(ctx context.Context, actor countersign.Actor, foresee foresight, body func(*transaction) error) error {
 	if err := d.checkFit(); err != nil {
 		return err
 	}
 	var changed *store.Changed
 	for range attempts {
-		tx, err := d.begin(ctx, actor)
+		tx, err := d.beginLooking(ctx, actor, foresee)
 		if err != nil {
 			return err
 		}
@@ -184,16 +192,39 @@ func (d *Desk) attempt(ctx context.Context, actor countersign.Actor, body func(*
 
 // begin fixes the transaction's time and what it knows of directory and policy.
 func (d *Desk) begin(ctx context.Context, actor countersign.Actor) (*transaction, error) {
+	return d.beginLooking(ctx, actor, nil)
+}
+
+// foresight says what a transaction will ask of storage, from what this process
+// knows: a transaction that has not begun, whose directory may be behind.
+type foresight func(tx *transaction) store.Questions
+
+func (d *Desk) beginLooking(ctx context.Context, actor countersign.Actor, foresee foresight) (*transaction, error) {
 	now := countersign.InstantOf(d.Clock.Now())
-	known, active, err := d.refresh(ctx)
+	known, active := d.known.Load(), d.active.Load()
+	read := &looked{Reader: d.Store}
+	if foresee != nil && known != nil && active != nil {
+		early := &transaction{desk: d, directory: known, policy: active, read: read, occasion: workflow.Occasion{Actor: actor, Now: now}}
+		questions := foresee(early)
+		questions.Guards = append(questions.Guards, store.GuardDirectory, store.GuardPolicy)
+		if err := read.look(ctx, questions); err != nil {
+			return nil, err
+		}
+	}
+	nowKnown, nowActive, err := d.refresh(ctx, read)
 	if err != nil {
 		return nil, err
 	}
+	if nowKnown != known || nowActive != active {
+		// What was asked followed from a directory or a policy set of before.
+		read.forget()
+	}
+	known, active = nowKnown, nowActive
 	var seed [32]byte
 	if _, err := io.ReadFull(d.Entropy, seed[:]); err != nil {
 		return nil, countersign.Errorf(countersign.Internal, "no-entropy", "no random bytes: %v", err)
 	}
-	tx := &transaction{desk: d, directory: known, policy: active, guards: map[string]store.Guard{}, requests: map[countersign.RequestID]*countersign.Request{}}
+	tx := &transaction{desk: d, directory: known, policy: active, read: read, guards: map[string]store.Guard{}, requests: map[countersign.RequestID]*countersign.Request{}}
 	tx.occasion = workflow.Occasion{Actor: actor, Now: now, Mint: countersign.NewMint(seed, now)}
 	if active != nil {
 		tx.occasion.PolicySet = active.digest
@@ -241,7 +272,7 @@ func (tx *transaction) bump(ctx context.Context, holders ...countersign.Identity
 // that has moved on since the transaction began is looked at anew: what is read
 // now would be newer than what is judged by.
 func (tx *transaction) versions(ctx context.Context, keys []string) (map[string]int64, error) {
-	versions, err := tx.desk.Store.Guards(ctx, append(slices.Clone(keys), store.GuardDirectory))
+	versions, err := tx.read.Guards(ctx, append(slices.Clone(keys), store.GuardDirectory))
 	if err == nil && versions[store.GuardDirectory] > tx.directory.revision {
 		err = &store.Changed{Key: store.GuardDirectory}
 	}
@@ -389,7 +420,7 @@ func (tx *transaction) load(ctx context.Context, id countersign.RequestID) (*cou
 	if request := tx.requests[id]; request != nil {
 		return request, nil
 	}
-	return tx.desk.Store.Request(ctx, id)
+	return tx.read.Request(ctx, id)
 }
 
 // seal chains the transaction's events to the ends of their streams.
@@ -408,7 +439,7 @@ func (tx *transaction) seal(ctx context.Context) error {
 		}
 	}
 	if len(streams) > 0 {
-		found, err := tx.desk.Store.Heads(ctx, streams)
+		found, err := tx.read.Heads(ctx, streams)
 		if err != nil {
 			return err
 		}

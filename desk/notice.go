@@ -248,7 +248,7 @@ func (d *Desk) NotTold(ctx context.Context, works []store.Work, cause error) err
 }
 
 func (d *Desk) settleNotices(ctx context.Context, works []store.Work, settle func(*transaction, store.Work) store.WorkWrite) error {
-	return d.together(ctx, len(works), func(tx *transaction, i int) error {
+	return d.together(ctx, len(works), nil, func(tx *transaction, i int) error {
 		tx.change.Work = append(tx.change.Work, settle(tx, works[i]))
 		return nil
 	})

@@ -63,6 +63,11 @@ func (s countedStore) Events(ctx context.Context, stream countersign.Stream, aft
 	return s.Store.Events(ctx, stream, after, limit)
 }
 
+func (s countedStore) Look(ctx context.Context, questions store.Questions) (store.Answers, error) {
+	s.reads.Add(1)
+	return s.Store.Look(ctx, questions)
+}
+
 func (s countedStore) Holds(ctx context.Context, all bool, before countersign.HoldID, limit int) ([]*countersign.Hold, error) {
 	s.reads.Add(1)
 	return s.Store.Holds(ctx, all, before, limit)
@@ -97,35 +102,35 @@ func TestEveryCommandAsksStorageForNoMoreThanItDid(t *testing.T) {
 		reads, writes int64
 		run           func()
 	}{
-		{"preview", 6, 0, func() {
+		{"preview", 2, 0, func() {
 			_, err := w.house.Desk.Preview(w.ctx, w.as("ana"), asking())
 			w.must(err)
 		}},
-		{"submit", 8, 1, func() { id = w.submit("ana", asking()) }},
-		{"show", 3, 0, func() {
+		{"submit", 2, 1, func() { id = w.submit("ana", asking()) }},
+		{"show", 1, 0, func() {
 			_, err := w.house.Desk.Request(w.ctx, w.as("ana"), id)
 			w.must(err)
 		}},
-		{"inbox", 2, 0, func() {
+		{"inbox", 1, 0, func() {
 			_, err := w.house.Desk.Requests(w.ctx, w.as("max"), desk.RequestFilter{Inbox: true})
 			w.must(err)
 		}},
-		{"approve", 11, 1, func() {
+		{"approve", 3, 1, func() {
 			shown := w.shown(id)
 			w.reads.Store(0)
 			w.must(w.house.Desk.Approve(w.ctx, w.as("max"), desk.Key{}, id, desk.Decision{Shown: shown}))
 		}},
-		{"carry out", 13, 2, func() {
+		{"carry out", 4, 2, func() {
 			works, err := w.house.Engine.Claim(w.ctx, 1)
 			w.must(err)
 			w.must(w.house.Engine.Deliver(w.ctx, works[0]))
 		}},
-		{"submit another", 8, 1, func() {
+		{"submit another", 2, 1, func() {
 			again := asking()
 			again.Beneficiary = "otto"
 			other = w.submit("otto", again)
 		}},
-		{"cancel", 3, 1, func() { w.must(w.cancellation("otto", other)()) }},
+		{"cancel", 1, 1, func() { w.must(w.cancellation("otto", other)()) }},
 		{"revoke", 4, 1, func() {
 			grant = w.grant(id).ID
 			w.reads.Store(0)

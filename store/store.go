@@ -61,6 +61,11 @@ type Reader interface {
 	// written has version 0.
 	Guards(ctx context.Context, keys []string) (map[string]int64, error)
 
+	// Look answers several questions in one round trip, in the order of the fields
+	// of Questions. Each answer is no older than the ones before it: a guard is read
+	// before what it stands for.
+	Look(ctx context.Context, questions Questions) (Answers, error)
+
 	// Heads returns the last sequence number and hash of each stream; a stream
 	// without events has the zero head.
 	Heads(ctx context.Context, streams []countersign.Stream) (map[countersign.Stream]Head, error)
@@ -266,6 +271,34 @@ type GrantQuery struct {
 	States      []countersign.GrantState
 	Before      countersign.GrantID
 	Limit       int
+}
+
+// Questions are what is to be looked at together. Empty fields ask nothing.
+type Questions struct {
+	Guards []string
+	// Holds asks for the holds in force, at most so many.
+	Holds    int
+	GrantIDs []countersign.GrantID
+	// RequestIDs asks for requests, RequestsOf for those that grants came from.
+	RequestIDs []countersign.RequestID
+	RequestsOf []countersign.GrantID
+	Works      []string
+	Requests   []RequestQuery
+	Grants     []GrantQuery
+	Heads      []countersign.Stream
+}
+
+// Answers are what Look found. What is asked for by its id and is not there is
+// missing; lists stand in the order of their queries.
+type Answers struct {
+	Guards       map[string]int64
+	Holds        []*countersign.Hold
+	GrantsByID   []*countersign.Grant
+	RequestsByID []*countersign.Request
+	Works        []Work
+	Requests     [][]*countersign.Request
+	Grants       [][]*countersign.Grant
+	Heads        map[countersign.Stream]Head
 }
 
 // Directory is the directory, or what changed of it.

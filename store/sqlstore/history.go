@@ -14,15 +14,18 @@ import (
 
 // Heads returns the end of each stream; the zero head for one without events.
 func (s *Store) Heads(ctx context.Context, streams []countersign.Stream) (map[countersign.Stream]store.Head, error) {
+	heads, q := headsQuestion(streams)
+	return heads, s.database.query(ctx, q.query, q.visit, q.args...)
+}
+
+func headsQuestion(streams []countersign.Stream) (map[countersign.Stream]store.Head, question) {
 	heads := make(map[countersign.Stream]store.Head, len(streams))
 	for _, stream := range streams {
 		heads[stream] = store.Head{}
 	}
-	err := s.database.query(ctx, `SELECT asked.value,
-			(SELECT max(seq) FROM event WHERE stream = asked.value),
-			(SELECT hash FROM event WHERE stream = asked.value ORDER BY seq DESC LIMIT 1)
-		FROM (SELECT value FROM {list}) AS asked
-		WHERE EXISTS (SELECT 1 FROM event WHERE stream = asked.value)`, func(row row) error {
+	return heads, question{`SELECT event.stream, event.seq, event.hash
+		FROM (SELECT value, (SELECT max(seq) FROM event WHERE stream = value) AS last FROM {list}) AS asked
+		JOIN event ON event.stream = asked.value AND event.seq = asked.last`, []any{texts(streams)}, func(row row) error {
 		var stream countersign.Stream
 		var head store.Head
 		var hash []byte
@@ -34,8 +37,7 @@ func (s *Store) Heads(ctx context.Context, streams []countersign.Stream) (map[co
 		}
 		heads[stream] = head
 		return nil
-	}, texts(streams))
-	return heads, err
+	}}
 }
 
 // copyExactly fills a hash or a salt.

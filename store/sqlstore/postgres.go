@@ -118,6 +118,22 @@ func (p *postgres) query(ctx context.Context, query string, visit func(row) erro
 	return visitPostgres(rows, err, visit)
 }
 
+// ask sends all queries in one round trip.
+func (p *postgres) ask(ctx context.Context, questions []question) error {
+	var batch pgx.Batch
+	for _, q := range questions {
+		batch.Queue(postgresDialect.text(q.query, false), postgresArgs(q.args)...)
+	}
+	results := p.pool.SendBatch(ctx, &batch)
+	for _, q := range questions {
+		rows, err := results.Query()
+		if err := visitPostgres(rows, err, q.visit); err != nil {
+			return errors.Join(err, ignoreSame(results.Close(), err))
+		}
+	}
+	return postgresFault(results.Close())
+}
+
 func visitPostgres(rows pgx.Rows, err error, visit func(row) error) error {
 	if err != nil {
 		return postgresFault(err)

@@ -47,6 +47,8 @@ type database interface {
 	// returns nil; an error is a *store.Changed, a *store.Duplicate or a
 	// *countersign.Error.
 	write(ctx context.Context, tx transaction) error
+	// ask runs the queries one after the other, each on what is committed by then.
+	ask(ctx context.Context, questions []question) error
 	// snapshot calls look with a reader that sees one committed state.
 	snapshot(ctx context.Context, look func(reader) error) error
 	claim(ctx context.Context, claim store.Claim) ([]store.Work, error)
@@ -57,6 +59,13 @@ type database interface {
 // reader runs one query, which sees one committed state.
 type reader interface {
 	query(ctx context.Context, query string, visit func(row) error, args ...any) error
+}
+
+// question is one query that is asked together with others.
+type question struct {
+	query string
+	args  []any
+	visit func(row) error
 }
 
 // row is a row of an answer.
