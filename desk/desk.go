@@ -493,6 +493,7 @@ func (tx *transaction) commit(ctx context.Context) error {
 	if err := tx.desk.Store.Commit(ctx, tx.change); err != nil {
 		return err
 	}
+	wrote(ctx, tx)
 	if len(tx.stop) > 0 {
 		tx.desk.Stop(false, tx.stop...)
 	}

@@ -39,6 +39,16 @@ func (d *snapshot) namely(who []countersign.IdentityID) string {
 
 // Request shows one request to somebody who may read it.
 func (d *Desk) Request(ctx context.Context, caller Caller, id countersign.RequestID) (*RequestView, error) {
+	if tx, request, grants := justWritten(ctx, caller, id); tx != nil {
+		s, err := tx.stand(ctx, request)
+		switch {
+		case err != nil:
+			return nil, err
+		case !s.mayRead:
+			return nil, notFound("request", string(id))
+		}
+		return tx.requestView(request, s, grants)
+	}
 	grantsOf := store.GrantQuery{Request: id, Limit: MaxEntitlements}
 	tx, err := d.beginLooking(ctx, countersign.Actor(caller.Identity), func(*transaction) store.Questions {
 		return store.Questions{RequestIDs: []countersign.RequestID{id}, Grants: []store.GrantQuery{grantsOf}}
