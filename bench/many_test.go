@@ -94,6 +94,7 @@ func manyGrants(t *testing.T, r *report, database string, crowd crowd) {
 		t.Fatal(err)
 	}
 
+	t.Logf("loaded; a look takes %s", look)
 	logins := append(crowd.callers(), "admin2")
 	p := start(t, served{Place: where, Organisation: crowd.organisation, Tokens: logins, Profile: profileOf(fmt.Sprintf("grants-%s-%d", database, crowd.grants))})
 	c := newCaller(p)
@@ -131,6 +132,7 @@ func manyGrants(t *testing.T, r *report, database string, crowd crowd) {
 		}
 		return gone != 0
 	}, end.Time().Add(5*time.Minute))
+	t.Logf("ready after %s, gone %s after the ends, new requests %s and then %s", p.ready, gone, quantile(quiet, 0.99), quantile(busy, 0.99))
 	if gone == 0 {
 		t.Error("the ends were not observed in five minutes")
 	}

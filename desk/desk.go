@@ -86,12 +86,21 @@ type Desk struct {
 // New returns a desk over an open store. It reads the directory and the active
 // policy set with its first command.
 func New(config Config) *Desk {
-	return &Desk{Config: config, sets: map[countersign.Digest]*policy.Set{}, newborn: make(chan store.Work, 1024)}
+	return &Desk{Config: config, sets: map[countersign.Digest]*policy.Set{}, newborn: make(chan store.Work, 2*mostNewborn)}
 }
 
 // Newborn is where this replica's engine finds intents that were committed
 // leased to it. An item that nobody takes comes back when its lease ends.
 func (d *Desk) Newborn() <-chan store.Work { return d.newborn }
+
+// mostNewborn is how many intents wait for this replica's engine at most. Others are
+// born free and claimed as they come: a lease that waits for a worker is lost time
+// when it ends before there is one.
+const mostNewborn = 256
+
+// hasRoom says whether the engine can take one more newborn intent beside those of
+// a transaction.
+func (d *Desk) hasRoom(beside int) bool { return len(d.newborn)+beside < mostNewborn }
 
 // SetUnfit stops this replica from committing, with a sentence that says why;
 // "" makes it fit again.
@@ -340,7 +349,7 @@ func (tx *transaction) writeGrant(grant, before *countersign.Grant) {
 	}
 	if present != "" && present != earlier {
 		work := store.Work{Key: string(present), Kind: store.DeliverWork, Ref: string(grant.ID), DueAt: max(tx.now(), grant.Intent.NotBefore)}
-		if tx.desk.BornLeased && work.DueAt == tx.now() {
+		if tx.desk.BornLeased && work.DueAt == tx.now() && tx.desk.hasRoom(len(tx.born)) {
 			work.Attempt, work.ClaimedAt, work.LeasedBy = 1, tx.now(), tx.desk.Replica
 			work.LeaseUntil = tx.now().Add(Lease)
 			work.DueAt = work.LeaseUntil

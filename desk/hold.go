@@ -34,7 +34,7 @@ type HoldView struct {
 }
 
 // MaxCounted is up to where a hold counts what is left.
-const MaxCounted = 1000
+const MaxCounted = 100_000
 
 // held is what a hold is on, resolved.
 type held struct {
@@ -281,19 +281,19 @@ func (d *Desk) followEnding(ctx context.Context) error {
 	d.holding.Lock()
 	defer d.holding.Unlock()
 	now := map[string]bool{}
-	query := store.GrantQuery{States: []countersign.GrantState{countersign.GrantRevoking, countersign.GrantRevoked}, Limit: 500}
+	query := store.GrantQuery{States: []countersign.GrantState{countersign.GrantRevoking, countersign.GrantRevoked}, Limit: 5000}
 	for {
-		grants, err := d.Store.Grants(ctx, query)
+		ids, err := d.Store.GrantIDs(ctx, query)
 		if err != nil {
 			return err
 		}
-		for _, grant := range grants {
-			now[string(grant.ID)] = true
+		for _, id := range ids {
+			now[string(id)] = true
 		}
-		if len(grants) < query.Limit {
+		if len(ids) < query.Limit {
 			break
 		}
-		query.Before = grants[len(grants)-1].ID
+		query.Before = ids[len(ids)-1]
 	}
 	d.follow(&d.ending, false, now)
 	return nil
@@ -408,8 +408,8 @@ func (d *Desk) HoldView(ctx context.Context, caller Caller, id countersign.HoldI
 	}
 	query := found.query
 	query.States, query.Limit = heldStates, MaxCounted
-	grants, err := d.Store.Grants(ctx, query)
-	view.Left = len(grants)
+	ids, err := d.Store.GrantIDs(ctx, query)
+	view.Left = len(ids)
 	return view, err
 }
 

@@ -51,6 +51,8 @@ type Reader interface {
 	Requests(ctx context.Context, query RequestQuery) ([]*countersign.Request, error)
 	Grant(ctx context.Context, id countersign.GrantID) (*countersign.Grant, error)
 	Grants(ctx context.Context, query GrantQuery) ([]*countersign.Grant, error)
+	// GrantIDs is Grants without what they say.
+	GrantIDs(ctx context.Context, query GrantQuery) ([]countersign.GrantID, error)
 	Work(ctx context.Context, key string) (Work, error)
 
 	// Directory returns every directory row that changed after the revision,

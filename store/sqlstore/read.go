@@ -135,6 +135,19 @@ func (s *Store) Grants(ctx context.Context, query store.GrantQuery) ([]*counters
 	return nouns[*countersign.Grant](ctx, s, grantTable, text, args...)
 }
 
+// GrantIDs returns the ids of the grants that the query asks for, newest first.
+func (s *Store) GrantIDs(ctx context.Context, query store.GrantQuery) ([]countersign.GrantID, error) {
+	text, args := grantsText(query)
+	var ids []countersign.GrantID
+	err := s.database.query(ctx, strings.Replace(text, `SELECT body`, `SELECT id`, 1), func(row row) error {
+		var id countersign.GrantID
+		err := row.Scan(&id)
+		ids = append(ids, id)
+		return err
+	}, args...)
+	return ids, err
+}
+
 func grantsText(query store.GrantQuery) (string, []any) {
 	var where conditions
 	switch {
