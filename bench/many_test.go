@@ -94,7 +94,6 @@ func manyGrants(t *testing.T, r *report, database string, crowd crowd) {
 		t.Fatal(err)
 	}
 
-	t.Logf("loaded; a look takes %s", look)
 	logins := append(crowd.callers(), "admin2")
 	p := start(t, served{Place: where, Organisation: crowd.organisation, Tokens: logins, Profile: profileOf(fmt.Sprintf("grants-%s-%d", database, crowd.grants))})
 	c := newCaller(p)

@@ -20,7 +20,7 @@ var (
 	measure   = flag.Bool("measure", false, "measure; without it everything runs once over very few")
 	databases = flag.String("databases", "sqlite,postgres", "which databases")
 	rounds    = flag.Int("rounds", 5, "rounds of pairs at each number of clients; the median counts")
-	pairs     = flag.Int("pairs", 800, "pairs in a round")
+	pairs     = flag.Int("pairs", 400, "pairs in a round")
 	results   = flag.String("results", "results", "folder for machine-readable results")
 	profile   = flag.String("profile", "", "folder for CPU profiles of the house")
 )
@@ -43,15 +43,13 @@ func profileOf(name string) string {
 	return filepath.Join(*profile, name+".pprof")
 }
 
+// figures are those of the whole run, which TestMain prints as one table.
+var figures report
+
 // each runs a measurement for each database that was asked for.
 func each(t *testing.T, run func(t *testing.T, database string, r *report)) {
-	r := &report{}
 	for database := range strings.SplitSeq(*databases, ",") {
-		t.Run(database, func(t *testing.T) { run(t, database, r) })
-	}
-	if *measure {
-		r.print()
-		r.keep(t, *results)
+		t.Run(database, func(t *testing.T) { run(t, database, &figures) })
 	}
 }
 
@@ -60,7 +58,7 @@ func each(t *testing.T, run func(t *testing.T, database string, r *report)) {
 func TestPairs(t *testing.T) {
 	each(t, func(t *testing.T, database string, r *report) {
 		org := organisation{People: 2000, Systems: 5, Entitlements: 8, Connector: "noop"}
-		times, count, lasting := *rounds, *pairs, 3*time.Second
+		times, count, lasting := *rounds, *pairs, time.Second
 		if !*measure {
 			org.People, times, count, lasting = 40, 1, 20, 100*time.Millisecond
 		}
@@ -70,16 +68,25 @@ func TestPairs(t *testing.T) {
 		m := newMeter(t, p, url)
 		limit := func(int) float64 { return plainCommits(t, lasting) }
 		limitName, bar := "plain durable commits", 0.3
+		// What one transaction of pgbench takes of the database's processors in the same
+		// minute tells a slow program from a busy machine.
+		yardstick := map[int][]float64{}
 		if database == "postgres" {
 			bench := newPgbench(t, pgtest.Database(t, nil))
 			if bench == nil {
 				t.Skip("pgbench is not installed: apt-get install postgresql")
 			}
-			limit = func(clients int) float64 { return bench.run(t, clients, lasting) }
+			limit = func(clients int) float64 {
+				before := m.read(t)
+				rate := bench.run(t, clients, lasting)
+				yardstick[clients] = append(yardstick[clients], m.read(t).since(before).database.Seconds()*1000/(rate*max(1, lasting.Seconds())))
+				return rate
+			}
 			limitName, bar = "pgbench -N", 0.25
 		}
 		var next atomic.Int64
 		idle := idleRate(t, m)
+		r.atMost(database, "", "memory at rest", float64(resident(t, m.house))/1e6, "MB", 80)
 		rates := map[int]float64{}
 		for _, clients := range []int{1, 8, 32} {
 			of := newRound(clients)
@@ -91,6 +98,9 @@ func TestPairs(t *testing.T) {
 			}
 			rates[clients] = median(of.rates)
 			of.report(r, database, limitName, bar)
+			if len(yardstick[clients]) > 0 {
+				r.add(database, strconv.Itoa(clients), "processor time of a pgbench -N transaction, database", median(yardstick[clients]), "ms")
+			}
 		}
 		r.atLeast(database, "32/8", "pairs at 32 clients in parts of those at 8", rates[32], "/s", rates[8], 0.95)
 		r.add(database, "", "memory after it", float64(resident(t, m.house))/1e6, "MB")

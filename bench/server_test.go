@@ -102,7 +102,15 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if *measure {
+		figures.print()
+		if err := figures.keep(*results); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
 }
 
 // serve is the house's process: the doors as the command line opens them, with the

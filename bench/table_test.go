@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 )
 
@@ -59,26 +58,23 @@ func (r *report) put(l line) {
 }
 
 // keep writes the lines to a file of their own, one JSON object each.
-func (r *report) keep(t *testing.T, folder string) {
-	t.Helper()
+func (r *report) keep(folder string) error {
 	if len(r.lines) == 0 {
-		return
+		return nil
 	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	var text strings.Builder
 	encoder := json.NewEncoder(&text)
 	for _, l := range r.lines {
 		if err := encoder.Encode(l); err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
 	path := filepath.Join(folder, time.Now().UTC().Format("20060102T150405Z")+".jsonl")
-	if err := os.WriteFile(path, []byte(text.String()), 0o644); err != nil {
-		t.Fatal(err)
-	}
 	fmt.Println("kept in", path)
+	return os.WriteFile(path, []byte(text.String()), 0o644)
 }
 
 // print writes the one table.
