@@ -108,11 +108,11 @@ func newPgbench(t *testing.T, database string) *pgbench {
 	return p
 }
 
-var tps = regexp.MustCompile(`tps = ([0-9.]+)`)
+var tps, processed = regexp.MustCompile(`tps = ([0-9.]+)`), regexp.MustCompile(`actually processed: ([0-9]+)`)
 
-// run returns how many transactions a second there were. On a machine that is so
+// run returns how many transactions there were, and how many a second. On a machine that is so
 // busy that there was none, it looks for longer.
-func (p *pgbench) run(t *testing.T, clients int, lasting time.Duration) float64 {
+func (p *pgbench) run(t *testing.T, clients int, lasting time.Duration) (count, rate float64) {
 	t.Helper()
 	for seconds := max(1, int(lasting.Seconds())); ; seconds *= 2 {
 		output, err := exec.Command(p.program, append([]string{"-N", "-n", "-M", "prepared", "-c", strconv.Itoa(clients), "-j", strconv.Itoa(min(clients, 2)), "-T", strconv.Itoa(seconds)}, p.args...)...).CombinedOutput()
@@ -123,10 +123,14 @@ func (p *pgbench) run(t *testing.T, clients int, lasting time.Duration) float64 
 		if found == nil {
 			continue
 		}
-		rate, err := strconv.ParseFloat(string(found[1]), 64)
+		rate, err = strconv.ParseFloat(string(found[1]), 64)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return rate
+		count, err = strconv.ParseFloat(string(processed.FindSubmatch(output)[1]), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return count, rate
 	}
 }

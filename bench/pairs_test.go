@@ -78,8 +78,8 @@ func TestPairs(t *testing.T) {
 			}
 			limit = func(clients int) float64 {
 				before := m.read(t)
-				rate := bench.run(t, clients, lasting)
-				yardstick[clients] = append(yardstick[clients], m.read(t).since(before).database.Seconds()*1000/(rate*max(1, lasting.Seconds())))
+				count, rate := bench.run(t, clients, lasting)
+				yardstick[clients] = append(yardstick[clients], m.read(t).since(before).database.Seconds()*1000/count)
 				return rate
 			}
 			limitName, bar = "pgbench -N", 0.25
