@@ -35,10 +35,12 @@ type heartbeat struct {
 func (p *Point) Follow(ctx context.Context) error {
 	p.following.Lock()
 	defer p.following.Unlock()
-	return p.follow(ctx)
+	return p.follow(ctx, false)
 }
 
-func (p *Point) follow(ctx context.Context) error {
+// follow is Follow with the lock held. In short it does not look again for what has
+// become visible meanwhile: the next look finds it.
+func (p *Point) follow(ctx context.Context, short bool) error {
 	begun := p.clock.Now()
 	if err := p.writeBeat(ctx, begun); err != nil {
 		return fmt.Errorf("heartbeat of the decision point: %w", err)
@@ -59,8 +61,11 @@ func (p *Point) follow(ctx context.Context) error {
 				poisoned = append(poisoned, err)
 			}
 		}
+		if position == p.position {
+			break
+		}
 		p.position = position
-		if len(items) < followPage {
+		if short && len(items) < followPage {
 			break
 		}
 	}
@@ -102,7 +107,7 @@ func (p *Point) lookOnce(ctx context.Context) error {
 	// Others wait for it, too: it does not end with who came first.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.freshness)
 	defer cancel()
-	mine.err = p.follow(ctx)
+	mine.err = p.follow(ctx, true)
 	p.following.Unlock()
 	close(mine.done)
 	return mine.err
