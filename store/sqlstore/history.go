@@ -23,9 +23,11 @@ func headsQuestion(streams []countersign.Stream) (map[countersign.Stream]store.H
 	for _, stream := range streams {
 		heads[stream] = store.Head{}
 	}
-	return heads, question{`SELECT event.stream, event.seq, event.hash
-		FROM (SELECT value, (SELECT max(seq) FROM event WHERE stream = value) AS last FROM {list}) AS asked
-		JOIN event ON event.stream = asked.value AND event.seq = asked.last`, []any{texts(streams)}, func(row row) error {
+	return heads, question{`SELECT asked.value,
+			(SELECT max(seq) FROM event WHERE stream = asked.value),
+			(SELECT hash FROM event WHERE stream = asked.value ORDER BY seq DESC LIMIT 1)
+		FROM (SELECT value FROM {list}) AS asked
+		WHERE EXISTS (SELECT 1 FROM event WHERE stream = asked.value)`, []any{texts(streams)}, func(row row) error {
 		var stream countersign.Stream
 		var head store.Head
 		var hash []byte
