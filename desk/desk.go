@@ -199,48 +199,6 @@ func (d *Desk) attemptLooking(ctx context.Context, actor countersign.Actor, fore
 	return countersign.Errorf(countersign.Conflict, "changed-meanwhile", "Something that this relies on (%s) kept changing; try again.", changed.Key).Because(changed)
 }
 
-// begin fixes the transaction's time and what it knows of directory and policy.
-func (d *Desk) begin(ctx context.Context, actor countersign.Actor) (*transaction, error) {
-	return d.beginLooking(ctx, actor, nil)
-}
-
-// foresight says what a transaction will ask of storage, from what this process
-// knows: a transaction that has not begun, whose directory may be behind.
-type foresight func(tx *transaction) store.Questions
-
-func (d *Desk) beginLooking(ctx context.Context, actor countersign.Actor, foresee foresight) (*transaction, error) {
-	now := countersign.InstantOf(d.Clock.Now())
-	known, active := d.known.Load(), d.active.Load()
-	read := &looked{Reader: d.Store}
-	if foresee != nil && known != nil && active != nil {
-		early := &transaction{desk: d, directory: known, policy: active, read: read, occasion: workflow.Occasion{Actor: actor, Now: now}}
-		questions := foresee(early)
-		questions.Guards = append(questions.Guards, store.GuardDirectory, store.GuardPolicy)
-		if err := read.look(ctx, questions); err != nil {
-			return nil, err
-		}
-	}
-	nowKnown, nowActive, err := d.refresh(ctx, read)
-	if err != nil {
-		return nil, err
-	}
-	if nowKnown != known || nowActive != active {
-		// What was asked followed from a directory or a policy set of before.
-		read.forget()
-	}
-	known, active = nowKnown, nowActive
-	var seed [32]byte
-	if _, err := io.ReadFull(d.Entropy, seed[:]); err != nil {
-		return nil, countersign.Errorf(countersign.Internal, "no-entropy", "no random bytes: %v", err)
-	}
-	tx := &transaction{desk: d, directory: known, policy: active, read: read, guards: map[string]store.Guard{}, requests: map[countersign.RequestID]*countersign.Request{}}
-	tx.occasion = workflow.Occasion{Actor: actor, Now: now, Mint: countersign.NewMint(seed, now)}
-	if active != nil {
-		tx.occasion.PolicySet = active.digest
-	}
-	return tx, nil
-}
-
 func (tx *transaction) now() countersign.Instant { return tx.occasion.Now }
 
 // rely adds a guard that only checks.
