@@ -3,7 +3,7 @@
 
 GO ?= go
 
-.PHONY: test soak fuzz bench vuln lint generate check-generated install-test-tools build release check-reproducible sbom image
+.PHONY: test soak fuzz bench bench-large bench-code vuln lint generate check-generated install-test-tools build release check-reproducible sbom image
 
 ## test: everything, with the race detector, on SQLite and on PostgreSQL
 test: install-test-tools
@@ -28,8 +28,16 @@ FUZZ = .:FuzzCanonicalJSON .:FuzzID .:FuzzInstant .:FuzzSeconds \
 	notify:FuzzTemplates policy:FuzzAnswers policy:FuzzLoad workflow:FuzzEvent
 FUZZTIME ?= 120s
 
-## bench: benchmarks beside the code
+## bench: the whole house over HTTP beside the limits of this machine, as one table
 bench: install-test-tools
+	$(GO) test ./bench -count 1 -v -timeout 1800s -measure
+
+## bench-large: the same with more rounds, up to a million live grants; takes hours
+bench-large: install-test-tools
+	$(GO) test ./bench -count 1 -v -timeout 6h -measure -pairs 2000 -grants 10000,100000,1000000 -requests 100000 -watch 10m
+
+## bench-code: benchmarks beside the code
+bench-code: install-test-tools
 	$(GO) test -run '^$$' -bench . -benchmem ./policy ./pdp ./store/sqlstore ./house
 
 ## vuln: known vulnerabilities of what is linked in (needs the Go vulnerability database)

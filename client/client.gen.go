@@ -1181,7 +1181,7 @@ type Hold struct {
 	By Ref    `json:"by"`
 	Id string `json:"id"`
 
-	// Left Grants under it that are not yet read back as gone, up to 1000.
+	// Left Grants under it that are not yet read back as gone, up to 100000.
 	Left int `json:"left"`
 
 	// LiftedAt A moment in UTC, to the millisecond.

@@ -189,7 +189,7 @@ func (d *Desk) stepBatch(ctx context.Context, work store.Work) error {
 		progressed.Change.Results = append(progressed.Change.Results, result)
 		progressed.Reason.Because = append(progressed.Reason.Because, because)
 	}
-	return d.together(ctx, 1, func(tx *transaction, _ int) error {
+	return d.together(ctx, 1, nil, func(tx *transaction, _ int) error {
 		switch {
 		case len(progressed.Change.Results) == 0 && trouble != nil:
 			later := work

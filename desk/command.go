@@ -11,6 +11,11 @@ import (
 // object that it made or changed. A command that was answered before under the
 // same key is not run again.
 func (d *Desk) command(ctx context.Context, caller Caller, key Key, body func(*transaction) (object string, err error)) (string, error) {
+	return d.commandLooking(ctx, caller, key, nil, body)
+}
+
+// commandLooking is command for one that knows before what it will ask of storage.
+func (d *Desk) commandLooking(ctx context.Context, caller Caller, key Key, foresee foresight, body func(*transaction) (object string, err error)) (string, error) {
 	if key.Value != "" {
 		object, done, err := d.answered(ctx, caller, key)
 		if done || err != nil {
@@ -18,7 +23,7 @@ func (d *Desk) command(ctx context.Context, caller Caller, key Key, body func(*t
 		}
 	}
 	var object string
-	err := d.attempt(ctx, countersign.Actor(caller.Identity), func(tx *transaction) error {
+	err := d.attemptLooking(ctx, countersign.Actor(caller.Identity), foresee, func(tx *transaction) error {
 		var err error
 		if object, err = body(tx); err != nil {
 			return err

@@ -19,6 +19,8 @@ type Delivery struct {
 	Task      connector.Task
 	// Until is the end that was fixed with the claim.
 	Until countersign.Instant
+
+	request countersign.RequestID
 }
 
 // Prepare turns a claimed intent into the task of a connector. Nil means that
@@ -26,9 +28,12 @@ type Delivery struct {
 // approved may not be carried out today, and its end has begun.
 func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) {
 	var delivery *Delivery
-	err := d.attempt(ctx, countersign.SystemTimer, func(tx *transaction) error {
+	id := countersign.GrantID(work.Ref)
+	err := d.attemptLooking(ctx, countersign.SystemTimer, func(*transaction) store.Questions {
+		return store.Questions{GrantIDs: []countersign.GrantID{id}, RequestsOf: []countersign.GrantID{id}}
+	}, func(tx *transaction) error {
 		delivery, tx.preparing = nil, work.Key
-		grant, err := d.Store.Grant(ctx, countersign.GrantID(work.Ref))
+		grant, err := tx.read.Grant(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -69,7 +74,7 @@ func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) 
 		if err != nil {
 			return err
 		}
-		delivery = &Delivery{Work: work, Intent: *grant.Intent, Connector: grant.Step.Connector, Task: d.task(holder, item, grant.Step)}
+		delivery = &Delivery{Work: work, Intent: *grant.Intent, Connector: grant.Step.Connector, Task: d.task(holder, item, grant.Step), request: grant.Request}
 		task := &delivery.Task
 		task.Intent, task.Attempt, task.Credential, task.Grant = grant.Intent.ID, work.Attempt, grant.Intent.Credential, grant.ID
 		delivery.Until = workflow.ClaimedUntil(grant, work.ClaimedAt)
@@ -92,6 +97,11 @@ const postponed = "postponed"
 
 // stopsFulfilment judges once more, before access is given, whether it may be.
 func (tx *transaction) stopsFulfilment(ctx context.Context, grant *countersign.Grant) (cause, why string, err error) {
+	if m, err := tx.directory.matterOf(grant.Holder, grant.Holder, []countersign.EntitlementID{grant.Entitlement}); err == nil {
+		if err := tx.read.look(ctx, tx.directory.questionsOf(m, store.GuardHold(string(grant.ID)))); err != nil {
+			return "", "", err
+		}
+	}
 	held, err := tx.heldOn(ctx, grant)
 	if err != nil {
 		return "", "", err
@@ -138,7 +148,7 @@ func (tx *transaction) stopsExtension(ctx context.Context, grant *countersign.Gr
 
 // rejected says why an approved request may not be carried out today, or "".
 func (tx *transaction) rejected(ctx context.Context, id countersign.RequestID) (string, error) {
-	request, err := tx.desk.Store.Request(ctx, id)
+	request, err := tx.read.Request(ctx, id)
 	if err != nil {
 		return "", err
 	}
@@ -189,8 +199,8 @@ func (tx *transaction) wake(ctx context.Context, grant *countersign.Grant, cause
 // too late to count changes nothing; when a newer operation waited for it, that
 // one starts at once.
 func (d *Desk) Observe(ctx context.Context, delivery *Delivery, observation countersign.Observation) error {
-	err := d.attempt(ctx, countersign.SystemDelivery, func(tx *transaction) error {
-		grant, err := d.Store.Grant(ctx, delivery.Task.Grant)
+	err := d.attemptLooking(ctx, countersign.SystemDelivery, delivery.foresee, func(tx *transaction) error {
+		grant, err := tx.read.Grant(ctx, delivery.Task.Grant)
 		if err != nil {
 			return err
 		}
@@ -213,6 +223,18 @@ func (d *Desk) Observe(ctx context.Context, delivery *Delivery, observation coun
 		return nil
 	})
 	return late(err)
+}
+
+// foresee says what a report of the delivery will ask of storage.
+func (d *Delivery) foresee(*transaction) store.Questions {
+	questions := store.Questions{
+		GrantIDs: []countersign.GrantID{d.Task.Grant}, Works: []string{string(d.Intent.ID)}, Heads: []countersign.Stream{countersign.Stream(d.Task.Grant)},
+	}
+	if d.request != "" {
+		questions.RequestIDs = []countersign.RequestID{d.request}
+		questions.Heads = append(questions.Heads, countersign.Stream(d.request))
+	}
+	return questions
 }
 
 // late turns the loss of a race for a claim into silence: somebody else has

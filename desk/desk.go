@@ -88,12 +88,21 @@ type Desk struct {
 // New returns a desk over an open store. It reads the directory and the active
 // policy set with its first command.
 func New(config Config) *Desk {
-	return &Desk{Config: config, sets: map[countersign.Digest]*policy.Set{}, newborn: make(chan store.Work, 1024)}
+	return &Desk{Config: config, sets: map[countersign.Digest]*policy.Set{}, newborn: make(chan store.Work, 2*mostNewborn)}
 }
 
 // Newborn is where this replica's engine finds intents that were committed
 // leased to it. An item that nobody takes comes back when its lease ends.
 func (d *Desk) Newborn() <-chan store.Work { return d.newborn }
+
+// mostNewborn is how many intents wait for this replica's engine at most. Others are
+// born free and claimed as they come: a lease that waits for a worker is lost time
+// when it ends before there is one.
+const mostNewborn = 256
+
+// hasRoom says whether the engine can take one more newborn intent beside those of
+// a transaction.
+func (d *Desk) hasRoom(beside int) bool { return len(d.newborn)+beside < mostNewborn }
 
 // SetUnfit stops this replica from committing, with a sentence that says why;
 // "" makes it fit again.
@@ -126,9 +135,11 @@ type transaction struct {
 	desk      *Desk
 	directory *snapshot
 	policy    *activeSet
-	occasion  workflow.Occasion
-	guards    map[string]store.Guard
-	change    store.Change
+	// read is storage, with what this transaction has looked at.
+	read     *looked
+	occasion workflow.Occasion
+	guards   map[string]store.Guard
+	change   store.Change
 	// classifies says that the actor says in triage which request this is, and decides
 	// nothing of it.
 	classifies bool
@@ -151,12 +162,18 @@ const attempts = 3
 // transaction. When something that it relied on changed before the commit, all
 // of it is taken again.
 func (d *Desk) attempt(ctx context.Context, actor countersign.Actor, body func(*transaction) error) error {
+	return d.attemptLooking(ctx, actor, nil, body)
+}
+
+// attemptLooking is attempt for a command that knows before what it will ask of
+// storage.
+func (d *Desk) attemptLooking(ctx context.Context, actor countersign.Actor, foresee foresight, body func(*transaction) error) error {
 	if err := d.checkFit(); err != nil {
 		return err
 	}
 	var changed *store.Changed
 	for range attempts {
-		tx, err := d.begin(ctx, actor)
+		tx, err := d.beginLooking(ctx, actor, foresee)
 		if err != nil {
 			return err
 		}
@@ -182,25 +199,6 @@ func (d *Desk) attempt(ctx context.Context, actor countersign.Actor, body func(*
 		return err
 	}
 	return countersign.Errorf(countersign.Conflict, "changed-meanwhile", "Something that this relies on (%s) kept changing; try again.", changed.Key).Because(changed)
-}
-
-// begin fixes the transaction's time and what it knows of directory and policy.
-func (d *Desk) begin(ctx context.Context, actor countersign.Actor) (*transaction, error) {
-	now := countersign.InstantOf(d.Clock.Now())
-	known, active, err := d.refresh(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var seed [32]byte
-	if _, err := io.ReadFull(d.Entropy, seed[:]); err != nil {
-		return nil, countersign.Errorf(countersign.Internal, "no-entropy", "no random bytes: %v", err)
-	}
-	tx := &transaction{desk: d, directory: known, policy: active, guards: map[string]store.Guard{}, requests: map[countersign.RequestID]*countersign.Request{}}
-	tx.occasion = workflow.Occasion{Actor: actor, Now: now, Mint: countersign.NewMint(seed, now)}
-	if active != nil {
-		tx.occasion.PolicySet = active.digest
-	}
-	return tx, nil
 }
 
 func (tx *transaction) now() countersign.Instant { return tx.occasion.Now }
@@ -243,7 +241,7 @@ func (tx *transaction) bump(ctx context.Context, holders ...countersign.Identity
 // that has moved on since the transaction began is looked at anew: what is read
 // now would be newer than what is judged by.
 func (tx *transaction) versions(ctx context.Context, keys []string) (map[string]int64, error) {
-	versions, err := tx.desk.Store.Guards(ctx, append(slices.Clone(keys), store.GuardDirectory))
+	versions, err := tx.read.Guards(ctx, append(slices.Clone(keys), store.GuardDirectory))
 	if err == nil && versions[store.GuardDirectory] > tx.directory.revision {
 		err = &store.Changed{Key: store.GuardDirectory}
 	}
@@ -269,10 +267,11 @@ func (tx *transaction) relyOnNow(ctx context.Context, keys ...string) error {
 func (tx *transaction) write(outcome workflow.Outcome, request *countersign.Request, grants ...*countersign.Grant) {
 	if outcome.Request != nil {
 		var was int64
+		var read countersign.Row
 		if request != nil {
-			was = request.Version
+			was, read = request.Version, request
 		}
-		tx.put(outcome.Request, was)
+		tx.change.Writes = put(tx.change.Writes, store.Write{Was: was, Row: outcome.Request, Before: read})
 		tx.requests[outcome.Request.ID] = outcome.Request
 		tx.schedule(string(outcome.Request.ID), store.RequestWork, workflow.RequestDue(outcome.Request))
 	}
@@ -310,7 +309,7 @@ func (tx *transaction) writeGrant(grant, before *countersign.Grant) {
 	}
 	if present != "" && present != earlier {
 		work := store.Work{Key: string(present), Kind: store.DeliverWork, Ref: string(grant.ID), DueAt: max(tx.now(), grant.Intent.NotBefore)}
-		if tx.desk.BornLeased && work.DueAt == tx.now() {
+		if tx.desk.BornLeased && work.DueAt == tx.now() && tx.desk.hasRoom(len(tx.born)) {
 			work.Attempt, work.ClaimedAt, work.LeasedBy = 1, tx.now(), tx.desk.Replica
 			work.LeaseUntil = tx.now().Add(Lease)
 			work.DueAt = work.LeaseUntil
@@ -330,13 +329,17 @@ func (tx *transaction) writeGrant(grant, before *countersign.Grant) {
 // put stores a row over the version that was read; a second state of the same
 // row in one transaction replaces the first.
 func (tx *transaction) put(row countersign.Row, was int64) {
-	for i := range tx.change.Writes {
-		if tx.change.Writes[i].Row.RowKey() == row.RowKey() {
-			tx.change.Writes[i].Row = row
-			return
+	tx.change.Writes = put(tx.change.Writes, store.Write{Was: was, Row: row})
+}
+
+func put(writes []store.Write, write store.Write) []store.Write {
+	for i := range writes {
+		if writes[i].Row.RowKey() == write.Row.RowKey() {
+			writes[i].Row = write.Row
+			return writes
 		}
 	}
-	tx.change.Writes = append(tx.change.Writes, store.Write{Was: was, Row: row})
+	return append(writes, write)
 }
 
 // schedule sets the next timer of a request or grant; due zero removes it.
@@ -386,7 +389,7 @@ func (tx *transaction) load(ctx context.Context, id countersign.RequestID) (*cou
 	if request := tx.requests[id]; request != nil {
 		return request, nil
 	}
-	return tx.desk.Store.Request(ctx, id)
+	return tx.read.Request(ctx, id)
 }
 
 // seal chains the transaction's events to the ends of their streams.
@@ -405,7 +408,7 @@ func (tx *transaction) seal(ctx context.Context) error {
 		}
 	}
 	if len(streams) > 0 {
-		found, err := tx.desk.Store.Heads(ctx, streams)
+		found, err := tx.read.Heads(ctx, streams)
 		if err != nil {
 			return err
 		}
@@ -460,6 +463,7 @@ func (tx *transaction) commit(ctx context.Context) error {
 	if err := tx.desk.Store.Commit(ctx, tx.change); err != nil {
 		return err
 	}
+	wrote(ctx, tx)
 	if len(tx.stop) > 0 {
 		tx.desk.Stop(false, tx.stop...)
 	}

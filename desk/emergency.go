@@ -84,7 +84,7 @@ func (tx *transaction) endEmergency(ctx context.Context, proposal *countersign.P
 
 // TickProposals ends emergency changes that nobody has confirmed in time.
 func (d *Desk) TickProposals(ctx context.Context, works []store.Work) error {
-	err := d.together(ctx, len(works), func(tx *transaction, i int) error {
+	err := d.together(ctx, len(works), nil, func(tx *transaction, i int) error {
 		tx.looked(works[i], 0)
 		proposal, err := d.Store.Proposal(ctx, countersign.ProposalID(works[i].Ref))
 		if err != nil || proposal.State != countersign.ProposalProvisional {

@@ -371,7 +371,7 @@ func (tx *transaction) facts(ctx context.Context, r *resolved, set *policy.Set, 
 		case query.Record != "":
 			base.Records[query.Record] = r.record(query.Record)
 		case query.OpenRequests:
-			base.OpenRequests, err = tx.desk.openRequests(ctx, r.matter.beneficiary.ID, typeName, except)
+			base.OpenRequests, err = tx.openRequests(ctx, r.matter.beneficiary.ID, typeName, except)
 		case query.Held:
 			base.Held, err = tx.heldBySame(ctx, r.matter.beneficiary, except)
 		case query.Eligible:
@@ -408,7 +408,7 @@ func (tx *transaction) heldBySame(ctx context.Context, holder *countersign.Ident
 			holders[id] = true
 		}
 	}
-	grants, err := tx.desk.Store.Grants(ctx, store.GrantQuery{Holders: slices.Sorted(maps.Keys(holders)), States: heldStates})
+	grants, err := tx.read.Grants(ctx, store.GrantQuery{Holders: slices.Sorted(maps.Keys(holders)), States: heldStates})
 	if err != nil {
 		return nil, err
 	}
@@ -429,7 +429,7 @@ func (tx *transaction) heldBySame(ctx context.Context, holder *countersign.Ident
 // eligible returns which of the items the beneficiary may take by break-glass:
 // those that a live grant of an eligible assignment is for, with no hold on it.
 func (tx *transaction) eligible(ctx context.Context, m matter) ([]countersign.EntitlementID, error) {
-	grants, err := tx.desk.Store.Grants(ctx, store.GrantQuery{Holders: []countersign.IdentityID{m.beneficiary.ID}, States: []countersign.GrantState{countersign.GrantLive}})
+	grants, err := tx.read.Grants(ctx, store.GrantQuery{Holders: []countersign.IdentityID{m.beneficiary.ID}, States: []countersign.GrantState{countersign.GrantLive}})
 	if err != nil {
 		return nil, err
 	}
@@ -452,7 +452,7 @@ func (tx *transaction) eligible(ctx context.Context, m matter) ([]countersign.En
 // overdueReviews returns the reviews of the person's earlier break-glass access
 // whose time has passed, and that two people have not set aside.
 func (tx *transaction) overdueReviews(ctx context.Context, who countersign.IdentityID) ([]policy.OverdueReview, error) {
-	closing, err := tx.desk.Store.Requests(ctx, store.RequestQuery{Holder: who, States: []countersign.RequestState{countersign.RequestClosing}})
+	closing, err := tx.read.Requests(ctx, store.RequestQuery{Holder: who, States: []countersign.RequestState{countersign.RequestClosing}})
 	if err != nil {
 		return nil, err
 	}

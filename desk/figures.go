@@ -44,7 +44,7 @@ func (d *Desk) noticeAhead(head store.Head, now countersign.Instant) {
 // one at the holders of powers.
 func (d *Desk) Figures(ctx context.Context) (*Figures, error) {
 	now := countersign.InstantOf(d.Clock.Now())
-	known, _, err := d.refresh(ctx)
+	known, _, err := d.refresh(ctx, d.Store)
 	if err != nil {
 		return nil, err
 	}

@@ -163,7 +163,7 @@ func (tx *transaction) claim(ctx context.Context, grant *countersign.Grant) (sto
 	if grant.Intent == nil {
 		return store.Work{}, nil
 	}
-	work, err := tx.desk.Store.Work(ctx, string(grant.Intent.ID))
+	work, err := tx.read.Work(ctx, string(grant.Intent.ID))
 	if countersign.KindOf(err) == countersign.NotFound {
 		return store.Work{}, nil
 	}

@@ -34,7 +34,7 @@ type HoldView struct {
 }
 
 // MaxCounted is up to where a hold counts what is left.
-const MaxCounted = 1000
+const MaxCounted = 100_000
 
 // held is what a hold is on, resolved.
 type held struct {
@@ -217,21 +217,27 @@ func (tx *transaction) lookAt(ctx context.Context, held []string, more []string)
 	if err := tx.relyOnNow(ctx, keys...); err != nil {
 		return err
 	}
-	return tx.desk.followHolds(ctx)
+	return tx.followHolds(ctx)
 }
 
 // lookAtMatter guards what a judgement reads of a matter beside its rows: which
 // holds there are, which groups both sides are in or are not in, and who stands in
 // for them.
 func (tx *transaction) lookAtMatter(ctx context.Context, m matter) error {
-	held := []string{string(m.requester.ID), string(m.beneficiary.ID)}
+	held, groups := tx.directory.guardsOf(m)
+	return tx.lookAt(ctx, held, groups)
+}
+
+// guardsOf returns on what a matter's holds would be, and the guards of the groups
+// and delegations of both sides.
+func (d *snapshot) guardsOf(m matter) (held, groups []string) {
+	held = []string{string(m.requester.ID), string(m.beneficiary.ID)}
 	for _, item := range m.items {
 		held = append(held, string(item.system.ID), string(item.entitlement.ID))
 	}
-	var groups []string
 	for _, side := range []*countersign.Identity{m.requester, m.beneficiary} {
 		groups = append(groups, store.GuardGroups(string(side.ID)))
-		for _, group := range tx.directory.groupsAbove(side.ID) {
+		for _, group := range d.groupsAbove(side.ID) {
 			groups = append(groups, store.GuardGroups(string(group)))
 		}
 	}
@@ -240,7 +246,7 @@ func (tx *transaction) lookAtMatter(ctx context.Context, m matter) error {
 			groups = append(groups, store.GuardDelegations(id))
 		}
 	}
-	return tx.lookAt(ctx, held, groups)
+	return held, groups
 }
 
 func (tx *transaction) loadHold(ctx context.Context, id countersign.HoldID) (*countersign.Hold, *held, error) {
@@ -263,15 +269,14 @@ func (d *Desk) followHolds(ctx context.Context) error {
 	now := map[string]bool{}
 	var before countersign.HoldID
 	for {
-		const page = 500
-		holds, err := d.Store.Holds(ctx, false, before, page)
+		holds, err := d.Store.Holds(ctx, false, before, holdPage)
 		if err != nil {
 			return err
 		}
 		for _, hold := range holds {
 			now[hold.On] = true
 		}
-		if len(holds) < page {
+		if len(holds) < holdPage {
 			break
 		}
 		before = holds[len(holds)-1].ID
@@ -287,19 +292,19 @@ func (d *Desk) followEnding(ctx context.Context) error {
 	d.holding.Lock()
 	defer d.holding.Unlock()
 	now := map[string]bool{}
-	query := store.GrantQuery{States: []countersign.GrantState{countersign.GrantRevoking, countersign.GrantRevoked}, Limit: 500}
+	query := store.GrantQuery{States: []countersign.GrantState{countersign.GrantRevoking, countersign.GrantRevoked}, Limit: 5000}
 	for {
-		grants, err := d.Store.Grants(ctx, query)
+		ids, err := d.Store.GrantIDs(ctx, query)
 		if err != nil {
 			return err
 		}
-		for _, grant := range grants {
-			now[string(grant.ID)] = true
+		for _, id := range ids {
+			now[string(id)] = true
 		}
-		if len(grants) < query.Limit {
+		if len(ids) < query.Limit {
 			break
 		}
-		query.Before = grants[len(grants)-1].ID
+		query.Before = ids[len(ids)-1]
 	}
 	d.follow(&d.ending, false, now)
 	return nil
@@ -355,7 +360,7 @@ const sweptAtOnce = 100
 
 // SweepHolds revokes the next grants under holds that ask for it.
 func (d *Desk) SweepHolds(ctx context.Context, works []store.Work) error {
-	return d.together(ctx, len(works), func(tx *transaction, i int) error {
+	return d.together(ctx, len(works), nil, func(tx *transaction, i int) error {
 		hold, found, err := tx.loadHold(ctx, countersign.HoldID(works[i].Ref))
 		if err != nil {
 			return err
@@ -377,6 +382,13 @@ func (d *Desk) SweepHolds(ctx context.Context, works []store.Work) error {
 		query.States, query.Limit = []countersign.GrantState{countersign.GrantProvisioning, countersign.GrantLive}, sweptAtOnce
 		grants, err := d.Store.Grants(ctx, query)
 		if err != nil {
+			return err
+		}
+		var ids []countersign.GrantID
+		for _, grant := range grants {
+			ids = append(ids, grant.ID)
+		}
+		if err := tx.read.look(ctx, store.Questions{RequestsOf: ids}); err != nil {
 			return err
 		}
 		for _, grant := range grants {
@@ -416,8 +428,8 @@ func (d *Desk) HoldView(ctx context.Context, caller Caller, id countersign.HoldI
 	}
 	query := found.query
 	query.States, query.Limit = heldStates, MaxCounted
-	grants, err := d.Store.Grants(ctx, query)
-	view.Left = len(grants)
+	ids, err := d.Store.GrantIDs(ctx, query)
+	view.Left = len(ids)
 	return view, err
 }
 

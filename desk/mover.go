@@ -26,7 +26,7 @@ const (
 
 // LookAtIdentities looks anew at what identities hold.
 func (d *Desk) LookAtIdentities(ctx context.Context, works []store.Work) error {
-	return d.together(ctx, len(works), func(tx *transaction, i int) error {
+	return d.together(ctx, len(works), nil, func(tx *transaction, i int) error {
 		tx.looked(works[i], 0)
 		identity := tx.directory.identities[countersign.IdentityID(works[i].Ref)]
 		// Who may hold nothing now keeps what is there: it is refused while that lasts,

@@ -318,7 +318,7 @@ func (d *Desk) Untried(ctx context.Context, works []store.Work) error {
 }
 
 func (d *Desk) settleNotices(ctx context.Context, works []store.Work, settle func(*transaction, store.Work) store.WorkWrite) error {
-	return d.together(ctx, len(works), func(tx *transaction, i int) error {
+	return d.together(ctx, len(works), nil, func(tx *transaction, i int) error {
 		tx.change.Work = append(tx.change.Work, settle(tx, works[i]))
 		return nil
 	})

@@ -29,7 +29,7 @@ func (d *Desk) ParkedNotices(ctx context.Context, caller Caller) ([]ParkedNotice
 	if !d.Power(caller.Identity, PowerAdministrator) && !d.Power(caller.Identity, PowerAuditor) {
 		return nil, countersign.Errorf(countersign.Refused, "not-entitled-to-notices", "Only an administrator or an auditor sees what others could not be told.")
 	}
-	known, _, err := d.refresh(ctx)
+	known, _, err := d.refresh(ctx, d.Store)
 	if err != nil {
 		return nil, err
 	}

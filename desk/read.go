@@ -39,7 +39,20 @@ func (d *snapshot) namely(who []countersign.IdentityID) string {
 
 // Request shows one request to somebody who may read it.
 func (d *Desk) Request(ctx context.Context, caller Caller, id countersign.RequestID) (*RequestView, error) {
-	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
+	if tx, request, grants := justWritten(ctx, caller, id); tx != nil {
+		s, err := tx.stand(ctx, request)
+		switch {
+		case err != nil:
+			return nil, err
+		case !s.mayRead:
+			return nil, notFound("request", string(id))
+		}
+		return tx.requestView(request, s, grants)
+	}
+	grantsOf := store.GrantQuery{Request: id, Limit: MaxEntitlements}
+	tx, err := d.beginLooking(ctx, countersign.Actor(caller.Identity), func(*transaction) store.Questions {
+		return store.Questions{RequestIDs: []countersign.RequestID{id}, Grants: []store.GrantQuery{grantsOf}}
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +60,7 @@ func (d *Desk) Request(ctx context.Context, caller Caller, id countersign.Reques
 	if err != nil {
 		return nil, err
 	}
-	grants, err := d.Store.Grants(ctx, store.GrantQuery{Request: id, Limit: MaxEntitlements})
+	grants, err := tx.read.Grants(ctx, grantsOf)
 	if err != nil {
 		return nil, err
 	}
@@ -72,11 +85,14 @@ type RequestLine struct {
 // Requests lists what the caller has to do with, newest first; an auditor sees
 // all.
 func (d *Desk) Requests(ctx context.Context, caller Caller, filter RequestFilter) ([]RequestLine, error) {
-	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
+	query := requestQuery(caller, filter, d.Power(caller.Identity, PowerAuditor), d.Power(caller.Identity, PowerOperator))
+	tx, err := d.beginLooking(ctx, countersign.Actor(caller.Identity), func(*transaction) store.Questions {
+		return store.Questions{Requests: []store.RequestQuery{query}}
+	})
 	if err != nil {
 		return nil, err
 	}
-	requests, err := d.Store.Requests(ctx, requestQuery(caller, filter, d.Power(caller.Identity, PowerAuditor), d.Power(caller.Identity, PowerOperator)))
+	requests, err := tx.read.Requests(ctx, query)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +204,7 @@ type Catalogue struct {
 
 // Catalogue lists the request types and entitlements of today.
 func (d *Desk) Catalogue(ctx context.Context) (*Catalogue, error) {
-	known, active, err := d.refresh(ctx)
+	known, active, err := d.refresh(ctx, d.Store)
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +249,7 @@ type IdentityView struct {
 
 // Identity shows an identity by id, login, e-mail address or SPIFFE id.
 func (d *Desk) Identity(ctx context.Context, name string) (*IdentityView, error) {
-	known, _, err := d.refresh(ctx)
+	known, _, err := d.refresh(ctx, d.Store)
 	if err != nil {
 		return nil, err
 	}
@@ -283,7 +299,7 @@ type SystemView struct {
 
 // System shows a system by id or name.
 func (d *Desk) System(ctx context.Context, name string) (*SystemView, error) {
-	known, _, err := d.refresh(ctx)
+	known, _, err := d.refresh(ctx, d.Store)
 	if err != nil {
 		return nil, err
 	}
@@ -346,7 +362,7 @@ func (d *Desk) ResolveAs(subjectType, name string) (countersign.IdentityID, bool
 
 // Refresh reads what changed in directory, policy and holds since the last look.
 func (d *Desk) Refresh(ctx context.Context) error {
-	if _, _, err := d.refresh(ctx); err != nil {
+	if _, _, err := d.refresh(ctx, d.Store); err != nil {
 		return err
 	}
 	if err := d.followHolds(ctx); err != nil || !d.Shared {
@@ -357,7 +373,7 @@ func (d *Desk) Refresh(ctx context.Context) error {
 
 // Active reports whether the identity may act now.
 func (d *Desk) Active(ctx context.Context, id countersign.IdentityID) (bool, error) {
-	known, _, err := d.refresh(ctx)
+	known, _, err := d.refresh(ctx, d.Store)
 	if err != nil {
 		return false, err
 	}
@@ -368,7 +384,7 @@ func (d *Desk) Active(ctx context.Context, id countersign.IdentityID) (bool, err
 // FirstHolders returns who was given the desk's own powers at genesis; never
 // empty in a house that was founded.
 func (d *Desk) FirstHolders(ctx context.Context) ([]Ref, error) {
-	known, _, err := d.refresh(ctx)
+	known, _, err := d.refresh(ctx, d.Store)
 	if err != nil {
 		return nil, err
 	}

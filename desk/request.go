@@ -121,6 +121,9 @@ func (d *Desk) decide(ctx context.Context, caller Caller, key Key, id countersig
 		}
 		// The holder's guard is read before the facts that it stands for.
 		if name == workflow.Approve {
+			if err := tx.read.look(ctx, tx.directory.questionsOf(s.matter, store.GuardHold(string(caller.Identity)))); err != nil {
+				return command, workflow.RequestVerdict{}, err
+			}
 			if err := tx.bump(ctx, s.matter.beneficiary.SamePerson()...); err != nil {
 				return command, workflow.RequestVerdict{}, err
 			}
@@ -319,7 +322,7 @@ func (tx *transaction) closeGrants(ctx context.Context, request *countersign.Req
 // onRequest runs one command of a person on a request.
 func (d *Desk) onRequest(ctx context.Context, caller Caller, key Key, id countersign.RequestID,
 	prepare func(*transaction, *countersign.Request, *stance) (workflow.RequestCommand, workflow.RequestVerdict, error)) error {
-	_, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
+	_, err := d.commandLooking(ctx, caller, key, foreseeRequest(id), func(tx *transaction) (string, error) {
 		request, s, err := tx.readable(ctx, id)
 		if err != nil {
 			return "", err
@@ -346,9 +349,16 @@ func (d *Desk) onRequest(ctx context.Context, caller Caller, key Key, id counter
 	return err
 }
 
+// foreseeRequest asks for a request and for what a command on it is chained to.
+func foreseeRequest(id countersign.RequestID) foresight {
+	return func(*transaction) store.Questions {
+		return store.Questions{RequestIDs: []countersign.RequestID{id}, Heads: []countersign.Stream{countersign.Stream(id)}}
+	}
+}
+
 // readable loads a request that the actor may see.
 func (tx *transaction) readable(ctx context.Context, id countersign.RequestID) (*countersign.Request, *stance, error) {
-	request, err := tx.desk.Store.Request(ctx, id)
+	request, err := tx.read.Request(ctx, id)
 	if countersign.KindOf(err) == countersign.NotFound {
 		return nil, nil, notFound("request", string(id))
 	}
@@ -389,7 +399,7 @@ func (tx *transaction) verdict(ctx context.Context, request *countersign.Request
 		refusals = append(refusals, policy.Refusal{Reason: "path-has-changed", Because: fmt.Sprintf("The stage %q has to decide, too, by now: look at the request again in a moment.", request.Stages[added[0]].Name)})
 	}
 	if request.Extends != "" {
-		if verdict.Extended, err = tx.desk.Store.Grant(ctx, request.Extends); err != nil {
+		if verdict.Extended, err = tx.read.Grant(ctx, request.Extends); err != nil {
 			return verdict, err
 		}
 	}
@@ -432,7 +442,7 @@ func (tx *transaction) recheck(ctx context.Context, request *countersign.Request
 		if item.entitlement.Retired || item.system.Retired {
 			refusals = append(refusals, policy.Refusal{Reason: "retired", Because: "The entitlement " + r.directory.rightName(item.entitlement) + " is retired."})
 		}
-		held, err := tx.desk.heldElsewhere(ctx, r.matter.beneficiary.ID, item.entitlement.ID, request.ID)
+		held, err := tx.heldElsewhere(ctx, r.matter.beneficiary.ID, item.entitlement.ID, request.ID)
 		if err != nil {
 			return facts, nil, err
 		}

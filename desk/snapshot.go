@@ -59,8 +59,8 @@ func (a *activeSet) judging() (*policy.Set, error) {
 
 // refresh returns the directory and the policy set as of now: one small read
 // says whether what is in memory is still the latest.
-func (d *Desk) refresh(ctx context.Context) (*snapshot, *activeSet, error) {
-	versions, err := d.Store.Guards(ctx, []string{store.GuardDirectory, store.GuardPolicy})
+func (d *Desk) refresh(ctx context.Context, read store.Reader) (*snapshot, *activeSet, error) {
+	versions, err := read.Guards(ctx, []string{store.GuardDirectory, store.GuardPolicy})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -28,7 +28,7 @@ func (tx *transaction) holdsPower(ctx context.Context, who countersign.IdentityI
 		return false, err
 	}
 	system := tx.directory.systemNames[SystemName]
-	grants, err := tx.desk.Store.Grants(ctx, store.GrantQuery{Holders: []countersign.IdentityID{who}, System: system, States: []countersign.GrantState{countersign.GrantLive}})
+	grants, err := tx.read.Grants(ctx, store.GrantQuery{Holders: []countersign.IdentityID{who}, System: system, States: []countersign.GrantState{countersign.GrantLive}})
 	if err != nil {
 		return false, err
 	}

@@ -91,7 +91,7 @@ type judgement struct {
 func (d *Desk) Preview(ctx context.Context, caller Caller, asking Asking) (*Preview, error) {
 	var judged *judgement
 	asked := tickets{}
-	err := d.attempt(ctx, countersign.Actor(caller.Identity), func(tx *transaction) (err error) {
+	err := d.attemptLooking(ctx, countersign.Actor(caller.Identity), asking.foresee(caller), func(tx *transaction) (err error) {
 		judged, err = d.judge(ctx, tx, caller, &asking, nil, asked)
 		return err
 	})
@@ -99,6 +99,32 @@ func (d *Desk) Preview(ctx context.Context, caller Caller, asking Asking) (*Prev
 		return nil, err
 	}
 	return &judged.preview, nil
+}
+
+// foresee says what judging the asking will ask of storage, as far as its names
+// are known.
+func (a Asking) foresee(caller Caller) foresight {
+	return func(tx *transaction) store.Questions {
+		beneficiary := caller.Identity
+		if a.Beneficiary != "" {
+			found := tx.directory.findIdentity(a.Beneficiary)
+			if found == nil {
+				return store.Questions{}
+			}
+			beneficiary = found.ID
+		}
+		var ids []countersign.EntitlementID
+		for _, name := range a.Entitlements {
+			if found := tx.directory.findEntitlement(name); found != nil && len(ids) < MaxEntitlements {
+				ids = append(ids, found.ID)
+			}
+		}
+		m, err := tx.directory.matterOf(caller.Identity, beneficiary, ids)
+		if err != nil {
+			return store.Questions{}
+		}
+		return tx.directory.questionsOf(m)
+	}
 }
 
 // judge takes an asking through the policy set: today's for a new request, for one
@@ -284,8 +310,8 @@ func (d *Desk) task(holder *countersign.Identity, item right, step countersign.S
 }
 
 // openRequests counts the holder's open requests of a type, one excepted.
-func (d *Desk) openRequests(ctx context.Context, holder countersign.IdentityID, typeName string, except countersign.RequestID) (int, error) {
-	open, err := d.Store.Requests(ctx, store.RequestQuery{Holder: holder, Type: typeName, States: openStates, Limit: 100})
+func (tx *transaction) openRequests(ctx context.Context, holder countersign.IdentityID, typeName string, except countersign.RequestID) (int, error) {
+	open, err := tx.read.Requests(ctx, store.RequestQuery{Holder: holder, Type: typeName, States: openStates, Limit: mostOpen})
 	if err != nil {
 		return 0, err
 	}
@@ -305,14 +331,14 @@ var heldStates = []countersign.GrantState{countersign.GrantProvisioning, counter
 // Submit opens a request and returns its id.
 func (d *Desk) Submit(ctx context.Context, caller Caller, key Key, asking Asking) (countersign.RequestID, error) {
 	asked := tickets{}
-	id, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
+	id, err := d.commandLooking(ctx, caller, key, asking.foresee(caller), func(tx *transaction) (string, error) {
 		judged, err := d.judge(ctx, tx, caller, &asking, nil, asked)
 		if err != nil {
 			return "", err
 		}
 		preview := judged.preview
 		// The same thing asked twice is named as such, before any limit refuses it.
-		if err := d.checkDuplicate(ctx, judged); err != nil {
+		if err := tx.checkDuplicate(ctx, judged); err != nil {
 			return "", err
 		}
 		if err := refusal(preview.Plan.Refusals); err != nil {
@@ -343,9 +369,9 @@ func refusal(refusals []policy.Refusal) error {
 
 // checkDuplicate names the request or grant that makes this one needless. The
 // unique indexes decide when two come at once.
-func (d *Desk) checkDuplicate(ctx context.Context, j *judgement) error {
+func (tx *transaction) checkDuplicate(ctx context.Context, j *judgement) error {
 	for _, item := range j.matter.items {
-		open, err := d.Store.Requests(ctx, store.RequestQuery{
+		open, err := tx.read.Requests(ctx, store.RequestQuery{
 			Holder: j.matter.beneficiary.ID, Entitlement: item.entitlement.ID, Type: j.preview.Plan.Type, States: openStates, Limit: 1,
 		})
 		if err != nil {
@@ -359,7 +385,7 @@ func (d *Desk) checkDuplicate(ctx context.Context, j *judgement) error {
 			}
 			return countersign.Errorf(countersign.Conflict, "duplicate-request", "There is an open request for the same holder, entitlement and type already%s.", which)
 		}
-		held, err := d.heldElsewhere(ctx, j.matter.beneficiary.ID, item.entitlement.ID, "")
+		held, err := tx.heldElsewhere(ctx, j.matter.beneficiary.ID, item.entitlement.ID, "")
 		if err != nil {
 			return err
 		}
@@ -372,8 +398,8 @@ func (d *Desk) checkDuplicate(ctx context.Context, j *judgement) error {
 
 // heldElsewhere returns the grant by which the holder has the entitlement
 // already, other than by the request; nil where there is none.
-func (d *Desk) heldElsewhere(ctx context.Context, holder countersign.IdentityID, entitlement countersign.EntitlementID, request countersign.RequestID) (*countersign.Grant, error) {
-	held, err := d.Store.Grants(ctx, store.GrantQuery{Holders: []countersign.IdentityID{holder}, Entitlement: entitlement, States: heldStates, Limit: 1})
+func (tx *transaction) heldElsewhere(ctx context.Context, holder countersign.IdentityID, entitlement countersign.EntitlementID, request countersign.RequestID) (*countersign.Grant, error) {
+	held, err := tx.read.Grants(ctx, heldOf(holder, entitlement))
 	if err != nil || len(held) == 0 || request != "" && held[0].Request == request {
 		return nil, err
 	}

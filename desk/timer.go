@@ -25,8 +25,14 @@ type Heard struct {
 // committed together; when something moved meanwhile, each goes alone, and one
 // that lost comes back with the next claim.
 func (d *Desk) WakeGrants(ctx context.Context, works []store.Work, all map[countersign.GrantID]Heard) error {
-	return d.together(ctx, len(works), func(tx *transaction, i int) error {
-		grant, err := d.Store.Grant(ctx, countersign.GrantID(works[i].Ref))
+	return d.together(ctx, len(works), func(from, to int) store.Questions {
+		var ids []countersign.GrantID
+		for _, work := range works[from:to] {
+			ids = append(ids, countersign.GrantID(work.Ref))
+		}
+		return store.Questions{GrantIDs: ids, RequestsOf: ids}
+	}, func(tx *transaction, i int) error {
+		grant, err := tx.read.Grant(ctx, countersign.GrantID(works[i].Ref))
 		if err != nil {
 			return err
 		}
@@ -133,7 +139,13 @@ func left(identity *countersign.Identity, now countersign.Instant) bool {
 // TickRequests lets time pass for requests: deadlines, escalations, approvers
 // who came or went.
 func (d *Desk) TickRequests(ctx context.Context, works []store.Work) error {
-	return d.together(ctx, len(works), func(tx *transaction, i int) error {
+	return d.together(ctx, len(works), func(from, to int) store.Questions {
+		var ids []countersign.RequestID
+		for _, work := range works[from:to] {
+			ids = append(ids, countersign.RequestID(work.Ref))
+		}
+		return store.Questions{RequestIDs: ids}
+	}, func(tx *transaction, i int) error {
 		request, err := tx.load(ctx, countersign.RequestID(works[i].Ref))
 		if err != nil {
 			return err
@@ -201,8 +213,9 @@ func (s *stance) told(request *countersign.Request) map[string][]countersign.Ide
 }
 
 // together runs body for every index in one transaction, and one by one when
-// that one meets something that changed.
-func (d *Desk) together(ctx context.Context, count int, body func(tx *transaction, i int) error) error {
+// that one meets something that changed. What a range of them will ask of storage
+// may be foreseen.
+func (d *Desk) together(ctx context.Context, count int, foresee func(from, to int) store.Questions, body func(tx *transaction, i int) error) error {
 	if count == 0 {
 		return nil
 	}
@@ -210,7 +223,12 @@ func (d *Desk) together(ctx context.Context, count int, body func(tx *transactio
 		return err
 	}
 	once := func(from, to int) error {
-		tx, err := d.begin(ctx, countersign.SystemTimer)
+		tx, err := d.beginLooking(ctx, countersign.SystemTimer, func(*transaction) store.Questions {
+			if foresee == nil {
+				return store.Questions{}
+			}
+			return foresee(from, to)
+		})
 		if err != nil {
 			return err
 		}

@@ -94,7 +94,7 @@ func (d *Desk) Classify(ctx context.Context, caller Caller, key Key, id counters
 		if err != nil {
 			return "", err
 		}
-		if err := d.checkDuplicate(ctx, judged); err != nil {
+		if err := tx.checkDuplicate(ctx, judged); err != nil {
 			return "", err
 		}
 		if err := refusal(judged.preview.Plan.Refusals); err != nil {

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -63,6 +64,9 @@ func New(config Config) *Engine {
 const (
 	// batch is how many timers one step takes.
 	batch = 500
+	// endedTogether is how many of them share a commit: what somebody asks meanwhile
+	// waits for one commit, and not for all of them.
+	endedTogether = 100
 	// beat is how often the loop looks without being nudged.
 	beat = time.Second
 	// usePatience is how long targets may take to tell when credentials were used.
@@ -155,8 +159,11 @@ func (e *Engine) Timers(ctx context.Context) (int, error) {
 	// What a target or a source must be asked about goes last and by itself: ends wait for no
 	// target.
 	plain, watched := e.apart(ctx, of[store.GrantWork])
+	for some := range slices.Chunk(plain, endedTogether) {
+		err = errors.Join(err, e.Desk.WakeGrants(ctx, some, nil))
+	}
 	err = errors.Join(
-		e.Desk.WakeGrants(ctx, plain, nil),
+		err,
 		e.Desk.TickRequests(ctx, of[store.RequestWork]),
 		e.Desk.SweepHolds(ctx, of[store.HoldWork]),
 		e.Desk.TickProposals(ctx, of[store.ProposalWork]),

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/countersign/countersign"
@@ -41,11 +42,13 @@ func (e *Engine) keepTime(ctx context.Context) {
 		err := e.Beat(ctx)
 		e.logged(ctx, "beat", err)
 		e.sound.Store(err == nil)
-		for err == nil && ctx.Err() == nil {
+		// What makes itself due again, as the next part of a sweep does, is taken until
+		// the next beat.
+		for err == nil && ctx.Err() == nil && len(ticker.C) == 0 {
 			var done int
 			done, err = e.Timers(context.WithoutCancel(ctx))
 			e.logged(ctx, "timers", err)
-			if done < batch {
+			if done == 0 {
 				break
 			}
 		}
@@ -73,8 +76,10 @@ func (e *Engine) keepDoing(ctx context.Context, name string, step func(context.C
 	}
 }
 
-// keepDelivering takes new work only while it has a free slot: what waits
-// elsewhere is not leased, or its lease ends.
+// keepDelivering takes new work only while it has a free slot, and claims no more
+// ahead than its workers do in a moment: what waits elsewhere is not leased, or its
+// lease ends. While there is more to do than one claim gives, it claims again at
+// once.
 func (e *Engine) keepDelivering(ctx context.Context) {
 	var workers sync.WaitGroup
 	slots := make(chan struct{}, e.Workers)
@@ -84,6 +89,8 @@ func (e *Engine) keepDelivering(ctx context.Context) {
 			e.logged(context.WithoutCancel(ctx), "deliver", e.Deliver(ctx, work))
 		})
 	}
+	var ahead []store.Work
+	more := false
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
 	for ctx.Err() == nil {
@@ -92,25 +99,35 @@ func (e *Engine) keepDelivering(ctx context.Context) {
 			continue
 		case slots <- struct{}{}:
 		}
-		select {
-		case <-ctx.Done():
-			continue
-		case work := <-e.Desk.Newborn():
-			start(work)
-			continue
-		case <-ticker.C:
-			<-slots
-		}
-		if !e.sound.Load() {
+		if len(ahead) > 0 {
+			start(ahead[0])
+			ahead = ahead[1:]
 			continue
 		}
-		// Slots are taken here alone, so that what is free now stays so.
-		works, err := e.Claim(ctx, cap(slots)-len(slots))
+		if more {
+			select {
+			case work := <-e.Desk.Newborn():
+				start(work)
+				continue
+			default:
+			}
+		} else {
+			select {
+			case <-ctx.Done():
+				continue
+			case work := <-e.Desk.Newborn():
+				start(work)
+				continue
+			case <-ticker.C:
+			}
+		}
+		<-slots
+		if more = false; !e.sound.Load() {
+			continue
+		}
+		works, err := e.Claim(ctx, e.Workers)
 		e.logged(ctx, "claim", err)
-		for _, work := range works {
-			slots <- struct{}{}
-			start(work)
-		}
+		ahead, more = works, err == nil && len(works) == e.Workers
 	}
 	finished := make(chan struct{})
 	go func() {
@@ -122,14 +139,17 @@ func (e *Engine) keepDelivering(ctx context.Context) {
 	case <-time.After(time.Duration(desk.OperationTime)*time.Second + releaseTime):
 		e.Log.WarnContext(ctx, "an operation did not end at its deadline and is left to its lease")
 	}
-	e.release(context.WithoutCancel(ctx))
+	e.release(context.WithoutCancel(ctx), ahead)
 }
 
 // release gives back what was leased to this replica and not begun, so that
 // another one, or the next start, need not wait for the leases to end.
-func (e *Engine) release(ctx context.Context) {
+func (e *Engine) release(ctx context.Context, ahead []store.Work) {
 	ctx, cancel := context.WithTimeout(ctx, releaseTime)
 	defer cancel()
+	for _, work := range ahead {
+		e.logged(ctx, "release", e.giveBack(ctx, work))
+	}
 	for ctx.Err() == nil {
 		select {
 		case work := <-e.Desk.Newborn():
@@ -144,9 +164,9 @@ const (
 	// releaseTime bounds the last reports and what is given back at the end; leases
 	// bound the rest.
 	releaseTime = 5 * time.Second
-	// patience is how long an operation may hold a slot while others of its
-	// connector are under way. A busy target lets one through within it, and one
-	// that hangs does not.
+	// patience is how long an operation may hold a slot while none of those of its
+	// connector that are under way ends. A busy target lets one through within it,
+	// and one that hangs does not.
 	patience = 250 * time.Millisecond
 )
 
@@ -155,7 +175,14 @@ const (
 // takes it away. The zero value is ready.
 type places struct {
 	lock sync.Mutex
-	of   map[kindOfWork]chan struct{}
+	of   map[kindOfWork]*passage
+}
+
+// passage is what one connector may have under way of one kind of work.
+type passage struct {
+	free chan struct{}
+	// left counts the operations that have ended.
+	left atomic.Int64
 }
 
 type kindOfWork struct {
@@ -164,7 +191,8 @@ type kindOfWork struct {
 }
 
 // enter takes a place for the delivery. What gives access has half of the slots
-// for each connector, what takes it away a quarter.
+// for each connector, what takes it away a quarter. It waits for as long as the
+// target lets others through.
 func (p *places) enter(ctx context.Context, delivery *desk.Delivery, slots int) (leave func(), entered bool) {
 	kind := kindOfWork{delivery.Connector, delivery.Intent.Operation == countersign.ApplyOperation || delivery.Intent.Operation == countersign.ExtendOperation}
 	share := slots / 4
@@ -173,20 +201,31 @@ func (p *places) enter(ctx context.Context, delivery *desk.Delivery, slots int) 
 	}
 	p.lock.Lock()
 	if p.of == nil {
-		p.of = map[kindOfWork]chan struct{}{}
+		p.of = map[kindOfWork]*passage{}
 	}
-	free := p.of[kind]
-	if free == nil {
-		free = make(chan struct{}, max(share, 1))
-		p.of[kind] = free
+	way := p.of[kind]
+	if way == nil {
+		way = &passage{free: make(chan struct{}, max(share, 1))}
+		p.of[kind] = way
 	}
 	p.lock.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	select {
-	case <-ctx.Done():
-		return nil, false
-	case free <- struct{}{}:
-		return func() { <-free }, true
+	timer := time.NewTicker(patience)
+	defer timer.Stop()
+	for seen := way.left.Load(); ; {
+		select {
+		case <-ctx.Done():
+			return nil, false
+		case way.free <- struct{}{}:
+			return func() {
+				way.left.Add(1)
+				<-way.free
+			}, true
+		case <-timer.C:
+			left := way.left.Load()
+			if left == seen {
+				return nil, false
+			}
+			seen = left
+		}
 	}
 }

@@ -63,12 +63,12 @@ func TestEveryCommandSendsNoMoreStatementsThanItDid(t *testing.T) {
 		want map[string]cost
 	}{
 		{"sqlite", onSQLite, map[string]cost{
-			"preview": {6, 0}, "submit": {33, 1}, "show": {3, 0}, "inbox": {2, 0}, "approve": {45, 1},
-			"carry out": {36, 2}, "deny": {43, 1}, "cancel": {17, 1}, "revoke": {22, 1}, "expire eight": {147, 2},
+			"preview": {5, 0}, "submit": {25, 1}, "show": {3, 0}, "inbox": {2, 0}, "approve": {34, 1},
+			"carry out": {29, 2}, "deny": {36, 1}, "cancel": {12, 1}, "revoke": {15, 1}, "expire eight": {97, 2},
 		}},
 		{"postgres", onPostgres, map[string]cost{
-			"preview": {6, 0}, "submit": {19, 1}, "show": {3, 0}, "inbox": {2, 0}, "approve": {30, 1},
-			"carry out": {27, 2}, "deny": {26, 1}, "cancel": {13, 1}, "revoke": {18, 1}, "expire eight": {131, 2},
+			"preview": {5, 0}, "submit": {12, 1}, "show": {3, 0}, "inbox": {2, 0}, "approve": {20, 1},
+			"carry out": {24, 2}, "deny": {20, 1}, "cancel": {10, 1}, "revoke": {13, 1}, "expire eight": {85, 2},
 		}},
 	} {
 		t.Run(kind.name, func(t *testing.T) {

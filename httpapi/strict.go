@@ -39,7 +39,7 @@ func (a *api) strict(route route, next http.Handler) http.Handler {
 		s.key = desk.Key{Route: r.Method + " " + r.URL.Path, Value: r.Header.Get("Idempotency-Key"), Body: countersign.DigestBytes("idempotency", body)}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		if !route.endless {
-			ctx, cancel := context.WithTimeout(r.Context(), requestTime)
+			ctx, cancel := context.WithTimeout(desk.Answering(r.Context()), requestTime)
 			defer cancel()
 			r = r.WithContext(ctx)
 		}

@@ -57,8 +57,7 @@ func (p *Point) Assign(ctx context.Context, order Order) error {
 	if err := order.check(); err != nil {
 		return err
 	}
-	p.following.Lock()
-	defer p.following.Unlock()
+	defer p.write(order.Credential)()
 	var current record
 	err := target.Commit(ctx, p.shelf, p.clock, order.NotAfter, func(now countersign.Instant) (*store.ShelfChange, error) {
 		if order.Until != 0 && order.Until <= now {
@@ -95,8 +94,7 @@ func (p *Point) Remove(ctx context.Context, credential countersign.CredentialID,
 	if _, err := target.ParseID(credential); err != nil {
 		return err
 	}
-	p.following.Lock()
-	defer p.following.Unlock()
+	defer p.write(credential)()
 	var removed record
 	err := target.Commit(ctx, p.shelf, p.clock, notAfter, func(now countersign.Instant) (*store.ShelfChange, error) {
 		item, held, err := p.load(ctx, credential)
@@ -134,7 +132,7 @@ func (p *Point) CheckCredential(ctx context.Context, credential countersign.Cred
 	if err != nil {
 		return Check{}, err
 	}
-	if err := p.Follow(ctx); err != nil {
+	if err := p.lookOnce(ctx); err != nil {
 		return Check{}, countersign.Errorf(countersign.Unavailable, string(Stale), "the assignments cannot be read now").Because(err)
 	}
 	p.mu.RLock()
@@ -150,6 +148,22 @@ func (p *Point) CheckCredential(ctx context.Context, credential countersign.Cred
 	}
 	check.Allowed = check.Reason == ""
 	return check, nil
+}
+
+// write lets one own write of the credential happen, from its look at the shelf to
+// what memory shows of it; others happen beside it. It returns how that ends.
+func (p *Point) write(credential countersign.CredentialID) (end func()) {
+	var sum byte
+	for _, b := range []byte(credential) {
+		sum = sum*31 + b
+	}
+	one := &p.writing[int(sum)%len(p.writing)]
+	p.following.RLock()
+	one.Lock()
+	return func() {
+		one.Unlock()
+		p.following.RUnlock()
+	}
 }
 
 func put(credential countersign.CredentialID, item store.Item, next record) (*store.ShelfChange, error) {

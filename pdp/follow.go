@@ -35,6 +35,12 @@ type heartbeat struct {
 func (p *Point) Follow(ctx context.Context) error {
 	p.following.Lock()
 	defer p.following.Unlock()
+	return p.follow(ctx, false)
+}
+
+// follow is Follow with the lock held. In short it does not look again for what has
+// become visible meanwhile: the next look finds it.
+func (p *Point) follow(ctx context.Context, short bool) error {
 	begun := p.clock.Now()
 	if err := p.writeBeat(ctx, begun); err != nil {
 		return fmt.Errorf("heartbeat of the decision point: %w", err)
@@ -59,11 +65,52 @@ func (p *Point) Follow(ctx context.Context) error {
 			break
 		}
 		p.position = position
+		if short && len(items) < followPage {
+			break
+		}
 	}
 	if p.beat.key == "" {
 		p.markFresh(begun)
 	}
 	return errors.Join(poisoned...)
+}
+
+// look is one step of Follow that several checks wait for.
+type look struct {
+	done chan struct{}
+	err  error
+}
+
+// lookOnce follows the shelf, together with whoever waits for the same: the step
+// begins after every one of them has asked.
+func (p *Point) lookOnce(ctx context.Context) error {
+	p.looks.Lock()
+	mine := p.looks.next
+	first := mine == nil
+	if first {
+		mine = &look{done: make(chan struct{})}
+		p.looks.next = mine
+	}
+	p.looks.Unlock()
+	if !first {
+		select {
+		case <-mine.done:
+			return mine.err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	p.following.Lock()
+	p.looks.Lock()
+	p.looks.next = nil
+	p.looks.Unlock()
+	// Others wait for it, too: it does not end with who came first.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.freshness)
+	defer cancel()
+	mine.err = p.follow(ctx, true)
+	p.following.Unlock()
+	close(mine.done)
+	return mine.err
 }
 
 func (p *Point) take(item store.Item) error {

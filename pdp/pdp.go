@@ -49,12 +49,19 @@ type Point struct {
 	clock     interface{ Now() time.Time }
 	freshness time.Duration
 
-	// following serialises what moves memory towards the shelf: own writes and
-	// what is followed. Otherwise a page that was read before an own removal
-	// could bring the removed assignment back.
-	following sync.Mutex
+	// following keeps what is followed apart from own writes, which hold it to read.
+	// Otherwise a page that was read before an own removal could bring the removed
+	// assignment back. Own writes of one credential follow each other by writing.
+	following sync.RWMutex
+	writing   [64]sync.Mutex
 	position  int64
 	beat      heartbeat
+
+	// looks lets checks that come together share one look at the shelf.
+	looks struct {
+		sync.Mutex
+		next *look
+	}
 
 	mu      sync.RWMutex
 	index   *index

@@ -51,6 +51,8 @@ type Reader interface {
 	Requests(ctx context.Context, query RequestQuery) ([]*countersign.Request, error)
 	Grant(ctx context.Context, id countersign.GrantID) (*countersign.Grant, error)
 	Grants(ctx context.Context, query GrantQuery) ([]*countersign.Grant, error)
+	// GrantIDs is Grants without what they say.
+	GrantIDs(ctx context.Context, query GrantQuery) ([]countersign.GrantID, error)
 	Work(ctx context.Context, key string) (Work, error)
 	// Parked returns up to limit parked items of the kind, those parked longest first.
 	Parked(ctx context.Context, kind WorkKind, limit int) ([]Work, error)
@@ -65,6 +67,11 @@ type Reader interface {
 	// Guards returns the versions of the given guards; one that was never
 	// written has version 0.
 	Guards(ctx context.Context, keys []string) (map[string]int64, error)
+
+	// Look answers several questions in one round trip, in the order of the fields
+	// of Questions. Each answer is no older than the ones before it: a guard is read
+	// before what it stands for.
+	Look(ctx context.Context, questions Questions) (Answers, error)
 
 	// Heads returns the last sequence number and hash of each stream; a stream
 	// without events has the zero head.
@@ -107,10 +114,12 @@ type Reader interface {
 }
 
 // Write is one row to store. Was is the version that was read, 0 for a row
-// that must not exist yet.
+// that must not exist yet. Before is that version as it was read, or nil: with it,
+// what is kept beside the row is written only where it changes.
 type Write struct {
-	Was int64
-	Row countersign.Row
+	Was    int64
+	Row    countersign.Row
+	Before countersign.Row
 }
 
 // Guard is a fact that a verdict relied on: the commit succeeds only if the key
@@ -300,6 +309,34 @@ type GrantQuery struct {
 	States      []countersign.GrantState
 	Before      countersign.GrantID
 	Limit       int
+}
+
+// Questions are what is to be looked at together. Empty fields ask nothing.
+type Questions struct {
+	Guards []string
+	// Holds asks for the holds in force, at most so many.
+	Holds    int
+	GrantIDs []countersign.GrantID
+	// RequestIDs asks for requests, RequestsOf for those that grants came from.
+	RequestIDs []countersign.RequestID
+	RequestsOf []countersign.GrantID
+	Works      []string
+	Requests   []RequestQuery
+	Grants     []GrantQuery
+	Heads      []countersign.Stream
+}
+
+// Answers are what Look found. What is asked for by its id and is not there is
+// missing; lists stand in the order of their queries.
+type Answers struct {
+	Guards       map[string]int64
+	Holds        []*countersign.Hold
+	GrantsByID   []*countersign.Grant
+	RequestsByID []*countersign.Request
+	Works        []Work
+	Requests     [][]*countersign.Request
+	Grants       [][]*countersign.Grant
+	Heads        map[countersign.Stream]Head
 }
 
 // Directory is the directory, or what changed of it.

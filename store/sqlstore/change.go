@@ -87,6 +87,9 @@ func planWrites(statements []statement, change store.Change) ([]statement, error
 		if write.Was < 0 || write.Row.RowVersion() <= write.Was {
 			return nil, internal("malformed-write", "the version of %s must rise: %d comes after %d", write.Row.RowKey(), write.Row.RowVersion(), write.Was)
 		}
+		if write.Before != nil && (write.Before.RowKey() != write.Row.RowKey() || write.Before.RowVersion() != write.Was) {
+			return nil, internal("malformed-write", "what %s was before is version %d of %s, and not version %d", write.Row.RowKey(), write.Before.RowVersion(), write.Before.RowKey(), write.Was)
+		}
 		if table.directory && change.DirectoryRevision <= 0 {
 			return nil, internal("malformed-write", "%s is a row of the directory: the change that writes it must set its directory revision", write.Row.RowKey())
 		}
@@ -111,9 +114,9 @@ func planWrites(statements []statement, change store.Change) ([]statement, error
 			query = write.table.update
 			args = append(args, write.Was)
 		}
-		statements = append(statements, statement{query, args, &store.Changed{Key: write.Row.RowKey()}})
+		statements = append(statements, statement{query: query, args: args, otherwise: &store.Changed{Key: write.Row.RowKey()}, inserts: write.Was == 0})
 		if request, ok := write.Row.(*countersign.Request); ok {
-			statements = planRequest(statements, request, write.Was == 0)
+			statements = planRequest(statements, request, write.Write)
 		}
 	}
 	return statements, nil
@@ -134,27 +137,36 @@ func takes(row countersign.Row) int {
 	return 0
 }
 
-// planRequest keeps the rows beside a request. Rows that stay as they are stay
-// untouched, which is most of them.
-func planRequest(statements []statement, r *countersign.Request, created bool) []statement {
-	entitlements := texts(wanted(r))
+// planRequest keeps the rows beside a request. What follows from the row that it
+// was made from as from the new one stays as it is, which is most of it.
+func planRequest(statements []statement, r *countersign.Request, write store.Write) []statement {
+	before, _ := write.Before.(*countersign.Request)
+	entitlements := wanted(r)
 	all, awaited := parties(r)
-	if !created {
-		statements = append(statements,
-			statement{query: `DELETE FROM request_entitlement WHERE request = ? AND entitlement NOT IN (SELECT value FROM {list})`, args: []any{string(r.ID), entitlements}},
-			statement{query: `DELETE FROM request_party WHERE request = ? AND identity NOT IN (SELECT value FROM {list})`, args: []any{string(r.ID), texts(all)}})
-	}
-	return append(statements,
-		statement{query: `INSERT INTO request_entitlement (request, holder, type, open, entitlement)
+	if before == nil || before.Beneficiary != r.Beneficiary || before.Type != r.Type || before.State.Open() != r.State.Open() || !slices.Equal(wanted(before), entitlements) {
+		if write.Was > 0 && (before == nil || !slices.Equal(wanted(before), entitlements)) {
+			statements = append(statements, statement{query: `DELETE FROM request_entitlement WHERE request = ? AND entitlement NOT IN (SELECT value FROM {list})`, args: []any{string(r.ID), texts(entitlements)}})
+		}
+		statements = append(statements, statement{query: `INSERT INTO request_entitlement (request, holder, type, open, entitlement)
 			SELECT ?, ?, ?, ?, value FROM {list} WHERE true ORDER BY value
 			ON CONFLICT (request, entitlement) DO UPDATE SET holder = excluded.holder, type = excluded.type, open = excluded.open
 			WHERE request_entitlement.holder <> excluded.holder OR request_entitlement.type <> excluded.type OR request_entitlement.open <> excluded.open`,
-			args: []any{string(r.ID), string(r.Beneficiary), r.Type, r.State.Open(), entitlements}},
-		statement{query: `INSERT INTO request_party (request, identity, awaited)
+			args: []any{string(r.ID), string(r.Beneficiary), r.Type, r.State.Open(), texts(entitlements)}})
+	}
+	var allBefore, awaitedBefore []countersign.IdentityID
+	if before != nil {
+		if allBefore, awaitedBefore = parties(before); slices.Equal(all, allBefore) && slices.Equal(awaited, awaitedBefore) {
+			return statements
+		}
+	}
+	if write.Was > 0 && !slices.Equal(all, allBefore) {
+		statements = append(statements, statement{query: `DELETE FROM request_party WHERE request = ? AND identity NOT IN (SELECT value FROM {list})`, args: []any{string(r.ID), texts(all)}})
+	}
+	return append(statements, statement{query: `INSERT INTO request_party (request, identity, awaited)
 			SELECT ?, party.value, party.value IN (SELECT value FROM {list}) FROM (SELECT value FROM {list}) AS party WHERE true
 			ON CONFLICT (request, identity) DO UPDATE SET awaited = excluded.awaited
 			WHERE request_party.awaited <> excluded.awaited`,
-			args: []any{string(r.ID), texts(awaited), texts(all)}})
+		args: []any{string(r.ID), texts(awaited), texts(all)}})
 }
 
 func planHandles(statements []statement, handles []store.HandleWrite) []statement {
@@ -162,53 +174,71 @@ func planHandles(statements []statement, handles []store.HandleWrite) []statemen
 	slices.SortStableFunc(handles, func(a, b store.HandleWrite) int { return strings.Compare(a.Handle.Key(), b.Handle.Key()) })
 	for _, write := range handles {
 		statements = append(statements, statement{
-			`INSERT INTO handle (key, identity, removed) VALUES (?, ?, ?)
+			query: `INSERT INTO handle (key, identity, removed) VALUES (?, ?, ?)
 			ON CONFLICT (key) DO UPDATE SET removed = excluded.removed WHERE handle.identity = excluded.identity`,
-			[]any{write.Handle.Key(), string(write.Identity), write.Removed},
-			&store.Duplicate{Constraint: store.OneHandle}})
+			args:      []any{write.Handle.Key(), string(write.Identity), write.Removed},
+			otherwise: &store.Duplicate{Constraint: store.OneHandle}})
 	}
 	return statements
 }
 
 // planEvents appends events to their streams. An event that does not follow
 // from the stream's head, as a fork or with a gap, is one that somebody else
-// was faster with.
+// was faster with. The first of a stream finds the head; what follows it in this
+// change need only follow from the one before.
 func planEvents(statements []statement, events []countersign.SealedEvent) ([]statement, error) {
 	events = slices.Clone(events)
 	slices.SortStableFunc(events, func(a, b countersign.SealedEvent) int {
 		return cmp.Or(strings.Compare(string(a.Header.Stream), string(b.Header.Stream)), cmp.Compare(a.Header.Seq, b.Header.Seq))
 	})
-	for _, event := range events {
+	for len(events) > 0 {
+		stream := events[0].Header.Stream
+		count := 1
+		for count < len(events) && events[count].Header.Stream == stream {
+			count++
+		}
+		var err error
+		if statements, err = planStream(statements, stream, events[:count]); err != nil {
+			return nil, err
+		}
+		events = events[count:]
+	}
+	return statements, nil
+}
+
+func planStream(statements []statement, stream countersign.Stream, events []countersign.SealedEvent) ([]statement, error) {
+	changed := &store.Changed{Key: string(stream)}
+	var added, values [][]any
+	for i, event := range events {
 		header, err := countersign.Canonical(event.Header)
 		if err != nil {
 			return nil, err
 		}
-		stream, seq := string(event.Header.Stream), event.Header.Seq
+		seq := event.Header.Seq
 		if stream == "" || seq < 1 || (seq == 1) != (event.Header.Prev == countersign.Hash{}) {
 			return nil, internal("malformed-event", "event %d of the stream %q does not name what is before it", seq, stream)
-		}
-		changed := &store.Changed{Key: stream}
-		if seq == 1 {
-			statements = append(statements, statement{
-				`INSERT INTO event (stream, seq, hash, header) VALUES (?, 1, ?, ?)`,
-				[]any{stream, event.Hash[:], string(header)}, changed})
-		} else {
-			statements = append(statements, statement{
-				`INSERT INTO event (stream, seq, hash, header)
-				SELECT stream, seq + 1, ?, ? FROM event WHERE stream = ? AND seq = ? AND hash = ?`,
-				[]any{event.Hash[:], string(header), stream, seq - 1, event.Header.Prev[:]}, changed})
 		}
 		for _, value := range event.Values {
 			content := value.Bytes
 			if content == nil {
 				content = []byte{}
 			}
-			statements = append(statements, statement{
-				`INSERT INTO event_value (stream, seq, value_group, salt, bytes) VALUES (?, ?, ?, ?, ?)`,
-				[]any{stream, seq, string(value.Group), value.Salt[:], content}, changed})
+			values = append(values, []any{string(stream), seq, string(value.Group), value.Salt[:], content})
 		}
+		switch {
+		case i == 0 && seq > 1:
+			statements = append(statements, statement{
+				query: `INSERT INTO event (stream, seq, hash, header)
+				SELECT stream, seq + 1, ?, ? FROM event WHERE stream = ? AND seq = ? AND hash = ?`,
+				args: []any{event.Hash[:], string(header), string(stream), seq - 1, event.Header.Prev[:]}, otherwise: changed})
+			continue
+		case i > 0 && (seq != events[i-1].Header.Seq+1 || event.Header.Prev != events[i-1].Hash):
+			return nil, changed
+		}
+		added = append(added, []any{string(stream), seq, event.Hash[:], string(header)})
 	}
-	return statements, nil
+	statements = insertRows(statements, `INSERT INTO event (stream, seq, hash, header)`, added, changed)
+	return insertRows(statements, `INSERT INTO event_value (stream, seq, value_group, salt, bytes)`, values, changed), nil
 }
 
 func planContents(statements []statement, table string, contents []store.Content) []statement {
@@ -234,9 +264,9 @@ func planIdempotency(statements []statement, i store.Idempotency, now countersig
 		statement{query: `DELETE FROM idempotency WHERE (caller, route, key) IN
 			(SELECT caller, route, key FROM idempotency WHERE at < ? ORDER BY at LIMIT 8 {locking})`,
 			args: []any{expired}},
-		statement{`INSERT INTO idempotency (caller, route, key, body, object, at) VALUES (?, ?, ?, ?, ?, ?)
+		statement{query: `INSERT INTO idempotency (caller, route, key, body, object, at) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT (caller, route, key) DO UPDATE SET body = excluded.body, object = excluded.object, at = excluded.at
 			WHERE idempotency.at < ?`,
-			[]any{i.Caller, i.Route, i.Key, string(i.Body), i.Object, int64(i.At), expired},
-			&store.Duplicate{Constraint: store.OneIdempotencyKey}})
+			args:      []any{i.Caller, i.Route, i.Key, string(i.Body), i.Object, int64(i.At), expired},
+			otherwise: &store.Duplicate{Constraint: store.OneIdempotencyKey}})
 }

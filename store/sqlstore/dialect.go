@@ -10,6 +10,7 @@ import (
 // once, with ? for arguments and these marks:
 //
 //	{list}      an argument that is a list of texts, as a table with the column value
+//	{any}       true of what is in an argument that is a list of texts; stands after it
 //	{locking}   locks the selected rows and leaves out those that others locked
 //	{position}  the next position on the shelf that the argument names
 //	{visible}   true for positions behind which nothing can appear any more
@@ -57,6 +58,7 @@ func (d *dialect) text(query string, expecting bool) string {
 var sqliteDialect = &dialect{
 	marks: strings.NewReplacer(
 		"{list}", "json_each(?)",
+		"{any}", "IN (SELECT value FROM json_each(?))",
 		"{locking}", "",
 		"{position}", "(SELECT coalesce(max(position), 0) + 1 FROM shelf_item WHERE shelf = ?)",
 		"{visible}", "true",
@@ -66,6 +68,7 @@ var sqliteDialect = &dialect{
 var postgresDialect = &dialect{
 	marks: strings.NewReplacer(
 		"{list}", "unnest(CAST(? AS text[])) AS each (value)",
+		"{any}", "= ANY (CAST(? AS text[]))",
 		"{locking}", "FOR UPDATE SKIP LOCKED",
 		"{position}", "countersign_position(?)",
 		"{visible}", "position < pg_snapshot_xmin(pg_current_snapshot())::text::bigint << 12",

@@ -14,13 +14,18 @@ import (
 
 // Heads returns the end of each stream; the zero head for one without events.
 func (s *Store) Heads(ctx context.Context, streams []countersign.Stream) (map[countersign.Stream]store.Head, error) {
+	heads, q := headsQuestion(streams)
+	return heads, s.database.query(ctx, q.query, q.visit, q.args...)
+}
+
+func headsQuestion(streams []countersign.Stream) (map[countersign.Stream]store.Head, question) {
 	heads := make(map[countersign.Stream]store.Head, len(streams))
 	for _, stream := range streams {
 		heads[stream] = store.Head{}
 	}
-	err := s.database.query(ctx, `SELECT event.stream, event.seq, event.hash, event.header
+	return heads, question{`SELECT event.stream, event.seq, event.hash, event.header
 		FROM (SELECT value FROM {list}) AS asked
-		JOIN event ON event.stream = asked.value AND event.seq = (SELECT max(seq) FROM event AS last WHERE last.stream = asked.value)`, func(row row) error {
+		JOIN event ON event.stream = asked.value AND event.seq = (SELECT max(seq) FROM event AS last WHERE last.stream = asked.value)`, []any{texts(streams)}, func(row row) error {
 		var stream countersign.Stream
 		var head store.Head
 		var hash, header []byte
@@ -36,8 +41,7 @@ func (s *Store) Heads(ctx context.Context, streams []countersign.Stream) (map[co
 		head.Time = last.Time
 		heads[stream] = head
 		return nil
-	}, texts(streams))
-	return heads, err
+	}}
 }
 
 // copyExactly fills a hash or a salt.

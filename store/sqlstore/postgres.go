@@ -40,6 +40,13 @@ func OpenPostgres(ctx context.Context, url string, options Options) (*Store, err
 	// what was committed before it began.
 	config.ConnConfig.RuntimeParams["default_transaction_isolation"] = "read committed"
 	config.ConnConfig.RuntimeParams["lock_timeout"] = "10s"
+	// Statements are planned once on each connection: to plan them anew each time
+	// costs more than to run them. A plan must then not depend on how few rows a
+	// table had when it was made, so indexes are always taken; there is one for each
+	// query.
+	config.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	config.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
+	config.ConnConfig.RuntimeParams["jit"] = "off"
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "countersign"
 	}
@@ -138,6 +145,22 @@ func (p *postgres) query(ctx context.Context, query string, visit func(row) erro
 	return visitPostgres(rows, err, visit)
 }
 
+// ask sends all queries in one round trip.
+func (p *postgres) ask(ctx context.Context, questions []question) error {
+	var batch pgx.Batch
+	for _, q := range questions {
+		batch.Queue(postgresDialect.text(q.query, false), postgresArgs(q.args)...)
+	}
+	results := p.pool.SendBatch(ctx, &batch)
+	for _, q := range questions {
+		rows, err := results.Query()
+		if err := visitPostgres(rows, err, q.visit); err != nil {
+			return errors.Join(err, ignoreSame(results.Close(), err))
+		}
+	}
+	return postgresFault(results.Close())
+}
+
 func visitPostgres(rows pgx.Rows, err error, visit func(row) error) error {
 	if err != nil {
 		return postgresFault(err)
@@ -188,7 +211,7 @@ func (p *postgres) write(ctx context.Context, tx transaction) error {
 		refusals = append(refusals, nil)
 	}
 	for _, s := range tx.statements {
-		batch.Queue(postgresDialect.text(s.query, s.otherwise != nil), postgresArgs(s.args)...)
+		batch.Queue(postgresDialect.text(s.query, s.counted()), postgresArgs(s.args)...)
 		refusals = append(refusals, s.otherwise)
 	}
 	if len(refusals) == 0 {
@@ -242,7 +265,7 @@ func (p *postgres) claim(ctx context.Context, claim store.Claim) ([]store.Work, 
 	var claimed []store.Work
 	var due []countersign.Instant
 	err := p.query(ctx, `WITH due AS MATERIALIZED (
-			SELECT key, due_at FROM work WHERE parked_at = 0 AND due_at <= ? AND kind IN (SELECT value FROM {list})
+			SELECT key, due_at FROM work WHERE parked_at = 0 AND due_at <= ? AND kind {any}
 			ORDER BY due_at, key LIMIT ? FOR UPDATE SKIP LOCKED)
 		UPDATE work SET due_at = ?, lease_until = ?, attempt = attempt + 1, claimed_at = ?, leased_by = ?, reported = false
 		FROM due WHERE work.key = due.key

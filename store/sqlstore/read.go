@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign"
@@ -24,16 +25,21 @@ func most(limit int) int64 {
 // nouns reads rows whose first column is a noun's bytes.
 func nouns[P countersign.Row](ctx context.Context, s *Store, t *table, query string, args ...any) ([]P, error) {
 	var found []P
-	err := s.database.query(ctx, query, func(row row) error {
+	err := s.database.query(ctx, query, nounsInto(t, &found), args...)
+	return found, err
+}
+
+// nounsInto collects what rows say whose first column is a noun's bytes.
+func nounsInto[P countersign.Row](t *table, found *[]P) func(row) error {
+	return func(row row) error {
 		var body []byte
 		if err := row.Scan(&body); err != nil {
 			return err
 		}
 		noun, err := decodeRow[P](t, body)
-		found = append(found, noun)
+		*found = append(*found, noun)
 		return err
-	}, args...)
-	return found, err
+	}
 }
 
 func noun[P countersign.Row](ctx context.Context, s *Store, t *table, name, key string) (P, error) {
@@ -95,33 +101,62 @@ func (c *conditions) newestFirst(t *table, limit int) (string, []any) {
 
 // Requests returns the requests that the query asks for, newest first.
 func (s *Store) Requests(ctx context.Context, query store.RequestQuery) ([]*countersign.Request, error) {
+	text, args := requestsText(query)
+	return nouns[*countersign.Request](ctx, s, requestTable, text, args...)
+}
+
+func requestsText(query store.RequestQuery) (string, []any) {
 	var where conditions
 	where.text(`id IN (SELECT request FROM request_party WHERE identity = ?)`, string(query.Party))
 	where.text(`id IN (SELECT request FROM request_party WHERE identity = ? AND awaited)`, string(query.AwaitingDecisionOf))
 	where.text(`beneficiary = ?`, string(query.Holder))
-	where.text(`id IN (SELECT request FROM request_entitlement WHERE entitlement = ?)`, string(query.Entitlement))
+	// With a holder and open requests only, the unique index finds the one.
+	open := query.Holder != "" && len(query.States) > 0 && !slices.ContainsFunc(query.States, func(state countersign.RequestState) bool { return !state.Open() })
+	switch {
+	case query.Entitlement != "" && open:
+		where.add(`id IN (SELECT request FROM request_entitlement WHERE holder = ? AND entitlement = ? AND open)`, string(query.Holder), string(query.Entitlement))
+	case query.Entitlement != "":
+		where.add(`id IN (SELECT request FROM request_entitlement WHERE entitlement = ?)`, string(query.Entitlement))
+	}
 	where.text(`type = ?`, query.Type)
 	if query.Excepted {
 		where.add(`excepted`)
 	}
 	if len(query.States) > 0 {
-		where.add(`state IN (SELECT value FROM {list})`, texts(query.States))
+		where.add(`state {any}`, texts(query.States))
 	}
 	where.text(`id < ?`, string(query.Before))
-	text, args := where.newestFirst(requestTable, query.Limit)
-	return nouns[*countersign.Request](ctx, s, requestTable, text, args...)
+	return where.newestFirst(requestTable, query.Limit)
 }
 
 // Grants returns the grants that the query asks for, newest first.
 func (s *Store) Grants(ctx context.Context, query store.GrantQuery) ([]*countersign.Grant, error) {
+	text, args := grantsText(query)
+	return nouns[*countersign.Grant](ctx, s, grantTable, text, args...)
+}
+
+// GrantIDs returns the ids of the grants that the query asks for, newest first.
+func (s *Store) GrantIDs(ctx context.Context, query store.GrantQuery) ([]countersign.GrantID, error) {
+	text, args := grantsText(query)
+	var ids []countersign.GrantID
+	err := s.database.query(ctx, strings.Replace(text, `SELECT body`, `SELECT id`, 1), func(row row) error {
+		var id countersign.GrantID
+		err := row.Scan(&id)
+		ids = append(ids, id)
+		return err
+	}, args...)
+	return ids, err
+}
+
+func grantsText(query store.GrantQuery) (string, []any) {
 	var where conditions
 	switch {
 	case len(query.Holders) > 0 && query.Requester != "":
-		where.add(`(holder IN (SELECT value FROM {list}) OR requester = ?)`, texts(query.Holders), string(query.Requester))
+		where.add(`(holder {any} OR requester = ?)`, texts(query.Holders), string(query.Requester))
 	case len(query.Holders) == 1:
 		where.add(`holder = ?`, string(query.Holders[0]))
 	case len(query.Holders) > 0:
-		where.add(`holder IN (SELECT value FROM {list})`, texts(query.Holders))
+		where.add(`holder {any}`, texts(query.Holders))
 	case query.Requester != "":
 		where.add(`requester = ?`, string(query.Requester))
 	}
@@ -129,11 +164,10 @@ func (s *Store) Grants(ctx context.Context, query store.GrantQuery) ([]*counters
 	where.text(`entitlement = ?`, string(query.Entitlement))
 	where.text(`request = ?`, string(query.Request))
 	if len(query.States) > 0 {
-		where.add(`state IN (SELECT value FROM {list})`, texts(query.States))
+		where.add(`state {any}`, texts(query.States))
 	}
 	where.text(`id < ?`, string(query.Before))
-	text, args := where.newestFirst(grantTable, query.Limit)
-	return nouns[*countersign.Grant](ctx, s, grantTable, text, args...)
+	return where.newestFirst(grantTable, query.Limit)
 }
 
 func (s *Store) Proposal(ctx context.Context, id countersign.ProposalID) (*countersign.Proposal, error) {
@@ -143,7 +177,7 @@ func (s *Store) Proposal(ctx context.Context, id countersign.ProposalID) (*count
 func (s *Store) Proposals(ctx context.Context, states []countersign.ProposalState, before countersign.ProposalID, limit int) ([]*countersign.Proposal, error) {
 	var where conditions
 	if len(states) > 0 {
-		where.add(`state IN (SELECT value FROM {list})`, texts(states))
+		where.add(`state {any}`, texts(states))
 	}
 	where.text(`id < ?`, string(before))
 	text, args := where.newestFirst(proposalTable, limit)
@@ -159,13 +193,17 @@ func (s *Store) Batch(ctx context.Context, id countersign.BatchID) (*countersign
 }
 
 func (s *Store) Holds(ctx context.Context, all bool, before countersign.HoldID, limit int) ([]*countersign.Hold, error) {
+	text, args := holdsText(all, before, limit)
+	return nouns[*countersign.Hold](ctx, s, holdTable, text, args...)
+}
+
+func holdsText(all bool, before countersign.HoldID, limit int) (string, []any) {
 	var where conditions
 	if !all {
 		where.add(`active`)
 	}
 	where.text(`id < ?`, string(before))
-	text, args := where.newestFirst(holdTable, limit)
-	return nouns[*countersign.Hold](ctx, s, holdTable, text, args...)
+	return where.newestFirst(holdTable, limit)
 }
 
 // Directory returns every directory row that was written after the revision,
@@ -214,18 +252,22 @@ func directoryRow(directory *store.Directory, noun string, body []byte) error {
 
 // Guards returns the versions of the guards; 0 for one that was never written.
 func (s *Store) Guards(ctx context.Context, keys []string) (map[string]int64, error) {
+	versions, q := guardsQuestion(keys)
+	return versions, s.database.query(ctx, q.query, q.visit, q.args...)
+}
+
+func guardsQuestion(keys []string) (map[string]int64, question) {
 	versions := make(map[string]int64, len(keys))
 	for _, key := range keys {
 		versions[key] = 0
 	}
-	err := s.database.query(ctx, `SELECT key, version FROM guard WHERE key IN (SELECT value FROM {list})`, func(row row) error {
+	return versions, question{`SELECT key, version FROM guard WHERE key {any}`, []any{list(keys)}, func(row row) error {
 		var key string
 		var version int64
 		err := row.Scan(&key, &version)
 		versions[key] = version
 		return err
-	}, list(keys))
-	return versions, err
+	}}
 }
 
 // PolicySet returns the bytes of a set that was ever active.

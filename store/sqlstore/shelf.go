@@ -137,18 +137,18 @@ func (s *shelf) write(item store.Item) statement {
 	}
 	switch {
 	case item.Deleted:
-		return statement{`UPDATE shelf_item SET body = ?, ends_at = 0, deleted = true, position = {position}
+		return statement{query: `UPDATE shelf_item SET body = ?, ends_at = 0, deleted = true, position = {position}
 			WHERE shelf = ? AND key = ? AND version = ? AND NOT deleted`,
-			[]any{body, s.name, s.name, item.Key, item.Version}, changed}
+			args: []any{body, s.name, s.name, item.Key, item.Version}, otherwise: changed}
 	case item.Version == 1:
-		return statement{`INSERT INTO shelf_item (ref, version, ends_at, body, deleted, position, shelf, key) VALUES (?, 1, ?, ?, false, {position}, ?, ?)
+		return statement{query: `INSERT INTO shelf_item (ref, version, ends_at, body, deleted, position, shelf, key) VALUES (?, 1, ?, ?, false, {position}, ?, ?)
 			ON CONFLICT (shelf, key) DO UPDATE SET ref = excluded.ref, version = 1, ends_at = excluded.ends_at, body = excluded.body,
 			deleted = false, position = excluded.position WHERE shelf_item.deleted`,
-			[]any{item.Ref, int64(item.EndsAt), body, s.name, s.name, item.Key}, changed}
+			args: []any{item.Ref, int64(item.EndsAt), body, s.name, s.name, item.Key}, otherwise: changed}
 	default:
-		return statement{`UPDATE shelf_item SET ref = ?, version = ?, ends_at = ?, body = ?, position = {position}
+		return statement{query: `UPDATE shelf_item SET ref = ?, version = ?, ends_at = ?, body = ?, position = {position}
 			WHERE shelf = ? AND key = ? AND version = ? AND NOT deleted`,
-			[]any{item.Ref, item.Version, int64(item.EndsAt), body, s.name, s.name, item.Key, item.Version - 1}, changed}
+			args: []any{item.Ref, item.Version, int64(item.EndsAt), body, s.name, s.name, item.Key, item.Version - 1}, otherwise: changed}
 	}
 }
 

@@ -169,6 +169,15 @@ func (s *sqlite) query(ctx context.Context, query string, visit func(row) error,
 	return visitRows(rows, err, visit)
 }
 
+func (s *sqlite) ask(ctx context.Context, questions []question) error {
+	for _, q := range questions {
+		if err := s.query(ctx, q.query, q.visit, q.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // visitRows reads an answer to its end.
 func visitRows(rows *sql.Rows, err error, visit func(row) error) error {
 	if err != nil {

@@ -129,9 +129,12 @@ func (w *writer) transact(batch []*job) error {
 		return sqliteFault(err)
 	}
 	for _, j := range batch {
-		if err := w.one(j); err != nil {
+		if err := w.one(j, len(batch) > 1); err != nil {
 			_, rollback := w.exec(`ROLLBACK`)
-			return errors.Join(sqliteFault(err), ignoreNoTransaction(rollback))
+			if rollback = ignoreNoTransaction(rollback); rollback == nil {
+				return sqliteFault(err)
+			}
+			return errors.Join(sqliteFault(err), rollback)
 		}
 	}
 	if _, err := w.exec(`COMMIT`); err != nil {
@@ -152,12 +155,16 @@ func ignoreNoTransaction(err error) error {
 	return err
 }
 
-// one runs a job behind its savepoint and notes what becomes of it. It returns
-// an error where the whole transaction is lost: after a full disk, for one,
-// SQLite has rolled back by itself, and the next statement would commit alone.
-func (w *writer) one(j *job) error {
+// one runs a job and notes what becomes of it: behind a savepoint of its own where
+// others share the transaction. It returns an error where the whole transaction is
+// lost: with the only job, or after a full disk, for one, when SQLite has rolled
+// back by itself and the next statement would commit alone.
+func (w *writer) one(j *job, shared bool) error {
 	if j.err = j.ctx.Err(); j.err != nil {
 		return nil
+	}
+	if !shared {
+		return j.run(w)
 	}
 	if _, err := w.exec(`SAVEPOINT change`); err != nil {
 		return err
@@ -226,7 +233,7 @@ func (w *writer) apply(tx transaction) error {
 		if err != nil {
 			return sqliteRefusal(err, s.otherwise)
 		}
-		if s.otherwise == nil {
+		if !s.counted() {
 			continue
 		}
 		if touched, err := result.RowsAffected(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/store"
@@ -59,6 +60,8 @@ type database interface {
 	// returns nil; an error is a *store.Changed, a *store.Duplicate or a
 	// *countersign.Error.
 	write(ctx context.Context, tx transaction) error
+	// ask runs the queries one after the other, each on what is committed by then.
+	ask(ctx context.Context, questions []question) error
 	// snapshot calls look with a reader that sees one committed state.
 	snapshot(ctx context.Context, look func(reader) error) error
 	claim(ctx context.Context, claim store.Claim) ([]store.Work, error)
@@ -71,6 +74,13 @@ type database interface {
 // reader runs one query, which sees one committed state.
 type reader interface {
 	query(ctx context.Context, query string, visit func(row) error, args ...any) error
+}
+
+// question is one query that is asked together with others.
+type question struct {
+	query string
+	args  []any
+	visit func(row) error
 }
 
 // row is a row of an answer.
@@ -103,6 +113,35 @@ type statement struct {
 	// otherwise is the error when the statement does not touch exactly one row,
 	// or finds its primary key taken; nil asks nothing.
 	otherwise error
+	// inserts says that the statement adds all of its rows or fails by itself, so
+	// that nothing is left to count.
+	inserts bool
+}
+
+// counted says that the touched rows must be looked at.
+func (s statement) counted() bool { return s.otherwise != nil && !s.inserts }
+
+// mostRows is how many rows one statement inserts.
+const mostRows = 16
+
+// insertRows adds rows with as few statements and texts of statements as can be:
+// 16 rows at a time, then 8, 4, 2 and 1.
+func insertRows(statements []statement, into string, rows [][]any, otherwise error) []statement {
+	for size := mostRows; len(rows) > 0; {
+		if size > len(rows) {
+			size /= 2
+			continue
+		}
+		args := make([]any, 0, size*len(rows[0]))
+		for _, row := range rows[:size] {
+			args = append(args, row...)
+		}
+		one := "(?" + strings.Repeat(", ?", len(rows[0])-1) + ")"
+		query := into + " VALUES " + one + strings.Repeat(", "+one, size-1)
+		statements = append(statements, statement{query: query, args: args, otherwise: otherwise, inserts: true})
+		rows = rows[size:]
+	}
+	return statements
 }
 
 // duplicates maps unique indexes, by the name in PostgreSQL and by the columns

@@ -30,7 +30,7 @@ func planWork(statements []statement, writes []store.WorkWrite) ([]statement, er
 		case write.Delete && write.Attempt == store.AnyAttempt:
 			statements = append(statements, statement{query: `DELETE FROM work WHERE key = ?`, args: []any{w.Key}})
 		case write.Delete:
-			statements = append(statements, statement{`DELETE FROM work WHERE key = ? AND attempt = ?`, []any{w.Key, write.Attempt}, changed})
+			statements = append(statements, statement{query: `DELETE FROM work WHERE key = ? AND attempt = ?`, args: []any{w.Key, write.Attempt}, otherwise: changed})
 		case write.Attempt == store.AnyAttempt:
 			statements = append(statements, statement{
 				query: `INSERT INTO work (kind, ref, due_at, attempt, claimed_at, lease_until, leased_by, reported, parked_at, trouble, key)
@@ -41,9 +41,9 @@ func planWork(statements []statement, writes []store.WorkWrite) ([]statement, er
 				args: values})
 		default:
 			statements = append(statements, statement{
-				`UPDATE work SET kind = ?, ref = ?, due_at = ?, attempt = ?, claimed_at = ?, lease_until = ?, leased_by = ?, reported = ?, parked_at = ?, trouble    = ?
+				query: `UPDATE work SET kind = ?, ref = ?, due_at = ?, attempt = ?, claimed_at = ?, lease_until = ?, leased_by = ?, reported = ?, parked_at = ?, trouble    = ?
 				WHERE key = ? AND attempt = ?`,
-				append(values, write.Attempt), changed})
+				args: append(values, write.Attempt), otherwise: changed})
 		}
 	}
 	return statements, nil

@@ -60,6 +60,8 @@ func tellRequests(h *house) {
 		{"awaiting consent", store.RequestQuery{AwaitingDecisionOf: "idn_owner"}, []*countersign.Request{c}},
 		{"holder", store.RequestQuery{Holder: "idn_ada"}, []*countersign.Request{d, a}},
 		{"entitlement", store.RequestQuery{Entitlement: "ent_a"}, []*countersign.Request{b, a}},
+		{"the open one of a holder", store.RequestQuery{Holder: "idn_ada", Entitlement: "ent_d", States: []countersign.RequestState{countersign.RequestDeciding}}, []*countersign.Request{d}},
+		{"none that is open", store.RequestQuery{Holder: "idn_bob", Entitlement: "ent_a", States: []countersign.RequestState{countersign.RequestDeciding}}, nil},
 		{"a refusal was waived", store.RequestQuery{Excepted: true}, []*countersign.Request{b}},
 		{"answers for an exception", store.RequestQuery{Party: "idn_keeper"}, []*countersign.Request{b}},
 		{"type", store.RequestQuery{Type: "break-glass"}, []*countersign.Request{b}},
@@ -97,6 +99,13 @@ func tellGrants(h *house) {
 	} {
 		if got := must(h.Grants(background, test.query))(h); ids(got) != ids(test.want) {
 			h.Errorf("%s: got %s, want %s", test.name, ids(got), ids(test.want))
+		}
+		var wanted []countersign.GrantID
+		for _, grant := range test.want {
+			wanted = append(wanted, grant.ID)
+		}
+		if got := must(h.GrantIDs(background, test.query))(h); !slices.Equal(got, wanted) {
+			h.Errorf("%s: got the ids %v, want %v", test.name, got, wanted)
 		}
 	}
 }

@@ -21,7 +21,7 @@ type Open func(t *testing.T) (opened store.Store, reopen func() store.Store)
 
 // Run runs every test of the suite, each on a database of its own.
 func Run(t *testing.T, open Open) {
-	for _, group := range [][]story{commitStories, raceStories, queryStories, historyStories, workStories, shelfStories} {
+	for _, group := range [][]story{commitStories, raceStories, queryStories, lookStories, historyStories, workStories, shelfStories} {
 		for _, story := range group {
 			t.Run(story.name, func(t *testing.T) {
 				opened, reopen := open(t)
