@@ -25,6 +25,7 @@ func (d *Desk) commandLooking(ctx context.Context, caller Caller, key Key, fores
 	var object string
 	err := d.attemptLooking(ctx, countersign.Actor(caller.Identity), foresee, func(tx *transaction) error {
 		var err error
+		tx.match = key.Match
 		if object, err = body(tx); err != nil {
 			return err
 		}

@@ -128,6 +128,9 @@ type Key struct {
 	Route string
 	Value string
 	Body  countersign.Digest
+	// Match refuses a version of the row that the caller did not mean; nil takes any.
+	// The commit writes over that very version.
+	Match func(version int64) error
 }
 
 // transaction is one attempt at one command.
@@ -143,6 +146,8 @@ type transaction struct {
 	// classifies says that the actor says in triage which request this is, and decides
 	// nothing of it.
 	classifies bool
+	// match is what the version of the row must satisfy; nil where any does.
+	match func(version int64) error
 	// preparing is the key of the work that this transaction prepares.
 	preparing string
 	// events are sealed when the transaction is complete.

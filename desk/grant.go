@@ -46,6 +46,11 @@ func (d *Desk) onGrant(ctx context.Context, caller Caller, key Key, id countersi
 		if !standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable, workflow.SystemOwner, workflow.Administrator, workflow.Auditor) {
 			return "", notFound("grant", string(id))
 		}
+		if tx.match != nil {
+			if err := tx.match(grant.Version); err != nil {
+				return "", err
+			}
+		}
 		if command.Name != workflow.Revoke {
 			if err := tx.checkHolder(ctx, grant); err != nil {
 				return "", err

@@ -372,6 +372,11 @@ func (tx *transaction) readable(ctx context.Context, id countersign.RequestID) (
 	if !s.mayRead {
 		return nil, nil, notFound("request", string(id))
 	}
+	if tx.match != nil {
+		if err := tx.match(request.Version); err != nil {
+			return nil, nil, err
+		}
+	}
 	return request, s, nil
 }
 

@@ -258,3 +258,24 @@ func TestADecisionSentTwiceDoesNotDecideTheStageThatItOpened(t *testing.T) {
 	w.must(first())
 	w.verified()
 }
+
+// What a caller says of the version is compared in the commit: a change in between
+// is not passed over.
+func TestACommandForAnotherVersionThanTheCallerSawIsRefusedInItsCommit(t *testing.T) {
+	w := found(t, onSQLite(t), policyFor(`- {name: security, approvers: [group(security)], need: 2}`, ""))
+	id := w.submit("ana", asking())
+	saw := w.view(id).Version
+	match := func(version int64) error {
+		if version != saw {
+			return countersign.Errorf(countersign.Conflict, "precondition-failed", "It is version %d by now.", version)
+		}
+		return nil
+	}
+	w.before(func() { w.must(w.approve("sam", id)) })
+	decision := desk.Decision{Shown: w.shown(id)}
+	w.refused(w.house.Desk.Approve(w.ctx, w.as("syd"), desk.Key{Match: match}, id, decision), "precondition-failed")
+	if decisions := w.view(id).Stages[0].Decisions; len(decisions) != 1 {
+		t.Errorf("the decisions are %+v", decisions)
+	}
+	w.verified()
+}

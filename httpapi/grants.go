@@ -70,13 +70,7 @@ func (a *api) RetryGrant(ctx context.Context, request RetryGrantRequestObject) (
 // onGrant gives one command on a grant, unless it was answered before under its
 // key, and shows what came of it.
 func (a *api) onGrant(ctx context.Context, id, match string, command func(*session, countersign.GrantID) error) (GrantJSONResponse, error) {
-	err := a.once(ctx, match, func() (int64, error) {
-		view, err := a.Desk.Grant(ctx, sessionOf(ctx).caller, countersign.GrantID(id))
-		if err != nil {
-			return 0, err
-		}
-		return view.Version, nil
-	}, func(s *session) error { return command(s, countersign.GrantID(id)) })
+	err := a.once(ctx, match, func(s *session) error { return command(s, countersign.GrantID(id)) })
 	if err != nil {
 		return GrantJSONResponse{}, err
 	}

@@ -62,22 +62,16 @@ func page[T any](lines []T, limit int, id func(T) string) ([]T, string) {
 
 func etagOf(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
-// once gives one command, unless it was answered before under its key. With an
-// If-Match it compares the version first.
-func (a *api) once(ctx context.Context, match string, version func() (int64, error), command func(*session) error) error {
+// once gives one command, unless it was answered before under its key. An If-Match
+// is compared with the version that the command changes.
+func (a *api) once(ctx context.Context, match string, command func(*session) error) error {
 	s := sessionOf(ctx)
 	_, replay, err := a.Desk.Answered(ctx, s.caller, s.key)
 	if err != nil || replay {
 		return err
 	}
 	if match != "" {
-		now, err := version()
-		if err != nil {
-			return err
-		}
-		if err := checkMatch(match, now); err != nil {
-			return err
-		}
+		s.key.Match = func(version int64) error { return checkMatch(match, version) }
 	}
 	return command(s)
 }

@@ -191,13 +191,7 @@ func (a *api) UnblockRequest(ctx context.Context, request UnblockRequestRequestO
 // onRequest gives one command on a request, unless it was answered before under
 // its key, and shows what came of it.
 func (a *api) onRequest(ctx context.Context, id, match string, command func(*session, countersign.RequestID) error) (RequestJSONResponse, error) {
-	err := a.once(ctx, match, func() (int64, error) {
-		view, err := a.Desk.Request(ctx, sessionOf(ctx).caller, countersign.RequestID(id))
-		if err != nil {
-			return 0, err
-		}
-		return view.Version, nil
-	}, func(s *session) error { return command(s, countersign.RequestID(id)) })
+	err := a.once(ctx, match, func(s *session) error { return command(s, countersign.RequestID(id)) })
 	if err != nil {
 		return RequestJSONResponse{}, err
 	}
