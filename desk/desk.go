@@ -146,6 +146,8 @@ type transaction struct {
 	// classifies says that the actor says in triage which request this is, and decides
 	// nothing of it.
 	classifies bool
+	// activated is the policy set that this transaction makes the active one.
+	activated *policy.Set
 	// match is what the version of the row must satisfy; nil where any does.
 	match func(version int64) error
 	// preparing is the key of the work that this transaction prepares.

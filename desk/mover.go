@@ -172,9 +172,25 @@ func (tx *transaction) lookAtMoved(changes []directory.Change, cause string) {
 			}
 		}
 	}
+	rules := tx.rules() != nil && len(tx.rules().Birthrights()) > 0
 	for id, kind := range looks {
+		if kind == lookRules && !rules {
+			continue
+		}
 		tx.look(string(id), store.IdentityWork, kind+cause)
 	}
+}
+
+// rules is the policy set that is in force once this transaction commits; nil where
+// none can be read.
+func (tx *transaction) rules() *policy.Set {
+	switch {
+	case tx.activated != nil:
+		return tx.activated
+	case tx.policy != nil:
+		return tx.policy.set
+	}
+	return nil
 }
 
 // moved reports whether an identity is another to policies than it was. Whoever is

@@ -387,6 +387,7 @@ func (tx *transaction) activate(ctx context.Context, set *policy.Set, emergency 
 		was, sets = tx.policy.version, append(sets, tx.policy.set)
 	}
 	tx.lookAtRules(fmt.Sprintf("policy-%d", was+1), sets...)
+	tx.activated = set
 	activated := &workflow.PolicyActivated{}
 	activated.Change.Set, activated.Change.Emergency = set.Digest(), emergency
 	tx.put(&countersign.PolicyRow{Version: was + 1, Active: set.Digest(), ActivatedAt: tx.now(), Emergency: emergency}, was)
