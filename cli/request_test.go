@@ -84,6 +84,7 @@ func TestAQuestionItsAnswerAndAnAmendmentFromTheCommandLine(t *testing.T) {
 	bound := id(t, "req", s.as("leo.martin", "all", 0, "request", "new", "-e", "wiki/pages/editor", "--reason", "a week of writing", "--until", until.Format(time.RFC3339)))
 	s.as("keiko.mori", "all", 0, "request", "approve", bound)
 	s.clock.Advance(time.Minute)
+	s.settle()
 	out = s.as("leo.martin", "all", 0, "request", "amend", bound, "--json")
 	says(t, out, until.UTC().Format("2006-01-02T15:04:05"), `"outcome": "approve"`)
 }

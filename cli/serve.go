@@ -151,6 +151,7 @@ func serve(ctx context.Context, settings configuration, stdout, stderr io.Writer
 	}
 	h, founded, err := house.Start(ctx, settings.place(), organisation, house.Options{
 		Clock: clock{}, Entropy: rand.Reader, Log: log, Replica: replica, Issuer: url, Channels: channels, SourceCredentials: credentials,
+		Connectors: moreConnectors(),
 	})
 	if err != nil {
 		return err

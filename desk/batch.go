@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/faultpoint"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/workflow"
 )
@@ -177,6 +178,7 @@ func (d *Desk) stepBatch(ctx context.Context, work store.Work) error {
 		asking := Asking{Beneficiary: string(item.Beneficiary), Entitlements: []string{string(item.Entitlement)}, Reason: batch.Reason, Duration: batch.Duration, Answers: batch.Answers}
 		value := fmt.Sprintf("%s/%d", batch.ID, i)
 		request, err := d.Submit(ctx, caller, Key{Route: "batch", Value: value, Body: countersign.DigestBytes("batch", []byte(value))}, asking)
+		faultpoint.Reach(faultpoint.InBatch)
 		result, because := workflow.BatchResult{Item: i, Request: request}, ""
 		switch kind := countersign.KindOf(err); {
 		case err == nil:

@@ -17,14 +17,6 @@ import (
 	"github.com/countersign/countersign/workflow"
 )
 
-// Lease is how long a claim of work lasts; OperationTime is how long after its
-// claim an operation may write to a target. What lies between is the margin for
-// a write that was on its way.
-const (
-	Lease         countersign.Seconds = 60
-	OperationTime countersign.Seconds = 30
-)
-
 // Config is what a desk is made of.
 type Config struct {
 	Store store.Store
@@ -38,6 +30,9 @@ type Config struct {
 	// Power reports whether the identity holds a power of the desk now, as the
 	// decision point answers.
 	Power func(holder countersign.IdentityID, power string) bool
+	// Answers is an error while the decision point cannot tell who holds a power. No
+	// person is answered then: to say that somebody holds none would be a guess.
+	Answers func() error
 	// Stop makes every check refuse the holder, system, entitlement or grant from now on, and
 	// returns before the answer of the command that caused it. A hold is stopped
 	// apart from an end, so that lifting it ends nothing else.

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/faultpoint"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/workflow"
@@ -395,6 +396,7 @@ func (d *Desk) SweepHolds(ctx context.Context, works []store.Work) error {
 			if tx.written(string(grant.ID)) {
 				continue
 			}
+			faultpoint.Reach(faultpoint.InSweep)
 			if err := tx.wake(ctx, grant, workflow.CauseRevoked, "Everything under the hold "+string(hold.ID)+" is revoked: "+hold.Reason); err != nil {
 				return err
 			}

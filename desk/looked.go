@@ -21,6 +21,11 @@ func (d *Desk) begin(ctx context.Context, actor countersign.Actor) (*transaction
 type foresight func(tx *transaction) store.Questions
 
 func (d *Desk) beginLooking(ctx context.Context, actor countersign.Actor, foresee foresight) (*transaction, error) {
+	if !actor.IsSystem() {
+		if err := d.Answers(); err != nil {
+			return nil, err
+		}
+	}
 	now := countersign.InstantOf(d.Clock.Now())
 	known, active := d.known.Load(), d.active.Load()
 	read := &looked{Reader: d.Store}

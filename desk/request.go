@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/faultpoint"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/workflow"
@@ -111,7 +112,7 @@ func (d *Desk) Review(ctx context.Context, caller Caller, key Key, id countersig
 }
 
 func (d *Desk) decide(ctx context.Context, caller Caller, key Key, id countersign.RequestID, name workflow.Command, decision Decision) error {
-	return d.onRequest(ctx, caller, key, id, func(tx *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
+	err := d.onRequest(ctx, caller, key, id, func(tx *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
 		command := workflow.RequestCommand{
 			Name: name, Stage: decision.Stage, Reason: decision.Reason, Duration: decision.Duration,
 			Shown: decision.Shown, Finding: decision.finding, Issuer: caller.Issuer, Strength: caller.Strength,
@@ -163,8 +164,13 @@ func (d *Desk) decide(ctx context.Context, caller Caller, key Key, id countersig
 				}
 			}
 		}
+		faultpoint.Reach(faultpoint.BeforeDecision)
 		return command, verdict, nil
 	})
+	if err == nil {
+		faultpoint.Reach(faultpoint.AfterDecision)
+	}
+	return err
 }
 
 // Consent is given by the accountable owner of an NHI who did not ask.

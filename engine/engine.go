@@ -18,6 +18,7 @@ import (
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/desk"
+	"github.com/countersign/countersign/faultpoint"
 	"github.com/countersign/countersign/notify"
 	"github.com/countersign/countersign/store"
 )
@@ -201,6 +202,7 @@ func (e *Engine) Batches(ctx context.Context) (int, error) {
 // An operation that has begun is brought to its end and reported also when the
 // context ends; one that has not is given back.
 func (e *Engine) Deliver(ctx context.Context, work store.Work) error {
+	faultpoint.Reach(faultpoint.AfterClaim)
 	lasting, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Duration(desk.Lease)*time.Second)
 	defer cancel()
 	delivery, err := e.Desk.Prepare(ctx, work)
@@ -231,7 +233,12 @@ func (e *Engine) Deliver(ctx context.Context, work store.Work) error {
 	if err != nil {
 		return e.Desk.Fail(lasting, delivery, err)
 	}
-	return e.Desk.Observe(lasting, delivery, observation)
+	faultpoint.Reach(faultpoint.BeforeObserve)
+	if err := e.Desk.Observe(lasting, delivery, observation); err != nil {
+		return err
+	}
+	faultpoint.Reach(faultpoint.AfterObserve)
+	return nil
 }
 
 // giveBack makes an item due again that was leased and not begun. A later
@@ -253,9 +260,11 @@ func carryOut(ctx context.Context, hands connector.Connector, delivery *desk.Del
 	}
 	switch delivery.Intent.Operation {
 	case countersign.ApplyOperation, countersign.ExtendOperation:
+		faultpoint.Reach(faultpoint.BeforeApply)
 		if err := hands.Apply(ctx, task); err != nil {
 			return countersign.Observation{}, err
 		}
+		faultpoint.Reach(faultpoint.AfterApply)
 		reading, err := hands.Verify(ctx, task)
 		if err != nil {
 			return countersign.Observation{}, err
@@ -276,6 +285,7 @@ func carryOut(ctx context.Context, hands connector.Connector, delivery *desk.Del
 		if err := hands.Revoke(ctx, task); err != nil {
 			return countersign.Observation{}, err
 		}
+		faultpoint.Reach(faultpoint.AfterRevoke)
 		reading, err := hands.VerifyGone(ctx, task)
 		if err != nil {
 			return countersign.Observation{}, err

@@ -106,6 +106,7 @@ func Open(ctx context.Context, options Options) (*House, error) {
 		Power: func(holder countersign.IdentityID, power string) bool {
 			return h.Point.Allowed(holder, power, desk.SystemName+"/"+desk.ResourceName, countersign.InstantOf(options.Clock.Now()))
 		},
+		Answers:  h.Point.Answers,
 		Stop:     func(hold bool, ids ...string) { each(ids, hold, h.Stops.Stop) },
 		Forget:   func(hold bool, ids ...string) { each(ids, hold, h.Stops.Lift) },
 		Channels: channelNames(options.Channels), Shared: options.Shared, Replica: options.Replica, BornLeased: !options.DeliverByClaim,
@@ -204,6 +205,9 @@ func (h *House) Settle(ctx context.Context) error {
 func (h *House) Ready(ctx context.Context) error {
 	if why := h.Stops.Unfit(); why != "" {
 		return countersign.Errorf(countersign.Unavailable, "replica-unfit", "this replica answers nothing now: %s", why)
+	}
+	if err := h.Point.Answers(); err != nil {
+		return err
 	}
 	_, err := h.Store.House(ctx)
 	return err

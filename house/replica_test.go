@@ -95,3 +95,21 @@ func TestAnotherReplicaFollowsAssignmentsAndRefusesWhenItCannotShowThatItIsFresh
 	}
 	w.verified()
 }
+
+func TestAReplicaThatCannotTellWhoHoldsAPowerTellsNobodyThatTheyHoldNone(t *testing.T) {
+	w := found(t, onPostgres(t), editorPolicy)
+	id := w.submit("ana", desk.Asking{Entitlements: []string{"wiki/space/editor"}, Reason: "the handbook"})
+	other := w.replica("other")
+	caller := w.as("aud")
+	w.clock.move(pdp.DefaultFreshness + time.Second)
+	_, err := other.Desk.Request(w.ctx, caller, id)
+	w.refused(err, "replica-stale")
+	w.refused(other.Desk.Suspend(w.ctx, w.as("adam"), desk.Key{}, "ana", "lost her laptop", false), "replica-stale")
+	w.refused(other.Ready(w.ctx), "replica-stale")
+	for range 2 {
+		w.must(other.Engine.Beat(w.ctx))
+	}
+	w.must(other.Ready(w.ctx))
+	_, err = other.Desk.Request(w.ctx, caller, id)
+	w.must(err)
+}

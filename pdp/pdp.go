@@ -163,6 +163,20 @@ func (p *Point) Allowed(holder countersign.IdentityID, action, resource string, 
 	return named && p.judge(wanted, target.ID{}, now) == ""
 }
 
+// Answers is an error while this replica may give no answer but a refusal.
+func (p *Point) Answers() error {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	switch reason := p.decision(p.clock.Now()).Reason; reason {
+	case "":
+		return nil
+	case Unfit:
+		return countersign.Errorf(countersign.Unavailable, "replica-unfit", "This replica answers nothing now: %s.", p.stops.Unfit())
+	default:
+		return countersign.Errorf(countersign.Unavailable, "replica-stale", "This replica cannot show that what it knows of access is fresh: try again, or ask another one.")
+	}
+}
+
 // decision begins an answer: it has a reason already if this replica may not
 // give any other. The caller holds mu.
 func (p *Point) decision(now time.Time) Decision {

@@ -55,6 +55,41 @@ var (
 	templateName string
 )
 
+// Server is a server for one test alone, which the test may kill and start again.
+type Server struct {
+	t       testing.TB
+	running *server
+}
+
+// OwnServer starts a server of the test's own, also where COUNTERSIGN_TEST_POSTGRES
+// names one. It is stopped when the test ends.
+func OwnServer(t testing.TB) *Server {
+	t.Helper()
+	running := orSkip(t)(start())
+	t.Cleanup(func() { running.hold.Close() })
+	return &Server{t, running}
+}
+
+// Database returns the URL of a new database that migrate has been run on; a nil
+// migrate leaves it empty.
+func (s *Server) Database(migrate func(url string) error) string {
+	s.t.Helper()
+	return create(s.t, s.running.url, "template0", migrate, false)
+}
+
+// Kill ends the server by SIGKILL. What was committed is on disk.
+func (s *Server) Kill() { s.tell("kill", "killed") }
+
+// Start starts the killed server again, and returns when it answers.
+func (s *Server) Start() { s.tell("start", "ready") }
+
+func (s *Server) tell(what, answer string) {
+	s.t.Helper()
+	if err := s.running.tell(what, answer); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // create makes a database. Those on a foreign server are dropped when the test
 // ends; our own server goes away as a whole.
 func create(t testing.TB, server, from string, migrate func(url string) error, foreign bool) string {
@@ -102,12 +137,19 @@ var started = sync.OnceValues(start)
 
 func ownServer(t testing.TB) string {
 	t.Helper()
-	own, err := started()
-	if _, none := err.(*missing); none && os.Getenv("CI") != "true" {
-		t.Skip(err.Error())
+	return orSkip(t)(started()).url
+}
+
+// orSkip skips the test where a server cannot be had for want of its binaries.
+func orSkip(t testing.TB) func(*server, error) *server {
+	return func(own *server, err error) *server {
+		t.Helper()
+		if _, none := err.(*missing); none && os.Getenv("CI") != "true" {
+			t.Skip(err.Error())
+		}
+		if err != nil {
+			t.Fatal(fmt.Errorf("start a PostgreSQL server: %w", err))
+		}
+		return own
 	}
-	if err != nil {
-		t.Fatal(fmt.Errorf("start a PostgreSQL server: %w", err))
-	}
-	return own.url
 }

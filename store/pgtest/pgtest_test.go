@@ -62,6 +62,31 @@ func TestTheServerEndsWithAProcessThatIsKilled(t *testing.T) {
 	}
 }
 
+func TestAServerOfItsOwnIsKilledAndStartedAgainAndKeepsWhatWasCommitted(t *testing.T) {
+	server := OwnServer(t)
+	database := server.Database(nil)
+	run := func(command string) {
+		t.Helper()
+		conn, err := pgx.Connect(context.Background(), database)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(context.Background())
+		if _, err := conn.Exec(context.Background(), command); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run("CREATE TABLE kept ()")
+	for range 2 {
+		server.Kill()
+		if err := reach(database); err == nil {
+			t.Fatal("the killed server answers")
+		}
+		server.Start()
+		run("INSERT INTO kept DEFAULT VALUES")
+	}
+}
+
 func TestADatabaseOnAForeignServerIsMigratedAndDropped(t *testing.T) {
 	t.Setenv(variable, Database(t, nil))
 	var database string

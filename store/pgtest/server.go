@@ -17,15 +17,30 @@ import (
 
 // script runs the server for as long as its standard input stays open. Only the
 // test process holds the other end, so the server ends with it, also when the
-// process is killed. It gets the folder of the binaries and its own folder.
+// process is killed. It gets the folder of the binaries and its own folder, and
+// reads what to do: kill the server without a word to anybody, or start it again,
+// which takes a few tries while the processes of the killed one are still going.
 const script = `
 bin=$1 dir=$2
 cd "$dir" || exit 1
+start() {
+	"$bin/pg_ctl" -D data -w -t 60 -l log -o "-c listen_addresses='' -c unix_socket_directories='$dir' -c max_connections=200" start >>log 2>&1
+}
 "$bin/initdb" -D data -U postgres -A trust -E UTF8 --locale=C --no-sync >log 2>&1 &&
-"$bin/pg_ctl" -D data -w -t 60 -l log -o "-c listen_addresses='' -c unix_socket_directories='$dir' -c max_connections=200" start >>log 2>&1 ||
-	{ echo failed; cat log; exit 1; }
+start || { echo failed; cat log; exit 1; }
 echo ready
-cat >/dev/null
+while read -r what; do
+	case $what in
+	kill) kill -9 "$(head -n 1 data/postmaster.pid)" && echo killed || echo failed ;;
+	start)
+		tries=0
+		until start; do
+			tries=$((tries + 1))
+			[ $tries -lt 50 ] || { echo failed; cat log; exit 1; }
+		done
+		echo ready ;;
+	esac
+done
 "$bin/pg_ctl" -D data -m immediate -w stop >>log 2>&1
 cd / && rm -rf "$dir"
 `
@@ -35,7 +50,9 @@ cd / && rm -rf "$dir"
 type server struct {
 	// url is that of the superuser.
 	url  string
-	hold io.Closer
+	hold io.WriteCloser
+	// answer is what the script says.
+	answer *bufio.Reader
 }
 
 // start starts a server that listens on a socket in a folder of its own.
@@ -79,7 +96,19 @@ func start() (*server, error) {
 		return nil, errors.Join(fmt.Errorf("the server did not start: %s%s", line, log), hold.Close(), command.Wait(), os.RemoveAll(dir))
 	}
 	superuser := url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/postgres", RawQuery: url.Values{"host": {dir}}.Encode()}
-	return &server{url: superuser.String(), hold: hold}, nil
+	return &server{superuser.String(), hold, answer}, nil
+}
+
+// tell has the script do something, and fails unless it answers as it should.
+func (s *server) tell(what, answer string) error {
+	if _, err := io.WriteString(s.hold, what+"\n"); err != nil {
+		return err
+	}
+	line, err := s.answer.ReadString('\n')
+	if err == nil && line != answer+"\n" {
+		err = fmt.Errorf("the server was told to %s and says %q", what, line)
+	}
+	return err
 }
 
 // binaries returns the folder of the newest installed server.
