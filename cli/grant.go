@@ -48,8 +48,13 @@ func grantListCommand(c *connection) *cobra.Command {
 			table := newTable("GRANT", "STATE", "HOLDER", "WHAT", "UNTIL", "NOTE")
 			for _, grant := range grants {
 				note := grant.Ending
-				if grant.Parked.Person.Id != "" {
+				switch {
+				case grant.Parked.Person.Id != "":
 					note = "parked, " + grant.Parked.Person.Name + " has to look"
+				case grant.Ending == "" && grant.Lapsing.Cause != "":
+					note = "lapsing: " + grant.Lapsing.Because
+				case grant.Ending == "" && grant.Birthright.Rule != "":
+					note = "birthright by the rule " + grant.Birthright.Rule
 				}
 				table.row(grant.Id, string(grant.State), grant.Holder.Name, grant.Entitlement.Name, stamp(grant.Until), note)
 			}
