@@ -102,6 +102,44 @@ func (tx *transaction) standOnGrant(ctx context.Context, grant *countersign.Gran
 	return standing, nil
 }
 
+// unsettled finds the credentials of a grant that is about to lose some, to which
+// an earlier attempt than the one that was read back may still write. The row does
+// not say so; the last events do. Where only the time of the grant is over, what
+// arrives late carries an end that has passed.
+func (tx *transaction) unsettled(ctx context.Context, grant *countersign.Grant, command workflow.GrantCommand, verdict workflow.GrantVerdict) ([]countersign.CredentialID, error) {
+	ends := command.Name == workflow.Revoke || verdict.EndCause != "" || slices.ContainsFunc(grant.Credentials, func(credential countersign.Credential) bool {
+		young := credential.From != 0 && tx.now() < credential.From.Add(Lease)
+		return command.Name == workflow.Wake && (young || credential.RetireAt != 0 && tx.now() >= credential.RetireAt)
+	})
+	if !ends || grant.State != countersign.GrantLive {
+		return nil, nil
+	}
+	// More than happens to one grant within a lease.
+	const last = 50
+	events, err := tx.desk.Store.Events(ctx, grant.RowStream(), max(0, grant.Version-last), last)
+	if err != nil {
+		return nil, err
+	}
+	var found []countersign.CredentialID
+	for _, event := range events {
+		payload, err := workflow.Registry.Decode(event)
+		if err != nil {
+			return nil, err
+		}
+		var seen countersign.Observation
+		switch payload := payload.(type) {
+		case *workflow.CredentialApplied:
+			seen = payload.Change.Observation
+		case *workflow.CredentialExtended:
+			seen = payload.Change.Observation
+		}
+		if seen.Attempt > 1 && tx.now() < seen.At.Add(Lease) {
+			found = append(found, seen.Credential)
+		}
+	}
+	return found, nil
+}
+
 // decideGrant judges a command on a grant and writes what it causes, on the
 // grant and on the request that it belongs to. It carries the guard of the
 // grant's own row, and of the claim of its operation.
@@ -118,6 +156,9 @@ func (tx *transaction) decideGrant(ctx context.Context, grant *countersign.Grant
 	// What this very transaction prepares has not begun.
 	if claimed.Key != tx.preparing {
 		verdict.Flight = workflow.Flight{Claimed: claimed.Attempt > 0, Reported: claimed.Reported, Attempt: claimed.Attempt, LeaseUntil: claimed.LeaseUntil}
+	}
+	if verdict.Unsettled, err = tx.unsettled(ctx, grant, command, verdict); err != nil {
+		return err
 	}
 	outcome, err := workflow.DecideGrant(tx.occasion, grant, command, verdict)
 	if err != nil || len(outcome.Events) == 0 {

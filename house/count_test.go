@@ -126,7 +126,7 @@ func TestEveryCommandAsksStorageForNoMoreThanItDid(t *testing.T) {
 			other = w.submit("otto", again)
 		}},
 		{"cancel", 3, 1, func() { w.must(w.cancellation("otto", other)()) }},
-		{"revoke", 4, 1, func() {
+		{"revoke", 5, 1, func() {
 			grant = w.grant(id).ID
 			w.reads.Store(0)
 			w.must(w.revocation("ana", grant)())

@@ -35,6 +35,9 @@ type GrantVerdict struct {
 	DeferTo countersign.Instant
 	// Flight is the claim of the grant's present intent.
 	Flight Flight
+	// Unsettled are credentials that took more than one attempt and were read back
+	// less than a lease ago: what an earlier attempt wrote can still arrive.
+	Unsettled []countersign.CredentialID
 	// Rotates says that the connector keeps two credentials of one grant apart.
 	Rotates bool
 	// Lease is how long a claim lasts, in seconds: how long an unsettled operation
@@ -153,6 +156,7 @@ func (f *folding) endGrant(cause, reason string, verdict GrantVerdict) error {
 			writes := g.Intent.Operation == countersign.ApplyOperation || g.Intent.Operation == countersign.ExtendOperation
 			intent.Again = writes && g.Intent.Credential == credential.ID
 		}
+		intent.Again = intent.Again || slices.Contains(verdict.Unsettled, credential.ID)
 		ending.Change.Intents = append(ending.Change.Intents, intent)
 	}
 	// What was retired before and is still to be looked at once more stays so.
@@ -314,7 +318,9 @@ func (f *folding) wake(verdict GrantVerdict) error {
 				}
 			}
 			retiring := &CredentialRetiring{}
-			retiring.Change.Intent = countersign.Intent{ID: f.Mint.Intent(), Operation: countersign.RevokeOperation, Credential: credential.ID}
+			retiring.Change.Intent = countersign.Intent{
+				ID: f.Mint.Intent(), Operation: countersign.RevokeOperation, Credential: credential.ID, Again: slices.Contains(verdict.Unsettled, credential.ID),
+			}
 			if err := f.grant(g.ID, retiring); err != nil {
 				return err
 			}
