@@ -12,6 +12,7 @@ test: install-test-tools
 ## soak: the same properties, many more times; takes a while
 soak: install-test-tools
 	$(GO) test -race -timeout 3600s -count 5 -rapid.checks=2000 ./workflow ./store/... ./house . 
+	COUNTERSIGN_SIM_SEEDS=200 $(GO) test -race -timeout 7200s -rapid.checks=1000 ./sim
 	$(GO) test ./policy -run '^$$' -fuzz FuzzLoad -fuzztime 120s -fuzzminimizetime 5x
 	$(GO) test ./directory -run '^$$' -fuzz Fuzz -fuzztime 120s -fuzzminimizetime 5x
 
