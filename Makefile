@@ -12,6 +12,7 @@ test: install-test-tools
 ## soak: the same properties, many more times, and each fuzz target for a while
 soak: install-test-tools
 	$(GO) test -race -timeout 3600s -count 5 -rapid.checks=2000 ./workflow ./store/... ./house . 
+	COUNTERSIGN_SIM_SEEDS=200 $(GO) test -race -timeout 7200s -rapid.checks=1000 ./sim
 	COUNTERSIGN_CHAOS_ROUNDS=10 $(GO) test -timeout 7200s -v ./chaos
 	COUNTERSIGN_CHAOS_TAGS=faultpoint $(GO) test -timeout 1800s -v ./chaos -run Stopped
 	@$(MAKE) --no-print-directory fuzz

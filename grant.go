@@ -151,6 +151,8 @@ type Credential struct {
 	// Unsettled asks for a second look once it is taken away: an operation on it was
 	// given up that nobody had read back.
 	Unsettled bool `json:"unsettled,omitempty"`
+	// Retried is when an operation on it was read back that took more than one attempt.
+	Retried Instant `json:"retried,omitempty"`
 }
 
 // Operation is what an intent tells a connector to do.

@@ -58,5 +58,19 @@ func (d *Desk) answered(ctx context.Context, caller Caller, key Key) (object str
 	case kept.Body != key.Body:
 		return "", false, countersign.Errorf(countersign.Conflict, keyReused, "The Idempotency-Key %q was used with another body before; a new command needs a new key.", key.Value).At("Idempotency-Key")
 	}
-	return kept.Object, true, nil
+	return kept.Object, true, d.stopEnding(ctx, kept.Object)
+}
+
+// stopEnding makes checks refuse a grant whose end has begun, as the command that
+// began it did where it ran. What is answered again may have been committed by
+// another replica, or by a commit whose outcome this one did not hear.
+func (d *Desk) stopEnding(ctx context.Context, object string) error {
+	if countersign.PrefixOf(object) != "grt" {
+		return nil
+	}
+	grant, err := d.Store.Grant(ctx, countersign.GrantID(object))
+	if err == nil && (grant.State == countersign.GrantRevoking || grant.State == countersign.GrantRevoked) {
+		d.Stop(false, object)
+	}
+	return err
 }

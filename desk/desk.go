@@ -68,8 +68,10 @@ type Desk struct {
 	held    atomic.Pointer[map[string]bool]
 	holding sync.Mutex
 
-	// ending are the grants that another replica may have begun to end.
+	// ending are the grants that another replica may have begun to end, or a commit
+	// whose outcome nobody heard; unsure says that there was one.
 	ending atomic.Pointer[map[string]bool]
+	unsure atomic.Bool
 
 	// unfit says why this replica must commit nothing, or is "".
 	unfit atomic.Pointer[string]
@@ -463,6 +465,11 @@ func (tx *transaction) commit(ctx context.Context) error {
 		return nil
 	}
 	if err := tx.desk.Store.Commit(ctx, tx.change); err != nil {
+		var changed *store.Changed
+		var taken *store.Duplicate
+		if len(tx.stop) > 0 && !errors.As(err, &changed) && !errors.As(err, &taken) {
+			tx.desk.unsure.Store(true)
+		}
 		return err
 	}
 	wrote(ctx, tx)

@@ -365,10 +365,15 @@ func (d *Desk) Refresh(ctx context.Context) error {
 	if _, _, err := d.refresh(ctx, d.Store); err != nil {
 		return err
 	}
-	if err := d.followHolds(ctx); err != nil || !d.Shared {
+	if err := d.followHolds(ctx); err != nil || !d.Shared && !d.unsure.Load() {
 		return err
 	}
-	return d.followEnding(ctx)
+	d.unsure.Store(false)
+	err := d.followEnding(ctx)
+	if err != nil {
+		d.unsure.Store(true)
+	}
+	return err
 }
 
 // Active reports whether the identity may act now.

@@ -225,7 +225,9 @@ func (e *Engine) Deliver(ctx context.Context, work store.Work) error {
 	if e.now() >= work.ClaimedAt.Add(desk.OperationTime/2) {
 		return e.giveBack(lasting, work)
 	}
-	remaining := delivery.Task.Deadline.Time().Sub(e.Clock.Now())
+	// A clock that stepped back gives no operation more time than that: what it did
+	// has to be reported within the lease.
+	remaining := min(delivery.Task.Deadline.Time().Sub(e.Clock.Now()), time.Duration(desk.OperationTime)*time.Second)
 	operation, cancel := context.WithTimeout(lasting, remaining)
 	defer cancel()
 	observation, err := carryOut(operation, hands, delivery)

@@ -211,6 +211,11 @@ func TestAlreadyThereAndNotThereAnyMoreAreSuccessesAfterTheReadBack(t *testing.T
 	w.must(w.target.Revoke(w.ctx, taskOf(w.stored(grant.ID))))
 	w.must(w.revocation("ana", grant.ID)())
 	w.settle()
+	// What the first attempt wrote could still arrive: there is a second look.
+	if again := w.stored(grant.ID); again.State != countersign.GrantRevoked {
+		t.Fatalf("it is %s", again.State)
+	}
+	w.pass(60 * time.Second)
 	w.state(id, countersign.RequestClosed)
 	w.verified()
 }

@@ -341,6 +341,7 @@ func applyCredential(g *countersign.Grant, stamp Stamp, change CredentialApplied
 	if credential := g.FindCredential(change.Observation.Credential); credential != nil {
 		credential.State, credential.From, credential.Until = countersign.CredentialLive, stamp.Time, change.Until
 		credential.Reference = change.Observation.Reference
+		noteAttempts(credential, change.Observation)
 	}
 	if g.State == countersign.GrantProvisioning {
 		g.State, g.From, g.Until = countersign.GrantLive, stamp.Time, change.Until
@@ -357,11 +358,18 @@ func applyCredential(g *countersign.Grant, stamp Stamp, change CredentialApplied
 	next(g)
 }
 
+func noteAttempts(credential *countersign.Credential, observation countersign.Observation) {
+	if observation.Attempt > 1 {
+		credential.Retried = observation.At
+	}
+}
+
 // applyExtended moves the end of a credential and, with the last one, of the
 // grant.
 func applyExtended(g *countersign.Grant, observation countersign.Observation, until countersign.Instant) {
 	if credential := g.FindCredential(observation.Credential); credential != nil {
 		credential.Until = until
+		noteAttempts(credential, observation)
 	}
 	g.Parked = nil
 	next(g)

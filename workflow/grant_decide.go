@@ -163,7 +163,7 @@ func (f *folding) endGrant(cause, reason string, verdict GrantVerdict) error {
 		if credential.State == countersign.CredentialGone {
 			continue
 		}
-		intent := countersign.Intent{ID: f.Mint.Intent(), Operation: countersign.RevokeOperation, Credential: credential.ID, Again: credential.Unsettled}
+		intent := countersign.Intent{ID: f.Mint.Intent(), Operation: countersign.RevokeOperation, Credential: credential.ID, Again: f.again(credential, verdict)}
 		if g.Intent != nil && verdict.Flight.unsettled() {
 			if len(ending.Change.Intents) == 0 && verdict.Flight.LeaseUntil > f.Now {
 				intent.After, intent.AfterAttempt, intent.NotBefore = g.Intent.ID, verdict.Flight.Attempt, verdict.Flight.LeaseUntil
@@ -184,6 +184,13 @@ func (f *folding) endGrant(cause, reason string, verdict GrantVerdict) error {
 		}
 	}
 	return f.grant(g.ID, ending)
+}
+
+// again reports whether something may still be written to a credential that is taken
+// away: by an operation that was given up unsettled, or by an earlier attempt than
+// the one that was read back, less than a lease ago.
+func (f *folding) again(credential countersign.Credential, verdict GrantVerdict) bool {
+	return credential.Unsettled || credential.Retried != 0 && f.Now < credential.Retried.Add(verdict.Lease)
 }
 
 func (f *folding) rotate(command GrantCommand, verdict GrantVerdict) error {
@@ -337,7 +344,7 @@ func (f *folding) wake(verdict GrantVerdict) error {
 				}
 			}
 			retiring := &CredentialRetiring{}
-			retiring.Change.Intent = countersign.Intent{ID: f.Mint.Intent(), Operation: countersign.RevokeOperation, Credential: credential.ID, Again: credential.Unsettled}
+			retiring.Change.Intent = countersign.Intent{ID: f.Mint.Intent(), Operation: countersign.RevokeOperation, Credential: credential.ID, Again: f.again(credential, verdict)}
 			if err := f.grant(g.ID, retiring); err != nil {
 				return err
 			}

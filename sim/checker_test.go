@@ -1,0 +1,136 @@
+package sim
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/countersign/countersign"
+)
+
+// Each of these breaks one thing that the checker is there to find, in a story that
+// is otherwise as any other: a checker that finds nothing proves nothing.
+func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
+	for name, wrong := range map[string]struct {
+		law    string
+		tamper func(*story)
+	}{
+		"a target that ignores revokes": {"nothing is open for ever", func(s *story) { s.target.deafToRevokes = true }},
+		"a target that ignores revokes and says otherwise": {"no access after its end", func(s *story) {
+			s.target.deafToRevokes, s.target.liar = true, true
+		}},
+		"access that nobody decided": {"no access without a decision", func(s *story) {
+			for _, task := range s.target.held {
+				task.Credential, task.Grant = "crd_00000000000000000000000000", "grt_00000000000000000000000000"
+				s.target.held[task.Credential] = task
+				return
+			}
+		}},
+		"a grant that is hidden": {"no access without a decision", func(s *story) {
+			for _, task := range s.target.held {
+				s.laws.hidden = task.Grant
+			}
+		}},
+		"more than was asked for": {"no access without a decision", func(s *story) {
+			for credential, task := range s.target.held {
+				task.EntitlementID = "ent_00000000000000000000000000"
+				s.target.held[credential] = task
+			}
+		}},
+		"an intent that gives twice": {"one effect", func(s *story) {
+			for _, note := range s.target.notes {
+				if note.gave {
+					s.target.notes = append(s.target.notes, note, note)
+					return
+				}
+			}
+		}},
+		"an intent that was never committed": {"no access without a decision", func(s *story) {
+			for _, task := range s.target.held {
+				task.Intent = "int_00000000000000000000000000"
+				s.target.gives(task)
+			}
+		}},
+		"a timer that is lost": {"an owner and a clock", func(s *story) {
+			s.harm(`DELETE FROM work WHERE kind = 'request'`)
+		}},
+		"an intent that is nobody's work": {"an owner and a clock", func(s *story) {
+			s.harm(`DELETE FROM work WHERE kind = 'deliver'`)
+		}},
+		"a request that is lost": {"nothing is lost", func(s *story) {
+			s.harm(`PRAGMA foreign_keys = 0; DELETE FROM request WHERE state = 'closed' OR state = 'denied' OR state = 'cancelled'`)
+		}},
+		"a row that no event made": {"every row is the replay of its stream", func(s *story) {
+			s.harm(`UPDATE identity SET body = replace(body, 'Olga', 'Olge')`)
+		}},
+		"somebody who approves for herself": {"nobody decides for themselves", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, request := range l.requests {
+					for _, stage := range request.Stages {
+						for i := range stage.Decisions {
+							stage.Decisions[i].By = request.Requester
+						}
+					}
+				}
+			}
+		}},
+		"a request that comes back from its end": {"what has ended stays so", func(s *story) {
+			for id := range s.laws.final {
+				s.laws.final[id] = "another"
+			}
+		}},
+		"an end that passed": {"ends", func(s *story) {
+			s.laws.see = func(l *look) { l.now = l.now.Add(400 * countersign.Day) }
+		}},
+		"both halves of a toxic combination": {"separation of duties", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, entitlement := range l.directory.Entitlements {
+					for _, grant := range l.grants {
+						if entitlement.Name == "open" && grant.State == countersign.GrantLive && grant.System == entitlement.System {
+							other := *grant
+							other.ID, other.Entitlement = "grt_other", entitlement.ID
+							l.grants[other.ID] = &other
+						}
+						if entitlement.Name == "write" && grant.ID != "grt_other" && grant.State == countersign.GrantLive && grant.System == entitlement.System {
+							grant.Entitlement = entitlement.ID
+						}
+					}
+				}
+			}
+		}},
+		"a check that lets through what is stopped": {"checks refuse", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, grant := range l.grants {
+					if grant.System != l.powers {
+						grant.State = countersign.GrantGone
+					}
+				}
+			}
+			s.laws.only = "checks refuse"
+			for _, h := range s.houses {
+				s.checkStops(h)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const seed = 1
+			for _, one := range play(t, seed, rush, wrong.tamper).broken {
+				if one.law == wrong.law {
+					return
+				}
+				t.Logf("found instead: %s", one)
+			}
+			t.Errorf("nothing was found of %q", wrong.law)
+		})
+	}
+}
+
+// harm changes the database behind the house's back.
+func (s *story) harm(query string) {
+	writers.Lock()
+	defer writers.Unlock()
+	_, err := writers.of[s.path].ExecContext(s.ctx, query, nil)
+	if err != nil && !strings.Contains(err.Error(), "full") {
+		s.t.Fatal(err)
+	}
+}

@@ -1,0 +1,75 @@
+package sim
+
+import (
+	"context"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/store"
+)
+
+// faults are what goes wrong between the house and its database. Counters count
+// down with each commit; zero is nothing armed.
+type faults struct {
+	// dieBefore and dieAfter stop the process before or after a commit.
+	dieBefore, dieAfter int
+	// refuse fails a commit before it is written; lose fails it once it is.
+	refuse, lose int
+	// meanwhile happens once, between a judgement and its commit.
+	meanwhile func()
+	// full says that the disk has no room.
+	full bool
+	// answered are the objects of commands whose commit was written, by their key.
+	answered map[string]string
+	commits  int
+}
+
+// clear disarms what is armed; what was written stays known.
+func (f *faults) clear() { *f = faults{answered: f.answered, commits: f.commits} }
+
+// stopped is what a process that dies at a fault point panics with.
+type stopped struct{}
+
+var errLost = countersign.Errorf(countersign.Unavailable, "outcome-unknown", "the simulated database did not answer")
+
+// next counts down and reports whether it is this one's turn.
+func next(counter *int) bool {
+	if *counter == 0 {
+		return false
+	}
+	*counter--
+	return *counter == 0
+}
+
+// faultyStore is a replica's way to the database.
+type faultyStore struct {
+	store.Store
+	faults *faults
+}
+
+func (s faultyStore) Commit(ctx context.Context, change store.Change) error {
+	f := s.faults
+	if happen := f.meanwhile; happen != nil {
+		f.meanwhile = nil
+		happen()
+	}
+	if next(&f.dieBefore) {
+		panic(stopped{})
+	}
+	if next(&f.refuse) {
+		return errLost
+	}
+	err := s.Store.Commit(ctx, change)
+	if err == nil {
+		f.commits++
+		if change.Idempotency != nil {
+			f.answered[change.Idempotency.Key] = change.Idempotency.Object
+		}
+	}
+	if next(&f.dieAfter) {
+		panic(stopped{})
+	}
+	if next(&f.lose) {
+		return errLost
+	}
+	return err
+}

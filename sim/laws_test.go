@@ -1,0 +1,424 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/desk"
+	"github.com/countersign/countersign/house"
+	"github.com/countersign/countersign/store"
+)
+
+type taskOf = connector.Task
+
+// laws is what the checker remembers from one look to the next. It looks as an
+// outsider does: at the rows and events that storage keeps, at the target, and at
+// what the decision points answer.
+type laws struct {
+	final   map[string]string
+	version map[string]int64
+	decided map[countersign.DecisionID]bool
+	notes   int
+	given   map[countersign.IntentID]int
+	// hidden hides a grant from the checker, see changes what it sees, and only limits
+	// it to one law; for proving that it looks.
+	hidden countersign.GrantID
+	see    func(*look)
+	only   string
+}
+
+func newLaws() *laws {
+	return &laws{final: map[string]string{}, version: map[string]int64{}, decided: map[countersign.DecisionID]bool{}, given: map[countersign.IntentID]int{}}
+}
+
+// look is what storage says at one moment.
+type look struct {
+	requests   map[countersign.RequestID]*countersign.Request
+	grants     map[countersign.GrantID]*countersign.Grant
+	identities map[countersign.IdentityID]*countersign.Identity
+	directory  store.Directory
+	holds      []*countersign.Hold
+	powers     countersign.SystemID
+	now        countersign.Instant
+}
+
+func (s *story) look() *look {
+	l := &look{requests: map[countersign.RequestID]*countersign.Request{}, grants: map[countersign.GrantID]*countersign.Grant{}, identities: map[countersign.IdentityID]*countersign.Identity{}, now: s.clock.instant()}
+	for _, request := range s.requests() {
+		l.requests[request.ID] = request
+	}
+	for _, grant := range s.grants() {
+		if grant.ID != s.laws.hidden {
+			l.grants[grant.ID] = grant
+		}
+	}
+	var err error
+	l.directory, err = s.store.Directory(s.ctx, 0)
+	s.must(err)
+	for _, identity := range l.directory.Identities {
+		l.identities[identity.ID] = identity
+	}
+	l.powers = powerSystem(l.directory)
+	l.holds, err = s.store.Holds(s.ctx, false, "", 1000)
+	s.must(err)
+	if s.laws.see != nil {
+		s.laws.see(l)
+	}
+	return l
+}
+
+// check looks whether every law holds now; with all set also the whole record.
+func (s *story) check(all bool) {
+	s.target.land()
+	l := s.look()
+	s.checkTarget(l)
+	s.checkMemory(l)
+	s.checkDeciders(l)
+	s.checkClocks(l)
+	s.checkSeparation(l)
+	if !all {
+		return
+	}
+	if s.settled() {
+		s.checkEnds(s.look())
+		for _, h := range s.houses {
+			s.checkStops(h)
+		}
+	}
+	s.checkRecord()
+}
+
+// checkTarget compares what the target holds and did with what was decided.
+func (s *story) checkTarget(l *look) {
+	holders := map[string]countersign.GrantID{}
+	for credential, task := range s.target.held {
+		if why := s.unauthorised(task, false); why != "" {
+			s.breaks("no access without a decision", "%s", why)
+		}
+		grant := l.grants[task.Grant]
+		if grant == nil || grant.FindCredential(credential) == nil {
+			s.breaks("no access without a decision", "the target holds %s, and no grant has it", credential)
+			continue
+		}
+		if grant.State.Ended() {
+			s.breaks("no access after its end", "the grant %s is %s, and the target holds %s", grant.ID, grant.State, credential)
+		}
+		if found := grant.FindCredential(credential); found.State == countersign.CredentialGone && grant.Intent == nil {
+			s.breaks("no access after its end", "the credential %s is gone for the house, and the target holds it", credential)
+		}
+		thing := string(task.Holder) + " " + string(task.EntitlementID)
+		if other := holders[thing]; other != "" && other != grant.ID {
+			s.breaks("one effect", "two grants give %s: %s and %s", thing, other, grant.ID)
+		}
+		holders[thing] = grant.ID
+	}
+	for _, note := range s.target.notes[s.laws.notes:] {
+		if note.gave && !note.late {
+			if s.laws.given[note.task.Intent]++; s.laws.given[note.task.Intent] > 1 {
+				s.breaks("one effect", "the intent %s has given twice", note.task.Intent)
+			}
+		}
+	}
+	s.laws.notes = len(s.target.notes)
+}
+
+// unauthorised says why the target should not hold this, by what is stored now; at
+// the moment of the effect the intent must have been committed.
+func (s *story) unauthorised(task connector.Task, effect bool) string {
+	if task.Grant == s.laws.hidden {
+		return fmt.Sprintf("%s belongs to no grant", task.Credential)
+	}
+	grant, err := s.store.Grant(s.ctx, task.Grant)
+	if err != nil {
+		return fmt.Sprintf("%s is not from a grant: %v", task.Credential, err)
+	}
+	if grant.Holder != task.Holder || grant.Entitlement != task.EntitlementID {
+		return fmt.Sprintf("%s is not what the grant %s gives", task.Credential, grant.ID)
+	}
+	if effect && !s.committed(grant.ID, task.Intent) {
+		return fmt.Sprintf("the intent %s was not committed before it was carried out", task.Intent)
+	}
+	request, err := s.store.Request(s.ctx, grant.Request)
+	if err != nil {
+		return fmt.Sprintf("the grant %s is from no request: %v", grant.ID, err)
+	}
+	if request.Beneficiary != grant.Holder || !slices.Contains(request.Entitlements, grant.Entitlement) {
+		return fmt.Sprintf("the request %s asked for something else", request.ID)
+	}
+	return undecided(request)
+}
+
+// undecided says why the request is not decided, by its stages alone.
+func undecided(request *countersign.Request) string {
+	switch request.State {
+	case countersign.RequestTriaging, countersign.RequestCollecting, countersign.RequestDeciding, countersign.RequestDenied, countersign.RequestCancelled, countersign.RequestExpired:
+		return fmt.Sprintf("the request %s is %s", request.ID, request.State)
+	case countersign.RequestFulfilling, countersign.RequestActive, countersign.RequestClosing, countersign.RequestClosed, countersign.RequestFailed:
+	}
+	if request.Consent.Missing() {
+		return fmt.Sprintf("nobody consented to the request %s", request.ID)
+	}
+	for _, stage := range request.Stages {
+		if stage.Review {
+			continue
+		}
+		need, seats := 0, map[countersign.IdentityID]bool{}
+		for _, quorum := range stage.Quorums {
+			need += quorum.Need
+		}
+		for _, decision := range stage.Decisions {
+			if decision.Outcome != countersign.Approve {
+				return fmt.Sprintf("the stage %s of %s was denied", stage.Name, request.ID)
+			}
+			for _, standing := range decision.Standing {
+				seats[standing.Seat()] = true
+			}
+		}
+		switch {
+		case stage.State == countersign.StageSkipped && stage.Because != "", stage.State == countersign.StagePassed && stage.Because != "" && request.BreakGlass:
+		case stage.State != countersign.StagePassed || len(seats) < need || need == 0:
+			return fmt.Sprintf("the stage %s of %s is %s with %d of %d approvals", stage.Name, request.ID, stage.State, len(seats), need)
+		}
+	}
+	if request.BreakGlass && !slices.ContainsFunc(request.Stages, func(stage countersign.Stage) bool { return stage.Review }) {
+		return fmt.Sprintf("the request %s took access at once, and nobody will review it", request.ID)
+	}
+	return ""
+}
+
+// committed reports whether an event of the grant names the intent.
+func (s *story) committed(id countersign.GrantID, intent countersign.IntentID) bool {
+	events, err := s.store.Events(s.ctx, countersign.Stream(id), 0, 1000)
+	s.must(err)
+	return slices.ContainsFunc(events, func(event countersign.SealedEvent) bool {
+		return slices.ContainsFunc(event.Values, func(value countersign.Value) bool {
+			return value.Group == countersign.ValueChange && strings.Contains(string(value.Bytes), `"`+string(intent)+`"`)
+		})
+	})
+}
+
+// checkMemory holds storage to what it said before: nothing is lost, versions only
+// grow, and what has ended stays ended.
+func (s *story) checkMemory(l *look) {
+	seen := map[string]bool{}
+	remember := func(id, state string, final bool, version int64) {
+		seen[id] = true
+		if was := s.laws.final[id]; was != "" && was != state {
+			s.breaks("what has ended stays so", "%s was %s and is %s", id, was, state)
+		}
+		if final {
+			s.laws.final[id] = state
+		}
+		if version < s.laws.version[id] {
+			s.breaks("nothing is lost", "%s went back from version %d to %d", id, s.laws.version[id], version)
+		}
+		s.laws.version[id] = version
+	}
+	for _, request := range l.requests {
+		remember(string(request.ID), string(request.State), request.State.Final(), request.Version)
+	}
+	for _, grant := range l.grants {
+		remember(string(grant.ID), string(grant.State), grant.State.Ended(), grant.Version)
+	}
+	for id := range s.laws.version {
+		if !seen[id] {
+			s.breaks("nothing is lost", "%s was there and is not any more", id)
+		}
+	}
+	for key, object := range s.faults.answered {
+		if prefix := countersign.PrefixOf(object); (prefix == "req" || prefix == "grt") && !seen[object] {
+			s.breaks("nothing is lost", "the command %s made %s, which is not there", key, object)
+		}
+	}
+}
+
+// checkDeciders finds people who decided for themselves, or for what they answer
+// for.
+func (s *story) checkDeciders(l *look) {
+	for _, request := range l.requests {
+		kept := append([]countersign.IdentityID{request.Requester, request.Beneficiary}, request.SamePerson...)
+		for _, id := range []countersign.IdentityID{request.Requester, request.Beneficiary} {
+			kept = append(kept, l.identities[id].SamePerson()...)
+		}
+		for _, stage := range request.Stages {
+			for _, decision := range stage.Decisions {
+				if s.laws.decided[decision.ID] {
+					continue
+				}
+				s.laws.decided[decision.ID] = true
+				if !l.identities[decision.By].Human() || slices.Contains(kept, decision.By) {
+					s.breaks("nobody decides for themselves", "%s decided on the request %s of %s for %s", decision.By, request.ID, request.Requester, request.Beneficiary)
+				}
+				for _, standing := range decision.Standing {
+					if slices.Contains(kept, standing.Seat()) {
+						s.breaks("nobody decides for themselves", "%s decided on the request %s in the place of %s", decision.By, request.ID, standing.Seat())
+					}
+				}
+			}
+		}
+	}
+}
+
+// checkClocks finds what waits for nobody or for no time.
+func (s *story) checkClocks(l *look) {
+	for _, request := range l.requests {
+		due, waits := request.CollectBy, ""
+		for _, index := range request.OpenStages() {
+			stage := request.Stages[index]
+			due = countersign.Earliest(due, stage.Deadline)
+			if stage.Deadline == 0 || stage.Review && len(stage.Asked) == 0 {
+				waits = fmt.Sprintf("its stage %s is open until %s and asks %d people", stage.Name, stage.Deadline, len(stage.Asked))
+			}
+		}
+		slot := owed(request)
+		switch request.State {
+		case countersign.RequestTriaging, countersign.RequestCollecting, countersign.RequestDeciding:
+			if due == 0 {
+				waits = "it has no clock"
+			}
+		case countersign.RequestClosing:
+			if slot == nil && len(request.OpenStages()) == 0 {
+				waits = "it waits for nothing"
+			}
+			if slot != nil && !slot.Overdue {
+				due = countersign.Earliest(due, slot.Deadline)
+				if slot.Deadline == 0 {
+					waits = "its evidence has no deadline"
+				}
+			}
+		case countersign.RequestFulfilling, countersign.RequestActive:
+			due = 0
+			if request.Extends == "" && !slices.ContainsFunc(request.Grants, func(ref countersign.GrantRef) bool {
+				return l.grants[ref.Grant] != nil && !l.grants[ref.Grant].State.Ended()
+			}) {
+				waits = "none of its grants is there any more"
+			}
+		case countersign.RequestClosed, countersign.RequestDenied, countersign.RequestCancelled, countersign.RequestExpired, countersign.RequestFailed:
+			continue
+		}
+		if waits != "" {
+			s.breaks("an owner and a clock", "the request %s is %s: %s", request.ID, request.State, waits)
+		}
+		s.wakes(string(request.ID), due)
+	}
+	for _, grant := range l.grants {
+		s.checkClockOf(grant)
+	}
+}
+
+func (s *story) checkClockOf(grant *countersign.Grant) {
+	switch grant.State {
+	case countersign.GrantGone, countersign.GrantFailed:
+		return
+	case countersign.GrantLive:
+		if grant.Until == 0 {
+			s.breaks("an owner and a clock", "the grant %s has no end", grant.ID)
+		}
+		s.wakes(string(grant.ID), grant.Until)
+	case countersign.GrantProvisioning, countersign.GrantRevoking, countersign.GrantRevoked:
+		if grant.Intent == nil {
+			s.breaks("an owner and a clock", "the grant %s is %s, and nothing is under way", grant.ID, grant.State)
+		}
+	}
+	if grant.Intent == nil {
+		return
+	}
+	gives := grant.Intent.Operation == countersign.ApplyOperation || grant.Intent.Operation == countersign.ExtendOperation
+	work, err := s.store.Work(s.ctx, string(grant.Intent.ID))
+	switch {
+	case err != nil:
+		s.breaks("an owner and a clock", "the intent %s of the grant %s is nobody's work: %v", grant.Intent.ID, grant.ID, err)
+	case work.ParkedAt != 0 && (!gives || grant.Parked == nil || grant.Parked.Person == ""):
+		s.breaks("an owner and a clock", "the %s of the grant %s is parked, and names nobody", grant.Intent.Operation, grant.ID)
+	}
+}
+
+// wakes checks that something is going to look at the row when it is due.
+func (s *story) wakes(id string, due countersign.Instant) {
+	if due == 0 {
+		return
+	}
+	work, err := s.store.Work(s.ctx, id)
+	if err != nil {
+		s.breaks("an owner and a clock", "%s is due %s, and nothing wakes it: %v", id, due, err)
+	} else if work.ParkedAt != 0 || work.DueAt > max(due, work.LeaseUntil) {
+		s.breaks("an owner and a clock", "%s is due %s, and is looked at %s", id, due, work.DueAt)
+	}
+}
+
+// checkSeparation finds both halves of the toxic combination with one person, by
+// whatever machine.
+func (s *story) checkSeparation(l *look) {
+	halves := map[string]map[countersign.IdentityID]countersign.GrantID{"write": {}, "open": {}}
+	for _, grant := range l.grants {
+		for _, entitlement := range l.directory.Entitlements {
+			if half := halves[entitlement.Name]; half != nil && entitlement.ID == grant.Entitlement && grant.State == countersign.GrantLive {
+				for _, id := range l.identities[grant.Holder].SamePerson() {
+					half[id] = grant.ID
+				}
+			}
+		}
+	}
+	for id, grant := range halves["write"] {
+		if other := halves["open"][id]; other != "" {
+			s.breaks("separation of duties", "%s has both halves of a toxic combination by %s and %s", id, grant, other)
+		}
+	}
+}
+
+// checkEnds is for engines at rest: what has ended by its time is ending.
+func (s *story) checkEnds(l *look) {
+	const sweep = 61 * 1000
+	for _, grant := range l.grants {
+		if grant.LatestEnd != 0 && grant.Until > grant.LatestEnd {
+			s.breaks("ends", "the grant %s lasts until %s, beyond its latest end %s", grant.ID, grant.Until, grant.LatestEnd)
+		}
+		if grant.State != countersign.GrantLive || grant.System == l.powers {
+			continue
+		}
+		holder := l.identities[grant.Holder]
+		left := holder.Status == countersign.IdentityDeparted || holder.ContractEnd != 0 && holder.ContractEnd <= l.now-sweep ||
+			holder.Status == countersign.IdentitySuspended && holder.DepartsAt != 0 && holder.DepartsAt <= l.now-sweep
+		if work, err := s.store.Work(s.ctx, string(grant.ID)); err == nil && work.LeaseUntil > l.now {
+			continue // whoever claimed it did not come to it; it comes back
+		}
+		if left || grant.Until <= l.now {
+			s.breaks("ends", "the grant %s is live at %s until %s, its holder has left: %v", grant.ID, l.now, grant.Until, left)
+		}
+	}
+}
+
+// checkStops holds a decision point to what storage says of the roles on the wiki:
+// what a hold, a suspension or an end refuses is refused from the commit on.
+func (s *story) checkStops(h *house.House) {
+	l := s.look()
+	lives := map[string]bool{}
+	for _, grant := range l.grants {
+		stopped := !l.identities[grant.Holder].ActiveAt(l.now) || slices.ContainsFunc(l.holds, func(hold *countersign.Hold) bool {
+			return slices.Contains([]string{string(grant.ID), string(grant.Holder), string(grant.System)}, hold.On)
+		})
+		if given := grant.State == countersign.GrantLive || grant.State == countersign.GrantProvisioning; given && !stopped {
+			lives[string(grant.Holder)+" "+string(grant.Entitlement)] = true
+		}
+	}
+	for _, entitlement := range l.directory.Entitlements {
+		for id := range l.identities {
+			if !lives[string(id)+" "+string(entitlement.ID)] && h.Point.Allowed(id, entitlement.Name, "wiki/space", l.now) {
+				s.breaks("checks refuse", "%s may be %s of the wiki, and nothing gives it now", id, entitlement.Name)
+			}
+		}
+	}
+}
+
+// checkRecord replays every stream.
+func (s *story) checkRecord() {
+	found, err := desk.Verify(context.Background(), s.store, func(int64) {})
+	s.must(err)
+	for _, finding := range found.Findings {
+		s.breaks("every row is the replay of its stream", "%s", finding)
+	}
+}

@@ -1,0 +1,86 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// turn is one story to play.
+type turn struct {
+	name string
+	seed uint64
+	pace pace
+}
+
+// turns returns the stories of this run: the fixed ones, and fresh ones.
+func turns(t *testing.T) []turn {
+	number := func(name string, otherwise uint64) uint64 {
+		text := os.Getenv(name)
+		if text == "" {
+			return otherwise
+		}
+		value, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("%s is %q, and should be a number", name, text)
+		}
+		return value
+	}
+	if seed := number("COUNTERSIGN_SIM_SEED", 0); seed != 0 {
+		return []turn{{"rush", seed, rush}, {"year", seed, year}}
+	}
+	all := []turn{{"rush", 1, rush}, {"year", 2, year}}
+	for range number("COUNTERSIGN_SIM_SEEDS", 1) {
+		seed := 1 + rand.Uint64N(1_000_000_000)
+		all = append(all, turn{"rush", seed, rush}, turn{"year", seed, year})
+	}
+	return all
+}
+
+// play runs one story in a bubble.
+func play(t *testing.T, seed uint64, pace pace, tamper func(*story)) *story {
+	var s *story
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		s = newStory(newWorld(t, seed, seed%4 == 0, time.Now))
+		s.tamper = tamper
+		s.run(pace)
+		if os.Getenv("COUNTERSIGN_SIM_TELL") != "" {
+			t.Log(strings.Join(s.told, "\n"))
+		}
+		t.Logf("seed %d: %d commands in %d days, %d crashes, %d requests, %d grants, %d effects on the target",
+			seed, s.commands, time.Since(began)/(24*time.Hour), s.crashes, len(s.requests()), len(s.grants()), len(s.target.notes))
+	})
+	return s
+}
+
+// report tells what happened before a law was broken.
+func (s *story) report(t *testing.T, seed uint64) {
+	if len(s.broken) == 0 {
+		return
+	}
+	last := s.told[max(0, len(s.told)-120):]
+	t.Errorf("COUNTERSIGN_SIM_SEED=%d\n%s\n\nbefore that:\n%s", seed, lines(s.broken), strings.Join(last, "\n"))
+}
+
+func lines(all []violation) string {
+	var text []string
+	for _, one := range all {
+		text = append(text, one.String())
+	}
+	return strings.Join(text, "\n")
+}
+
+func TestTheLawsHold(t *testing.T) {
+	for _, turn := range turns(t) {
+		t.Run(fmt.Sprintf("%s-%d", turn.name, turn.seed), func(t *testing.T) {
+			t.Parallel()
+			play(t, turn.seed, turn.pace, nil).report(t, turn.seed)
+		})
+	}
+}
