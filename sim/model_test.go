@@ -168,6 +168,7 @@ func TestTheDeskDoesWhatTheModelSays(t *testing.T) {
 			},
 			"a day passes": func(t *rapid.T) {
 				clock = clock.Add(24*time.Hour + time.Second)
+				m.must(t, m.house().Engine.Beat(w.ctx))
 				for _, r := range m.requests {
 					switch r.state {
 					case countersign.RequestActive:

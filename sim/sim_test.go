@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -10,6 +11,13 @@ import (
 	"testing/synctest"
 	"time"
 )
+
+func init() {
+	// Few checks of the model by default; the command line says otherwise.
+	if err := flag.Set("rapid.checks", "8"); err != nil {
+		panic(err)
+	}
+}
 
 // turn is one story to play.
 type turn struct {

@@ -73,8 +73,8 @@ type pace struct {
 const day = 24 * time.Hour
 
 var (
-	rush = pace{steps: 60, often: 60, waits: []time.Duration{time.Second, 3 * time.Second, 20 * time.Second, 61 * time.Second, 5 * time.Minute, time.Hour, 25 * time.Hour}}
-	year = pace{steps: 60, often: 80, lasts: 365 * day, waits: []time.Duration{time.Hour, 9 * time.Hour, 30 * time.Hour, 4 * day, 12 * day, 25 * day}}
+	rush = pace{steps: 45, often: 60, waits: []time.Duration{time.Second, 3 * time.Second, 20 * time.Second, 61 * time.Second, 5 * time.Minute, time.Hour, 25 * time.Hour}}
+	year = pace{steps: 45, often: 85, lasts: 365 * day, waits: []time.Duration{time.Hour, 30 * time.Hour, 6 * day, 20 * day, 40 * day}}
 )
 
 // run plays steps until there were so many and so much time has passed, then lets
