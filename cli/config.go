@@ -53,6 +53,9 @@ type configuration struct {
 	// SourceCredentials are files with what sources of tickets take as Authorization,
 	// by the name of the source.
 	SourceCredentials map[string]string `yaml:"source_credentials"`
+	// Connectors reach systems outside of the house, by the name that systems give
+	// as their connector.
+	Connectors map[string]connectorSettings `yaml:"connectors"`
 }
 
 const (
@@ -76,7 +79,7 @@ func readConfiguration(path string) (configuration, error) {
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&read); err != nil && !errors.Is(err, io.EOF) {
 		text := strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "type cli.configuration", "countersign.yaml")
-		return read, invalid("%s: %s; the keys are data, database, key_file, organisation, listen, tls_certificate, tls_key, behind_proxy, mail, webhook and source_credentials", path, strings.Join(strings.Fields(text), " "))
+		return read, invalid("%s: %s; the keys are data, database, key_file, organisation, listen, tls_certificate, tls_key, behind_proxy, mail, webhook, source_credentials and connectors", path, strings.Join(strings.Fields(text), " "))
 	}
 	return read, nil
 }
@@ -112,6 +115,9 @@ func (c configuration) check() error {
 		return err
 	}
 	if _, err := c.credentials(); err != nil {
+		return err
+	}
+	if _, err := c.connectors(); err != nil {
 		return err
 	}
 	if c.Organisation != "" {
