@@ -55,7 +55,7 @@ func (s *connectorSettings) UnmarshalYAML(node *yaml.Node) error {
 	decoder.KnownFields(true)
 	if err := decoder.Decode(s.of); err != nil {
 		// The lines that it names are those of the part.
-		text := regexp.MustCompile(`line \d+: | in type \S+`).ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "")
+		text := regexp.MustCompile(`^unmarshal errors:|line \d+: | in type \S+`).ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "")
 		return invalid("line %d: the connector of the kind %s: %s", node.Line, about.Kind, strings.Join(strings.Fields(text), " "))
 	}
 	return nil
