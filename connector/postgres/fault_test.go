@@ -212,7 +212,7 @@ func TestARoleThatWasChangedByHandIsNotWhatWasAsked(t *testing.T) {
 		`COMMENT ON ROLE %s IS 'mine'`:                 "did not make it",
 		`GRANT reader TO %s WITH ADMIN OPTION`:         "ADMIN OPTION",
 		`CREATE ROLE friend_%[1]s LOGIN IN ROLE %[1]s`: "members were changed",
-		`DO $$ BEGIN EXECUTE 'ALTER ROLE %s RENAME TO moved_' || substr(md5(random()::text), 1, 20); END $$`: "no such role",
+		`DO $$ BEGIN EXECUTE 'ALTER ROLE %s RENAME TO moved_' || substr(md5(random()::text), 1, 20); END $$`: "was renamed to moved_",
 	} {
 		eachGiving(t, func(t *testing.T, _ postgres.Gives, l *lab) {
 			task := l.task()
@@ -223,6 +223,23 @@ func TestARoleThatWasChangedByHandIsNotWhatWasAsked(t *testing.T) {
 				t.Errorf("%s: %+v, %v", change, reading, err)
 			}
 		})
+	}
+}
+
+func TestALoginThatWasRenamedIsFoundByItsMarkAndDropped(t *testing.T) {
+	l := newLab(t, postgres.Login)
+	task := l.task()
+	l.ok(l.hands.Apply(t.Context(), task))
+	other := "other_" + string(task.Credential)
+	l.execute(l.admin, `ALTER ROLE `+string(task.Credential)+` RENAME TO `+other)
+	session, err := l.signIn(other, l.password(task))
+	l.ok(err)
+	if reading, err := l.hands.VerifyGone(t.Context(), task); err != nil || !reading.Present {
+		t.Errorf("it passes for gone: %+v, %v", reading, err)
+	}
+	l.ok(l.hands.Revoke(t.Context(), task))
+	if reading, err := l.hands.VerifyGone(t.Context(), task); err != nil || reading.Present || session.Ping(t.Context()) == nil {
+		t.Errorf("after the revoke: %+v, %v", reading, err)
 	}
 }
 

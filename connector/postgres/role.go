@@ -52,7 +52,7 @@ type role struct {
 	until  countersign.Instant
 	// made is nil where the comment does not say that this credential made the role.
 	made *mark
-	// groups are what it is a member of, members what is a member of it; adminOf
+	// groups are what it is a member of, members what is a member of it; admin
 	// says that one of them comes with ADMIN OPTION.
 	groups, members []uint32
 	groupNames      []string
@@ -63,19 +63,21 @@ type role struct {
 const powersOf = `array_remove(ARRAY[CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcreaterole THEN 'CREATEROLE' END, CASE WHEN rolcreatedb THEN 'CREATEDB' END,
 	CASE WHEN rolreplication THEN 'REPLICATION' END, CASE WHEN rolbypassrls THEN 'BYPASSRLS' END], NULL)`
 
-// read returns the role of the credential, nil where there is none. The server
+// read returns the role of the credential, nil where there is none: the one with
+// its mark, which somebody may have renamed, before one that has only its name. The server
 // makes whoever creates a role its member, from version 16 on; that one does not
 // count as a member.
 func read(ctx context.Context, q querier, credential countersign.CredentialID) (*role, error) {
-	found, comment := &role{name: string(credential)}, ""
+	found, comment := &role{}, ""
 	var until pgtype.Timestamptz
-	err := q.QueryRow(ctx, `SELECT r.oid, rolcanlogin, `+powersOf+`, rolvaliduntil, coalesce(shobj_description(r.oid, 'pg_authid'), ''),
+	err := q.QueryRow(ctx, `SELECT r.oid, rolname, rolcanlogin, `+powersOf+`, rolvaliduntil, coalesce(shobj_description(r.oid, 'pg_authid'), ''),
 		ARRAY(SELECT roleid FROM pg_auth_members WHERE member = r.oid ORDER BY 1),
 		ARRAY(SELECT g.rolname::text FROM pg_auth_members m JOIN pg_roles g ON g.oid = roleid WHERE member = r.oid ORDER BY 1),
 		ARRAY(SELECT member FROM pg_auth_members m JOIN pg_roles u ON u.oid = member WHERE roleid = r.oid AND u.rolname <> current_user ORDER BY 1),
 		EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles u ON u.oid = member WHERE admin_option AND (member = r.oid OR roleid = r.oid AND u.rolname <> current_user))
-		FROM pg_roles r WHERE rolname = $1`, string(credential)).
-		Scan(&found.oid, &found.login, &found.powers, &until, &comment, &found.groups, &found.groupNames, &found.members, &found.admin)
+		FROM pg_roles r JOIN LATERAL (SELECT r.oid IN (SELECT objoid FROM pg_shdescription WHERE classoid = 'pg_authid'::regclass AND starts_with(description, $2))) AS m(ours) ON true
+		WHERE ours OR rolname = $1 ORDER BY ours DESC, rolname = $1 DESC LIMIT 1`, string(credential), markPrefix(credential)).
+		Scan(&found.oid, &found.name, &found.login, &found.powers, &until, &comment, &found.groups, &found.groupNames, &found.members, &found.admin)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -99,7 +101,7 @@ func (r *role) describe() string {
 	if r.login {
 		kind = "LOGIN"
 	}
-	text := fmt.Sprintf("%s, member of [%s], with %d members, until %s", kind, strings.Join(r.groupNames, ", "), len(r.members), r.until)
+	text := fmt.Sprintf("%s %s, member of [%s], with %d members, until %s", r.name, kind, strings.Join(r.groupNames, ", "), len(r.members), r.until)
 	if r.made != nil {
 		text += fmt.Sprintf(", made for %s on %s for %s", r.made.Entitlement, r.made.Resource, r.made.Holder)
 	}
@@ -119,6 +121,8 @@ func (r *role) differs(gives Gives, task connector.Task) string {
 		return "countersign did not make it"
 	case !r.madeFor(task):
 		return fmt.Sprintf("it was made for %s on %s for %s, under %s", r.made.Entitlement, r.made.Resource, r.made.Holder, r.made.Grant)
+	case r.name != string(task.Credential):
+		return "it was renamed to " + r.name
 	case len(r.powers) > 0:
 		return "it was given " + strings.Join(r.powers, ", ")
 	case r.login != (gives == Login):
