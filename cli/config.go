@@ -50,6 +50,9 @@ type configuration struct {
 	// SourceCredentials are files with what sources of tickets take as Authorization,
 	// by the name of the source.
 	SourceCredentials map[string]string `yaml:"source_credentials"`
+	// Connectors reach systems outside of the house, by the name that systems give
+	// as their connector.
+	Connectors map[string]connectorSettings `yaml:"connectors"`
 }
 
 const (
@@ -106,6 +109,9 @@ func (c configuration) check() error {
 		return err
 	}
 	if _, err := c.credentials(); err != nil {
+		return err
+	}
+	if _, err := c.connectors(); err != nil {
 		return err
 	}
 	if c.Organisation != "" {

@@ -67,6 +67,10 @@ func (r *settingsReader) read(node *yaml.Node, into reflect.Value, name string) 
 		r.at(node, "anchors and aliases are not read; write the value out")
 	case node.ShortTag() == "!!null":
 		r.at(node, "%s has no value; leave the key out instead", what(name))
+	case into.Addr().Type().Implements(reflect.TypeFor[yaml.Unmarshaler]()):
+		if err := into.Addr().Interface().(yaml.Unmarshaler).UnmarshalYAML(node); err != nil {
+			r.at(node, "%s: %v", name, err)
+		}
 	case into.Addr().Type().Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
 		if node.Kind != yaml.ScalarNode {
 			r.at(node, "%s is one value", what(name))

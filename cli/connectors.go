@@ -1,8 +1,137 @@
-//go:build !faultpoint
-
 package cli
 
-import "github.com/countersign/countersign/connector"
+import (
+	"bytes"
+	"crypto/rand"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
 
-// moreConnectors are those that stand beside the built-in ones.
-func moreConnectors() connector.Set { return nil }
+	"go.yaml.in/yaml/v3"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/connector/postgres"
+	"github.com/countersign/countersign/target/vault"
+)
+
+// opener opens one configured connector of a house.
+type opener func(*vault.Vault) (connector.Connector, error)
+
+// connectorKind is what one kind of connector can be told. Prepare reads what
+// the settings name and says what is wrong with it; it reaches no target.
+type connectorKind interface {
+	prepare(name string) (opener, error)
+}
+
+// connectorKinds is the list of kinds; each has keys of its own.
+var connectorKinds = map[string]func() connectorKind{
+	"postgres": func() connectorKind { return &postgresSettings{Gives: postgres.Membership} },
+}
+
+// connectorSettings are the keys of one connector, of whichever kind.
+type connectorSettings struct{ of connectorKind }
+
+// UnmarshalYAML reads the kind first and then exactly that kind's keys.
+func (s *connectorSettings) UnmarshalYAML(node *yaml.Node) error {
+	var about struct {
+		Kind string `yaml:"kind"`
+	}
+	if err := node.Decode(&about); err != nil {
+		return err
+	}
+	kind, known := connectorKinds[about.Kind]
+	if !known {
+		return invalid("line %d: a connector has a kind, one of %s, not %q", node.Line, strings.Join(slices.Sorted(maps.Keys(connectorKinds)), ", "), about.Kind)
+	}
+	content, err := yaml.Marshal(node)
+	if err != nil {
+		return err
+	}
+	s.of = kind()
+	decoder := yaml.NewDecoder(bytes.NewReader(content))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(s.of); err != nil {
+		// The lines that it names are those of the part.
+		text := regexp.MustCompile(`^unmarshal errors:|line \d+: | in type \S+`).ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "")
+		return invalid("line %d: the connector of the kind %s: %s", node.Line, about.Kind, strings.Join(strings.Fields(text), " "))
+	}
+	return nil
+}
+
+var connectorName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+
+// connectors prepares every configured connector, and returns what opens them.
+func (c configuration) connectors() (func(*vault.Vault) (connector.Set, error), error) {
+	openers := map[string]opener{}
+	for _, name := range slices.Sorted(maps.Keys(c.Connectors)) {
+		switch settings := c.Connectors[name]; {
+		case name == "role" || name == "vault":
+			return nil, invalid("the connector %s is built in: give yours another name", name)
+		case !connectorName.MatchString(name):
+			return nil, invalid("%q is not the name of a connector: write small letters, digits and hyphens", name)
+		default:
+			open, err := settings.of.prepare(name)
+			if err != nil {
+				return nil, err
+			}
+			openers[name] = open
+		}
+	}
+	return func(house *vault.Vault) (connector.Set, error) {
+		set := connector.Set{}
+		for name, open := range openers {
+			hands, err := open(house)
+			if err != nil {
+				return nil, err
+			}
+			set[name] = hands
+		}
+		return set, nil
+	}, nil
+}
+
+// privateFile reads a secret from a file that only its owner can read.
+func privateFile(path, what string) (countersign.Secret, error) {
+	if path == "" {
+		return countersign.Secret{}, invalid("%s is missing: name a file that only the house can read", what)
+	}
+	about, err := os.Stat(path)
+	if err != nil {
+		return countersign.Secret{}, invalid("%s cannot be read: %v", what, err)
+	}
+	if mode := about.Mode(); !mode.IsRegular() || mode.Perm() != 0o600 && mode.Perm() != 0o400 {
+		return countersign.Secret{}, invalid("%s, %s, has the mode %04o; only its owner may read it: run chmod 600 %s", what, path, mode.Perm(), path)
+	}
+	return secretFile(path, what)
+}
+
+// postgresSettings are the keys of the kind postgres.
+type postgresSettings struct {
+	Kind string `yaml:"kind"`
+	// URLFile holds the URL of the connector's account, and nothing else.
+	URLFile string `yaml:"url_file"`
+	// Gives is membership (the default) or login.
+	Gives postgres.Gives `yaml:"gives"`
+}
+
+func (s *postgresSettings) prepare(name string) (opener, error) {
+	if s.Gives != postgres.Membership && s.Gives != postgres.Login {
+		return nil, invalid("connectors.%s.gives is %s or %s, not %q", name, postgres.Membership, postgres.Login, s.Gives)
+	}
+	url, err := privateFile(s.URLFile, "connectors."+name+".url_file")
+	if err != nil {
+		return nil, err
+	}
+	options := postgres.Options{Name: name, Gives: s.Gives, URL: url, Clock: clock{}, Random: rand.Reader}
+	if _, err := postgres.New(options); err != nil {
+		return nil, err
+	}
+	return func(house *vault.Vault) (connector.Connector, error) {
+		options := options
+		options.Vault = house
+		return postgres.New(options)
+	}, nil
+}

@@ -149,9 +149,13 @@ func serve(ctx context.Context, settings configuration, stdout, stderr io.Writer
 	if err != nil {
 		return err
 	}
+	connectors, err := settings.connectors()
+	if err != nil {
+		return err
+	}
 	h, founded, err := house.Start(ctx, settings.place(), organisation, house.Options{
 		Clock: clock{}, Entropy: rand.Reader, Log: log, Replica: replica, Issuer: url, Channels: channels, SourceCredentials: credentials,
-		Connectors: moreConnectors(),
+		Connectors: moreConnectors(), OpenConnectors: connectors,
 	})
 	if err != nil {
 		return err

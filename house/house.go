@@ -12,6 +12,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/countersign/countersign"
@@ -47,6 +48,9 @@ type Options struct {
 	Issuer string
 	// Connectors are added to the built-in ones, or stand in for them.
 	Connectors connector.Set
+	// OpenConnectors opens those that may deposit secrets in the house's vault; nil
+	// for none.
+	OpenConnectors func(*vault.Vault) (connector.Set, error)
 	// SourceCredentials are what the sources of tickets take as Authorization, by the
 	// name of the source.
 	SourceCredentials map[string]countersign.Secret
@@ -97,8 +101,13 @@ func Open(ctx context.Context, options Options) (*House, error) {
 	for _, hands := range []connector.Connector{role.New(h.Point, options.Clock, residual), vaulthands.New(h.Vault, options.Clock)} {
 		connectors[hands.Describe().Name] = hands
 	}
-	for name, hands := range options.Connectors {
-		connectors[name] = hands
+	maps.Copy(connectors, options.Connectors)
+	if options.OpenConnectors != nil {
+		opened, err := options.OpenConnectors(h.Vault)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(connectors, opened)
 	}
 	h.Desk = desk.New(desk.Config{
 		Store: options.Store, Clock: options.Clock, Entropy: options.Entropy, Zones: time.LoadLocation, Connectors: connectors,

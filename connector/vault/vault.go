@@ -56,30 +56,54 @@ const (
 	introspectionHow = "the introspection lookup of the vault, by the stored hash of " // and the credential
 )
 
-// reading is what the settings say of how a secret is read.
-type reading struct {
+// Reading is what the settings of a system say of how its secrets are read. It
+// holds for every connector that deposits secrets in the vault.
+type Reading struct {
 	keep   bool
 	reader countersign.IdentityID
 }
 
-func readingOf(task connector.Task) (reading, error) {
+// ReadingOf reads the settings of a task for the connector that is named.
+func ReadingOf(name string, task connector.Task) (Reading, error) {
 	closed := map[string][]string{readSetting: {readOnce, readUntilTheEnd}, readBySetting: {readByHolder, readByOwner}}
-	for name, value := range task.Settings {
-		values, known := closed[name]
+	for setting, value := range task.Settings {
+		values, known := closed[setting]
 		switch {
 		case !known:
-			return reading{}, rejected("the connector vault has no setting %q: it has %q and %q", name, readSetting, readBySetting)
+			return Reading{}, rejected("the connector %s has no setting %q: it has %q and %q", name, setting, readSetting, readBySetting)
 		case !slices.Contains(values, value):
-			return reading{}, rejected("the setting %q of the connector vault is one of %v, not %q", name, values, value)
+			return Reading{}, rejected("the setting %q of the connector %s is one of %v, not %q", setting, name, values, value)
 		}
 	}
-	how := reading{keep: task.Settings[readSetting] == readUntilTheEnd}
+	how := Reading{keep: task.Settings[readSetting] == readUntilTheEnd}
 	if task.Settings[readBySetting] == readByOwner {
 		if how.reader = task.Accountable; how.reader == "" {
-			return reading{}, rejected("nobody answers for %s, and the owner of the holder is to read the key of this system", task.HolderName)
+			return Reading{}, rejected("nobody answers for %s, and the owner of the holder is to read the key of this system", task.HolderName)
 		}
 	}
 	return how, nil
+}
+
+// Describe says who can read the secret and how often, as "only the holder can
+// read it, once".
+func (r Reading) Describe() string {
+	who, often := "the holder", "once"
+	if r.reader != "" {
+		who = "the owner of the holder"
+	}
+	if r.keep {
+		often = "until it ends"
+	}
+	return fmt.Sprintf("only %s can read it, %s", who, often)
+}
+
+// OrderOf is the task in the words of the vault.
+func OrderOf(task connector.Task, how Reading) vault.Order {
+	return vault.Order{
+		Intent: task.Intent, Attempt: task.Attempt, Credential: task.Credential, Grant: task.Grant, Holder: task.Holder,
+		System: task.System, SystemName: task.SystemName, Entitlement: task.EntitlementID, Resource: task.Resource, Scope: task.Entitlement, Reader: how.reader,
+		Until: task.Until, KeepUntilEnd: how.keep, NotAfter: task.Deadline,
+	}
 }
 
 func rejected(format string, args ...any) error {
@@ -91,18 +115,11 @@ func (c *Connector) Plan(_ context.Context, task connector.Task) (connector.Plan
 	if err := task.CheckRight(c.Describe()); err != nil {
 		return connector.Plan{}, err
 	}
-	how, err := readingOf(task)
+	how, err := ReadingOf(c.Describe().Name, task)
 	if err != nil {
 		return connector.Plan{}, err
 	}
-	who, often := "the holder", "once"
-	if how.reader != "" {
-		who = "the owner of the holder"
-	}
-	if how.keep {
-		often = "until it ends"
-	}
-	return connector.Plan{Effect: fmt.Sprintf("A new key in the vault gives %s; only %s can read it, %s.", task.Describe(), who, often)}, nil
+	return connector.Plan{Effect: fmt.Sprintf("A new key in the vault gives %s; %s.", task.Describe(), how.Describe())}, nil
 }
 
 // Apply implements connector.Connector.
@@ -110,18 +127,14 @@ func (c *Connector) Apply(ctx context.Context, task connector.Task) error {
 	if err := task.CheckComplete(c.Describe()); err != nil {
 		return err
 	}
-	how, err := readingOf(task)
+	how, err := ReadingOf(c.Describe().Name, task)
 	if err != nil {
 		return err
 	}
 	if err := task.CheckDeadline(ctx, c.clock); err != nil {
 		return err
 	}
-	return connector.FailureOf(c.target.Issue(ctx, vault.Order{
-		Intent: task.Intent, Attempt: task.Attempt, Credential: task.Credential, Grant: task.Grant, Holder: task.Holder,
-		System: task.System, SystemName: task.SystemName, Entitlement: task.EntitlementID, Resource: task.Resource, Scope: task.Entitlement, Reader: how.reader,
-		Until: task.Until, KeepUntilEnd: how.keep, NotAfter: task.Deadline,
-	}))
+	return connector.FailureOf(c.target.Issue(ctx, OrderOf(task, how)))
 }
 
 // Verify implements connector.Connector. A key that is there and only stopped by

@@ -17,9 +17,10 @@ import (
 
 // script runs the server for as long as its standard input stays open. Only the
 // test process holds the other end, so the server ends with it, also when the
-// process is killed. It gets the folder of the binaries and its own folder, and
-// reads what to do: kill the server without a word to anybody, or start it again,
-// which takes a few tries while the processes of the killed one are still going.
+// process is killed. Whoever is not the superuser needs a password, so that tests
+// of logins mean something. It gets the folder of the binaries and its own folder,
+// and reads what to do: kill the server without a word to anybody, or start it
+// again, which takes a few tries while the processes of the killed one are going.
 const script = `
 bin=$1 dir=$2
 cd "$dir" || exit 1
@@ -27,6 +28,7 @@ start() {
 	"$bin/pg_ctl" -D data -w -t 60 -l log -o "-c listen_addresses='' -c unix_socket_directories='$dir' -c max_connections=200" start >>log 2>&1
 }
 "$bin/initdb" -D data -U postgres -A trust -E UTF8 --locale=C --no-sync >log 2>&1 &&
+printf 'local all postgres trust\nlocal all all scram-sha-256\n' >data/pg_hba.conf &&
 start || { echo failed; cat log; exit 1; }
 echo ready
 while read -r what; do

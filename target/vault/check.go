@@ -52,18 +52,22 @@ func (v *Vault) CheckKey(ctx context.Context, key countersign.Secret) (Check, er
 
 // CheckCredential runs the lookup of introspection for the key of a credential,
 // by its stored hash: for a reader who must not know the key, and is no use of
-// it. A vault that
-// cannot judge ends now says so, and not that the key is gone.
+// it. A vault that cannot judge ends now says so, and not that the key is gone.
+// Of a secret that was made elsewhere it knows only whether it was revoked.
 func (v *Vault) CheckCredential(ctx context.Context, credential countersign.CredentialID) (Check, error) {
 	if why := v.stops.Unfit(); why != "" {
 		return Check{}, countersign.Errorf(countersign.Unavailable, "unfit", "the vault checks nothing now: %s", why)
 	}
 	_, held, err := v.load(ctx, credential)
-	if countersign.KindOf(err) == countersign.NotFound || err == nil && held.Hash == "" {
+	switch {
+	case countersign.KindOf(err) == countersign.NotFound:
 		return Check{Why: Unknown}, nil
-	}
-	if err != nil {
+	case err != nil:
 		return Check{}, err
+	case held.Hash == "" && held.RevokedAt != 0:
+		return Check{Why: Revoked}, nil
+	case held.Hash == "":
+		return Check{Why: Unknown}, nil
 	}
 	return v.lookup(ctx, held.Hash)
 }

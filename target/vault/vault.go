@@ -1,5 +1,6 @@
 // Package vault is the built-in target for API keys: it makes them, keeps them
-// until their holder has read them, and answers whether one still works.
+// until their holder has read them, and answers whether one still works. Secrets
+// that other targets take are deposited in it and read by the same rules.
 //
 // It keeps its own shelf, named "vault", and never reads requests or grants; it
 // imports neither desk nor auth. After Issue returns nil the key works until its
@@ -83,7 +84,8 @@ type record struct {
 	Reader      countersign.IdentityID    `json:"reader,omitempty"`
 	Until       countersign.Instant       `json:"until,omitempty"`
 	IssuedAt    countersign.Instant       `json:"issued_at,omitempty"`
-	// Hash is SHA-256 of the key, in hexadecimal digits.
+	// Hash is SHA-256 of the key, in hexadecimal digits; "" for a secret that was
+	// made elsewhere.
 	Hash         string `json:"hash,omitempty"`
 	KeepUntilEnd bool   `json:"keep_until_end,omitempty"`
 	// Secret is the key under its data key; nil once that is destroyed.
@@ -102,6 +104,46 @@ func secretContext(credential countersign.CredentialID) string { return "vault/"
 // attempt, the end moves. A credential that is there with other content, or was
 // revoked, is a Conflict: the vault never adopts and never revives.
 func (v *Vault) Issue(ctx context.Context, order Order) error {
+	return v.keep(ctx, order, func(now countersign.Instant, item store.Item, held *record) (*change, error) {
+		if held != nil {
+			return held.moved(item, order), nil
+		}
+		key, err := newKey(v.random)
+		if err != nil {
+			return nil, err
+		}
+		return v.issue(order, item, now, key, hashOf(key))
+	})
+}
+
+// Deposit keeps a secret that was made elsewhere, for the same reader and under
+// the same rules as a key of the vault's own. It is no key: introspection never
+// finds it. Deposited again, the new secret takes the place of the former one,
+// also where that was read: whoever deposits says that the former one works
+// nowhere.
+func (v *Vault) Deposit(ctx context.Context, order Order, secret countersign.Secret) error {
+	if secret.Reveal() == "" {
+		return countersign.Errorf(countersign.Invalid, "no-secret", "there is no secret to deposit for %s", order.Credential)
+	}
+	return v.keep(ctx, order, func(now countersign.Instant, item store.Item, _ *record) (*change, error) {
+		return v.issue(order, item, now, secret, "")
+	})
+}
+
+// MoveEnd gives a secret that is there another end, as Issue does when it is
+// ordered again.
+func (v *Vault) MoveEnd(ctx context.Context, order Order) error {
+	return v.keep(ctx, order, func(_ countersign.Instant, item store.Item, held *record) (*change, error) {
+		if held == nil {
+			return nil, countersign.Errorf(countersign.Conflict, "no-such-secret", "the vault holds no secret of %s whose end could be moved", order.Credential)
+		}
+		return held.moved(item, order), nil
+	})
+}
+
+// keep refuses what no order may change, and lets write do the rest; it gets nil
+// for a credential that the vault does not know.
+func (v *Vault) keep(ctx context.Context, order Order, write func(now countersign.Instant, item store.Item, held *record) (*change, error)) error {
 	if err := order.check(); err != nil {
 		return err
 	}
@@ -112,39 +154,39 @@ func (v *Vault) Issue(ctx context.Context, order Order) error {
 		item, held, err := v.load(ctx, order.Credential)
 		switch {
 		case countersign.KindOf(err) == countersign.NotFound:
-			return v.issue(order, now)
+			return write(now, store.Item{Key: string(order.Credential)}, nil)
 		case err != nil:
 			return nil, err
 		case held.RevokedAt != 0:
 			return nil, countersign.Errorf(countersign.Conflict, "revoked", "the key of %s was revoked at %s and is never issued again; ask for a new credential", order.Credential, held.RevokedAt)
 		case !held.carries(order):
 			return nil, countersign.Errorf(countersign.Conflict, "not-ours", "the vault holds another key under %s, for %s on %s/%s", order.Credential, held.Holder, held.SystemName, held.Resource)
-		case held.Until == order.Until || held.Intent == order.Intent && held.Attempt >= order.Attempt:
-			return nil, nil
 		}
-		held.Intent, held.Attempt, held.Until = order.Intent, order.Attempt, order.Until
-		return &change{item: item, record: held, actor: countersign.SystemDelivery, event: held.issued(order.Credential)}, nil
+		return write(now, item, &held)
 	})
 }
 
-func (v *Vault) issue(order Order, now countersign.Instant) (*change, error) {
-	key, err := newKey(v.random)
-	if err != nil {
-		return nil, err
+// moved gives the record the order's end, unless the order is an older attempt
+// or changes nothing.
+func (r record) moved(item store.Item, order Order) *change {
+	if r.Until == order.Until || r.Intent == order.Intent && r.Attempt >= order.Attempt {
+		return nil
 	}
-	secret, err := keys.Seal(v.master, v.random, []byte(key.Reveal()), secretContext(order.Credential))
+	r.Intent, r.Attempt, r.Until = order.Intent, order.Attempt, order.Until
+	return &change{item: item, record: r, actor: countersign.SystemDelivery, event: r.issued(order.Credential)}
+}
+
+func (v *Vault) issue(order Order, item store.Item, now countersign.Instant, content countersign.Secret, hash string) (*change, error) {
+	secret, err := keys.Seal(v.master, v.random, []byte(content.Reveal()), secretContext(order.Credential))
 	if err != nil {
 		return nil, err
 	}
 	made := record{
 		Intent: order.Intent, Attempt: order.Attempt, Grant: order.Grant, Holder: order.Holder,
 		System: order.System, SystemName: order.SystemName, Entitlement: order.Entitlement, Resource: order.Resource, Scope: order.Scope, Reader: order.Reader,
-		Until: order.Until, IssuedAt: now, Hash: hashOf(key), KeepUntilEnd: order.KeepUntilEnd, Secret: &secret,
+		Until: order.Until, IssuedAt: now, Hash: hash, KeepUntilEnd: order.KeepUntilEnd, Secret: &secret,
 	}
-	return &change{
-		item: store.Item{Key: string(order.Credential)}, record: made,
-		actor: countersign.SystemDelivery, event: made.issued(order.Credential),
-	}, nil
+	return &change{item: item, record: made, actor: countersign.SystemDelivery, event: made.issued(order.Credential)}, nil
 }
 
 // Revoke ends the key of a credential for good and destroys its data key. That

@@ -484,3 +484,92 @@ func TestAUseIsWrittenOnceAnHourByAllThatCheckTheKey(t *testing.T) {
 		t.Error("a refused key was used")
 	}
 }
+
+func TestASecretMadeElsewhereIsReadByTheSameRulesAndIsNoKey(t *testing.T) {
+	h := newHouse(t)
+	order, ctx := h.order(), context.Background()
+	// It has even the form of a key.
+	secret, err := newKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Deposit(ctx, order, countersign.Secret{}); countersign.KindOf(err) != countersign.Invalid {
+		t.Errorf("nothing was deposited: %v", err)
+	}
+	if err := h.Deposit(ctx, order, secret); err != nil {
+		t.Fatal(err)
+	}
+	if h.check(secret).Active {
+		t.Error("a deposited secret passes introspection")
+	}
+	item, err := h.shelf.Item(ctx, string(order.Credential))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(item.Body, []byte(secret.Reveal())) || item.Ref != "" {
+		t.Error("the secret, or something that follows from it, is stored in clear")
+	}
+	if _, err := h.Read(ctx, h.mint.Identity(), order.Credential); countersign.KindOf(err) != countersign.NotFound {
+		t.Errorf("a stranger got %v", err)
+	}
+	if got := h.read(order); got.Reveal() != secret.Reveal() {
+		t.Error("another secret comes out")
+	}
+	if _, err := h.Read(ctx, order.Holder, order.Credential); countersign.ReasonOf(err) != "secret-gone" {
+		t.Errorf("the second reading got %v", err)
+	}
+	if got := h.kinds(order); got != "vault.key-issued@1 vault.secret-read@1" {
+		t.Errorf("the events are %s", got)
+	}
+	other := order
+	other.Holder = h.mint.Identity()
+	if err := h.Deposit(ctx, other, secret); countersign.ReasonOf(err) != "not-ours" {
+		t.Errorf("another holder's secret: %v", err)
+	}
+}
+
+func TestASecretThatIsDepositedAgainTakesThePlaceOfTheFormerOne(t *testing.T) {
+	h := newHouse(t)
+	order, ctx := h.order(), context.Background()
+	for _, content := range []string{"first", "second"} {
+		if err := h.Deposit(ctx, order, countersign.NewSecret(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := h.read(order).Reveal(); got != "second" {
+		t.Errorf("read %q", got)
+	}
+}
+
+func TestTheEndOfADepositedSecretMovesAndARevokedOneIsNeverDepositedAgain(t *testing.T) {
+	h := newHouse(t)
+	order, ctx := h.order(), context.Background()
+	if err := h.MoveEnd(ctx, order); countersign.ReasonOf(err) != "no-such-secret" {
+		t.Errorf("the end of nothing was moved: %v", err)
+	}
+	if err := h.Deposit(ctx, order, countersign.NewSecret("content")); err != nil {
+		t.Fatal(err)
+	}
+	later := order
+	later.Attempt, later.Until = 2, order.Until.Add(countersign.Hour)
+	for _, step := range []Order{later, order} {
+		if err := h.MoveEnd(ctx, step); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.clock.Advance(90 * time.Minute)
+	h.read(later)
+	for _, credential := range []countersign.CredentialID{order.Credential, h.mint.Credential()} {
+		if err := h.Revoke(ctx, credential, 0); err != nil {
+			t.Fatal(err)
+		}
+		if check, err := h.CheckCredential(ctx, credential); err != nil || check.Why != Revoked {
+			t.Errorf("it is remembered as %+v, %v", check, err)
+		}
+		revoked := later
+		revoked.Credential = credential
+		if err := h.Deposit(ctx, revoked, countersign.NewSecret("content")); countersign.ReasonOf(err) != "revoked" {
+			t.Errorf("deposited after its revoke: %v", err)
+		}
+	}
+}
