@@ -54,7 +54,7 @@ type arrival struct {
 }
 
 func newTarget(clock *clock) *fakeTarget {
-	return &fakeTarget{clock: clock, held: map[countersign.CredentialID]connector.Task{}, ended: map[countersign.CredentialID]bool{}}
+	return &fakeTarget{clock: clock, gives: func(connector.Task) {}, held: map[countersign.CredentialID]connector.Task{}, ended: map[countersign.CredentialID]bool{}}
 }
 
 // heal ends every fault.
