@@ -16,11 +16,11 @@ import (
 	"github.com/countersign/countersign/connector"
 )
 
-// maxText is how many bytes one text of an answer may have; maxWait is the longest
+// maxText is how many bytes one text of an answer may have; MaxWait is the longest
 // wait that a program can ask for, since a revoke must not be put off for long.
 const (
 	maxText = 2000
-	maxWait = countersign.Hour
+	MaxWait = countersign.Hour
 )
 
 // answer is every member that an answer may have; which, forms says.
@@ -109,7 +109,7 @@ func readAnswer(what operation, content []byte) (answer, error) {
 	if said.RetryAfter < 0 {
 		return said, errors.New(`the member "retry_after" is less than 0`)
 	}
-	said.RetryAfter, said.Message = min(said.RetryAfter, maxWait), OneLine(said.Message)
+	said.RetryAfter, said.Message = min(said.RetryAfter, MaxWait), OneLine(said.Message)
 	for name, text := range map[string]string{
 		"effect": said.Effect, "how": said.How, "reference": said.Reference,
 		"holder": said.Holder, "system": said.System, "resource": said.Resource, "entitlement": said.Entitlement,
