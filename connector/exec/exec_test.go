@@ -1,12 +1,15 @@
 package exec_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/countersign/countersign"
@@ -170,5 +173,32 @@ func TestAReadingOfSomethingElseIsNotWhatWasAsked(t *testing.T) {
 			}
 			change(reading)
 		}
+	}
+}
+
+func TestAnOperationThatIsOverLeavesNoProcessBehind(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// A child holds the pipe open; its end is read only when the child is dead, too.
+	made, task := shell(t, `sleep 1000 > "`+fifo+`" & echo started > "`+fifo+`"; wait`)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- made.Apply(ctx, task) }()
+	pipe, err := os.Open(fifo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	if _, err := pipe.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "was killed") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := io.ReadAll(pipe); err != nil {
+		t.Error(err)
 	}
 }
