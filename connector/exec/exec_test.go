@@ -202,3 +202,15 @@ func TestAnOperationThatIsOverLeavesNoProcessBehind(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestTheExampleItselfWritesNothingAfterTheDeadline(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "accounts.json")
+	program := exec.Command(python(t), "-I", "../../docs/examples/accounts.py", file)
+	program.Stdin = strings.NewReader(`{"protocol": 1, "operation": "apply", "asked_at": "2026-03-02T09:00:00.000Z", "task": {
+		"intent": "int_1", "attempt": 1, "credential": "crd_1", "grant": "grt_1", "action": "open-account", "holder": {"id": "idn_1", "name": "Alex"},
+		"accountable": "", "system": {"id": "sys_1", "name": "billing"}, "resource": "invoices", "entitlement": {"id": "", "name": "reader"},
+		"settings": {}, "until": "", "deadline": "2026-03-02T09:00:00.000Z"}}`)
+	if said, err := program.CombinedOutput(); err != nil || !strings.Contains(string(said), `"transient"`) || len(open(t, file).Accounts) != 0 {
+		t.Errorf("got %s, %v", said, err)
+	}
+}
