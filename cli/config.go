@@ -159,6 +159,9 @@ func configCommand() *cobra.Command {
 			if err := read.check(); err != nil {
 				return err
 			}
+			if err := read.askConnectors(cmd.Context()); err != nil {
+				return err
+			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is good: the house in %s listens on %s.\n", path, read.where(), read.Listen)
 			return nil
 		},

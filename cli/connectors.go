@@ -28,7 +28,9 @@ type connectorKind interface {
 
 // connectorKinds is the list of kinds; each has keys of its own.
 var connectorKinds = map[string]func() connectorKind{
+	"exec":     func() connectorKind { return &execSettings{} },
 	"postgres": func() connectorKind { return &postgresSettings{Gives: postgres.Membership} },
+	"webhook":  func() connectorKind { return &webhookSettings{} },
 }
 
 // connectorSettings are the keys of one connector, of whichever kind.

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,7 +23,7 @@ func TestTheConnectorsOfTheConfigurationAreCheckedBeforeAnythingIsOpened(t *test
 	for _, c := range []struct{ text, says string }{
 		{"connectors: {orders-pg: {kind: postgres, url_file: " + good + "}}", ""},
 		{"connectors: {orders-pg: {kind: postgres, gives: login, url_file: " + good + "}}", ""},
-		{"connectors:\n  orders-pg: {kind: postgers}", "line 2: a connector has a kind, one of postgres"},
+		{"connectors:\n  orders-pg: {kind: postgers}", "line 2: a connector has a kind, one of exec, postgres, webhook"},
 		{"connectors:\n  orders-pg: {kind: postgres, url: x}", "line 2: the connector of the kind postgres: field url not found"},
 		{"connectors: {orders-pg: {kind: postgres, gives: all, url_file: " + good + "}}", "membership or login"},
 		{"connectors: {orders-pg: {kind: postgres}}", "connectors.orders-pg.url_file is missing"},
@@ -41,5 +42,40 @@ func TestTheConnectorsOfTheConfigurationAreCheckedBeforeAnythingIsOpened(t *test
 		if want := map[bool]int{true: 0, false: 2}[c.says == ""]; code != want || !strings.Contains(problems, c.says) {
 			t.Errorf("%s: exit code %d: %s%s", c.text, code, out, problems)
 		}
+	}
+}
+
+// The example of docs/connectors.md, as somebody would configure it.
+func TestAConfiguredProgramIsAskedWhatItSaysOfItself(t *testing.T) {
+	found, err := exec.Command("python3", "-c", "import sys; print(sys.executable)").Output()
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("the example needs python3: %v", err)
+		}
+		t.Skipf("the example needs python3: %v", err)
+	}
+	example, err := filepath.Abs("../docs/examples/accounts.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	check := func(describe string) (int, string) {
+		path := filepath.Join(folder, "countersign.yaml")
+		text := "connectors:\n  accounts:\n    kind: exec\n    command: [" + strings.TrimSpace(string(found)) + ", -I, " + example + ", " + filepath.Join(folder, "accounts.json") + "]\n    describe: " + describe + "\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, out, problems := run(t, "", "config", "check", path)
+		return code, out + problems
+	}
+	const right = "{actions: [open-account], kind: role, rotates: true, extends: true, enforces_expiry_itself: true, ends_sessions: true, expiry_granularity: 1, idempotent_revoke: true, tells_last_use: true}"
+	if code, says := check(right); code != 0 {
+		t.Errorf("exit code %d: %s", code, says)
+	}
+	if code, says := check(strings.Replace(right, "ends_sessions: true", "ends_sessions: false", 1)); code == 0 || !strings.Contains(says, "ends_sessions") {
+		t.Errorf("a difference gives the exit code %d: %s", code, says)
+	}
+	if code, says := check(strings.Replace(right, "actions", "action", 1)); code != 2 || !strings.Contains(says, "action") {
+		t.Errorf("a misspelt key gives the exit code %d: %s", code, says)
 	}
 }

@@ -153,6 +153,10 @@ func serve(ctx context.Context, settings configuration, stdout, stderr io.Writer
 	if err != nil {
 		return err
 	}
+	if err := settings.askConnectors(ctx); err != nil {
+		// A target that is down keeps no house from starting.
+		log.WarnContext(ctx, "a connector's program does not answer as it is configured", "error", err)
+	}
 	h, founded, err := house.Start(ctx, settings.place(), organisation, house.Options{
 		Clock: clock{}, Entropy: rand.Reader, Log: log, Replica: replica, Issuer: url, Channels: channels, SourceCredentials: credentials,
 		Connectors: moreConnectors(), OpenConnectors: connectors,

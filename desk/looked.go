@@ -72,10 +72,7 @@ type looked struct {
 // fails, each is asked again when its answer is needed, and fails by itself.
 func (l *looked) look(ctx context.Context, questions store.Questions) error {
 	answers, err := l.Reader.Look(ctx, questions)
-	switch countersign.KindOf(err) {
-	case countersign.Unavailable:
-		return err
-	case countersign.Internal, countersign.NotFound:
+	if kind := countersign.KindOf(err); kind == countersign.Internal || kind == countersign.NotFound {
 		l.forget()
 		return ctx.Err()
 	}

@@ -167,14 +167,14 @@ func (p *Point) Allowed(holder countersign.IdentityID, action, resource string, 
 func (p *Point) Answers() error {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	switch reason := p.decision(p.clock.Now()).Reason; reason {
-	case "":
+	reason := p.decision(p.clock.Now()).Reason
+	if reason == "" {
 		return nil
-	case Unfit:
-		return countersign.Errorf(countersign.Unavailable, "replica-unfit", "This replica answers nothing now: %s.", p.stops.Unfit())
-	default:
-		return countersign.Errorf(countersign.Unavailable, "replica-stale", "This replica cannot show that what it knows of access is fresh: try again, or ask another one.")
 	}
+	if reason == Unfit {
+		return countersign.Errorf(countersign.Unavailable, "replica-unfit", "This replica answers nothing now: %s.", p.stops.Unfit())
+	}
+	return countersign.Errorf(countersign.Unavailable, "replica-stale", "This replica cannot show that what it knows of access is fresh: try again, or ask another one.")
 }
 
 // decision begins an answer: it has a reason already if this replica may not

@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/connector/exec"
+	"github.com/countersign/countersign/connector/webhook"
+	"github.com/countersign/countersign/connector/wire"
+	"github.com/countersign/countersign/target/vault"
+)
+
+// foreign is a kind of connector whose work a program of somebody else's does.
+type foreign interface {
+	connectorKind
+	hands(name string) (wire.Hands, error)
+}
+
+// execSettings are the keys of the kind exec.
+type execSettings struct {
+	Kind          string `yaml:"kind"`
+	exec.Settings `yaml:",inline"`
+}
+
+func (s *execSettings) hands(name string) (wire.Hands, error) {
+	return exec.New(name, s.Settings, clock{})
+}
+
+func (s *execSettings) prepare(name string) (opener, error) { return opened(s.hands(name)) }
+
+// webhookSettings are the keys of the kind webhook.
+type webhookSettings struct {
+	Kind             string `yaml:"kind"`
+	webhook.Settings `yaml:",inline"`
+}
+
+func (s *webhookSettings) hands(name string) (wire.Hands, error) {
+	secret, err := privateFile(s.SecretFile, "connectors."+name+".secret_file")
+	if err != nil {
+		return nil, err
+	}
+	return webhook.New(name, s.Settings, secret, nil, clock{})
+}
+
+func (s *webhookSettings) prepare(name string) (opener, error) { return opened(s.hands(name)) }
+
+// opened is the opener of a connector that needs nothing of the house.
+func opened(hands wire.Hands, err error) (opener, error) {
+	if err != nil {
+		return nil, err
+	}
+	return func(*vault.Vault) (connector.Connector, error) { return hands, nil }, nil
+}
+
+// askConnectors asks every program behind a connector what it says of itself, and
+// returns how that differs from the configuration, or why it does not answer.
+func (c configuration) askConnectors(ctx context.Context) error {
+	var wrong error
+	for _, name := range slices.Sorted(maps.Keys(c.Connectors)) {
+		if kind, is := c.Connectors[name].of.(foreign); is {
+			hands, err := kind.hands(name)
+			if err == nil {
+				err = hands.Check(ctx)
+			}
+			wrong = errors.Join(wrong, err)
+		}
+	}
+	return wrong
+}
