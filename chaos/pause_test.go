@@ -25,6 +25,9 @@ func TestAReplicaStoppedInTheMiddleOfAnApplyAndLetGoAfterTheRevokeLeavesNothingO
 
 	var once [2]sync.Once
 	arrived, reads, letGo := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(letGo) })
+	// Before the target's server is closed, which waits for its calls.
+	t.Cleanup(release)
 	h.target.interrupt(func(method, _ string) {
 		if method == http.MethodPut {
 			once[0].Do(func() { close(arrived) })
@@ -46,7 +49,12 @@ func TestAReplicaStoppedInTheMiddleOfAnApplyAndLetGoAfterTheRevokeLeavesNothingO
 			})
 		}
 	})
-	h.approveAt(ctx, stopped, unwritten)
+	// The replica may be stopped before it has answered: that the target is read says
+	// that the approval is committed.
+	var approving sync.WaitGroup
+	shown := must(h.viewAt(ctx, stopped, unwritten.id))(t).Shown
+	approving.Go(func() { h.approve(ctx, stopped, unwritten, shown) })
+	t.Cleanup(approving.Wait)
 	await(ctx, t, reads)
 	h.target.interrupt(func(method, id string) {
 		if id == late && method == http.MethodPut {
@@ -73,7 +81,7 @@ func TestAReplicaStoppedInTheMiddleOfAnApplyAndLetGoAfterTheRevokeLeavesNothingO
 	if held := h.target.now(); len(held) != 0 {
 		t.Fatalf("before anything was written, the target holds %v", held)
 	}
-	close(letGo)
+	release()
 	for len(h.target.now()) == 0 && h.target.times()[late] == 0 {
 		if err := l.wait(ctx); err != nil {
 			t.Fatal("the write that was on its way never came")
@@ -91,10 +99,13 @@ func TestAReplicaStoppedInTheMiddleOfAnApplyAndLetGoAfterTheRevokeLeavesNothingO
 func (h *house) approveAt(ctx context.Context, replica *process, a *asked) {
 	h.t.Helper()
 	view := must(h.viewAt(ctx, replica, a.id))(h.t)
-	said := h.call(ctx, replica.url, "max", http.MethodPost, "/api/v1/requests/"+a.id+"/approve", "", map[string]any{"shown": view.Shown})
-	if !said.done() {
+	if said := h.approve(ctx, replica, a, view.Shown); !said.done() {
 		h.t.Fatalf("approving: %s", said)
 	}
+}
+
+func (h *house) approve(ctx context.Context, replica *process, a *asked, shown string) answer {
+	return h.call(ctx, replica.url, "max", http.MethodPost, "/api/v1/requests/"+a.id+"/approve", "", map[string]any{"shown": shown})
 }
 
 // viewAt reads a request at one replica.
