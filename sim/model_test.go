@@ -57,6 +57,17 @@ func (r *modelled) mayDecide(who string) bool {
 	return r.state == countersign.RequestDeciding && asked && !r.onePerson(who) && !slices.Contains(r.approved, who)
 }
 
+// decidersFirst lists everybody, those more often who may decide.
+func (r *modelled) decidersFirst() []string {
+	all := slices.Clone(deciders)
+	for _, who := range deciders {
+		if r.mayDecide(who) {
+			all = append(all, who, who, who, who, who, who)
+		}
+	}
+	return all
+}
+
 // maySubmit reports whether the desk takes it: nothing of it is open or live.
 func (m *model) maySubmit(r *modelled) bool {
 	return !slices.ContainsFunc(m.requests, func(other *modelled) bool {
@@ -136,7 +147,8 @@ func TestTheDeskDoesWhatTheModelSays(t *testing.T) {
 				}
 			},
 			"approve": func(t *rapid.T) {
-				r, who := draw(t), rapid.SampledFrom(deciders).Draw(t, "who")
+				r := draw(t)
+				who := rapid.SampledFrom(r.decidersFirst()).Draw(t, "who")
 				if slices.Contains(r.ever, who) {
 					t.Skip("the same approval again is no new one")
 				}
