@@ -110,7 +110,7 @@ func (l *loader) grants(count int, until countersign.Instant, which func(n int) 
 			change.Events = append(change.Events, event)
 			change.Work = append(change.Work, store.WorkWrite{Work: store.Work{Key: string(grant.ID), Kind: store.GrantWork, Ref: string(grant.ID), DueAt: until}, Attempt: store.AnyAttempt})
 			body, err := json.Marshal(map[string]any{
-				"grant": grant.ID, "subject": grant.Holder, "action": right, "system": grant.System, "resource": system + "/r", "until": until,
+				"grant": grant.ID, "subject": grant.Holder, "action": right, "system": grant.System, "entitlement": grant.Entitlement, "resource": system + "/r", "until": until,
 			})
 			if err != nil {
 				l.t.Fatal(err)

@@ -201,6 +201,7 @@ func TestAStreamFromTheFutureIsToldOf(t *testing.T) {
 	w.says(map[string]float64{"stream_time_ahead_total": 0})
 	id = w.submit()
 	w.clock.Advance(-time.Minute)
+	w.must(w.house.Engine.Beat(t.Context()))
 	w.must(w.house.Desk.Cancel(t.Context(), w.caller("mina.park"), desk.Key{}, id, "changed my mind"))
 	w.says(map[string]float64{"stream_time_ahead_total": 1})
 }

@@ -216,8 +216,11 @@ func (p *Point) show(key string, held record) error {
 	if a.of.system, err = target.ParseID(held.System); err != nil {
 		return err
 	}
-	if a.of.entitlement, err = target.ParseID(held.Entitlement); err != nil {
-		return err
+	// What was assigned before stops could name entitlements has none.
+	if held.Entitlement != "" {
+		if a.of.entitlement, err = target.ParseID(held.Entitlement); err != nil {
+			return err
+		}
 	}
 	p.index.put(a)
 	return nil

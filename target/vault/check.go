@@ -129,8 +129,11 @@ func (v *Vault) stopped(credential countersign.CredentialID, held record) (strin
 	if ids[3], err = target.ParseID(credential); err != nil {
 		return "", err
 	}
-	if ids[4], err = target.ParseID(held.Entitlement); err != nil {
-		return "", err
+	// What was kept before stops could name entitlements has none.
+	if held.Entitlement != "" {
+		if ids[4], err = target.ParseID(held.Entitlement); err != nil {
+			return "", err
+		}
 	}
 	if v.stops.Stopped(ids[:]...) {
 		return "its holder, system, entitlement or grant is stopped", nil
