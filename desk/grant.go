@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -12,7 +13,7 @@ import (
 // Revoke ends a grant because somebody says so: checks refuse when this returns,
 // and the target is read back afterwards.
 func (d *Desk) Revoke(ctx context.Context, caller Caller, key Key, id countersign.GrantID, reason string) error {
-	return d.onGrant(ctx, caller, key, id, workflow.GrantCommand{Name: workflow.Revoke, Reason: reason})
+	return d.onGrant(toStop(ctx), caller, key, id, workflow.GrantCommand{Name: workflow.Revoke, Reason: reason})
 }
 
 // Rotate adds a credential to a grant and ends the older ones after the overlap,
@@ -44,7 +45,8 @@ func (d *Desk) onGrant(ctx context.Context, caller Caller, key Key, id countersi
 			return "", err
 		}
 		if !standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable, workflow.SystemOwner, workflow.Administrator, workflow.Auditor) {
-			return "", notFound("grant", string(id))
+			// Who holds a power cannot be told while this replica is stale.
+			return "", cmp.Or(d.Answers(), notFound("grant", string(id)))
 		}
 		if tx.match != nil {
 			if err := tx.match(grant.Version); err != nil {

@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -133,13 +134,13 @@ func (d *Desk) Hold(ctx context.Context, caller Caller, key Key, on, reason stri
 	if err := checkReason(reason); err != nil {
 		return "", err
 	}
-	id, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
+	id, err := d.command(toStop(ctx), caller, key, func(tx *transaction) (string, error) {
 		found, err := tx.findHeld(ctx, on)
 		if err != nil {
 			return "", err
 		}
 		if !tx.standOnHold(found).HasAny(workflow.SystemOwner, workflow.Accountable, workflow.Administrator, workflow.Beneficiary) {
-			return "", countersign.Errorf(countersign.Refused, "not-entitled-to-hold", "Only who is held, an owner of what is held, a manager of the person, or an administrator can put a hold.")
+			return "", cmp.Or[error](d.Answers(), countersign.Errorf(countersign.Refused, "not-entitled-to-hold", "Only who is held, an owner of what is held, a manager of the person, or an administrator can put a hold."))
 		}
 		if revoke && countersign.PrefixOf(found.id) == "grt" {
 			return "", countersign.Errorf(countersign.Invalid, "revoke-the-grant", "A single grant is revoked by itself; a hold revokes all of an identity, of a system or of an entitlement.").At("/revoke")

@@ -16,12 +16,21 @@ func (d *Desk) begin(ctx context.Context, actor countersign.Actor) (*transaction
 	return d.beginLooking(ctx, actor, nil)
 }
 
+// stoppingKey marks the calls that take access away.
+type stoppingKey struct{}
+
+// toStop marks a command that takes access away: it does not wait until this replica
+// can tell who holds a power. Whoever may give it without one is obeyed at once.
+func toStop(ctx context.Context) context.Context { return context.WithValue(ctx, stoppingKey{}, true) }
+
+func stopping(ctx context.Context) bool { return ctx.Value(stoppingKey{}) != nil }
+
 // foresight says what a transaction will ask of storage, from what this process
 // knows: a transaction that has not begun, whose directory may be behind.
 type foresight func(tx *transaction) store.Questions
 
 func (d *Desk) beginLooking(ctx context.Context, actor countersign.Actor, foresee foresight) (*transaction, error) {
-	if !actor.IsSystem() {
+	if !actor.IsSystem() && !stopping(ctx) {
 		if err := d.Answers(); err != nil {
 			return nil, err
 		}

@@ -106,6 +106,11 @@ func TestAReplicaThatCannotTellWhoHoldsAPowerTellsNobodyThatTheyHoldNone(t *test
 	w.refused(err, "replica-stale")
 	w.refused(other.Desk.Suspend(w.ctx, w.as("adam"), desk.Key{}, "ana", "lost her laptop", false), "replica-stale")
 	w.refused(other.Ready(w.ctx), "replica-stale")
+	// What takes access away waits for none of it, where it needs no power.
+	_, err = other.Desk.Hold(w.ctx, w.as("otto"), desk.Key{}, "wiki", "something is wrong here", false)
+	w.must(err)
+	_, err = other.Desk.Hold(w.ctx, w.as("adam"), desk.Key{}, "wiki", "something is wrong here", false)
+	w.refused(err, "replica-stale")
 	for range 2 {
 		w.must(other.Engine.Beat(w.ctx))
 	}
