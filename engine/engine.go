@@ -85,9 +85,8 @@ func (e *Engine) logged(ctx context.Context, step string, err error) {
 	}
 }
 
-// Beat measures this replica's clock, follows what other replicas wrote, and
-// looks at contracts that ended. While the clock is off it returns an error, and
-// nothing is claimed.
+// Beat measures this replica's clock and follows what other replicas wrote. While
+// the clock is off it returns an error, and nothing is claimed.
 func (e *Engine) Beat(ctx context.Context) error {
 	theirs, err := e.Store.Clock(ctx)
 	if err != nil {
@@ -115,11 +114,11 @@ func (e *Engine) Beat(ctx context.Context) error {
 		return err
 	}
 	e.health.beat.Store(int64(e.now()))
-	return e.Sweep(ctx)
+	return nil
 }
 
 // Sweep makes due what depends on contracts that ended since the last sweep, and
-// once a day what rules give.
+// once a day what rules give. What is due already does not wait for it.
 func (e *Engine) Sweep(ctx context.Context) error {
 	now := e.now()
 	// After a clock that stepped back the same time is swept again.

@@ -16,7 +16,15 @@ import (
 // back what was not begun.
 func (e *Engine) Run(ctx context.Context) {
 	var loops sync.WaitGroup
-	loops.Go(func() { e.keepTime(ctx) })
+	loops.Go(func() { e.keepBeating(ctx) })
+	// A step that has claimed what is due is brought to its end, so that no lease
+	// outlives this process.
+	loops.Go(func() {
+		e.keepDoing(ctx, "timers", func(ctx context.Context) (int, error) { return e.Timers(context.WithoutCancel(ctx)) })
+	})
+	loops.Go(func() {
+		e.keepDoing(ctx, "sweep", func(ctx context.Context) (int, error) { return 0, e.Sweep(ctx) })
+	})
 	loops.Go(func() { e.keepDelivering(ctx) })
 	loops.Go(func() { e.keepDoing(ctx, "tell", e.Tell) })
 	loops.Go(func() {
@@ -28,35 +36,26 @@ func (e *Engine) Run(ctx context.Context) {
 	loops.Wait()
 }
 
-// keepTime beats and lets time pass. It never waits for a delivery. A step that has
-// claimed what is due is brought to its end, so that no lease outlives this process.
-func (e *Engine) keepTime(ctx context.Context) {
+// keepBeating beats, and does nothing else: who waited for ends, deliveries or sweeps
+// could not show meanwhile that what it knows is fresh, and would refuse everybody.
+func (e *Engine) keepBeating(ctx context.Context) {
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
 	for {
+		err := e.Beat(ctx)
+		e.logged(ctx, "beat", err)
+		e.sound.Store(err == nil)
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		err := e.Beat(ctx)
-		e.logged(ctx, "beat", err)
-		e.sound.Store(err == nil)
-		// What makes itself due again, as the next part of a sweep does, is taken until
-		// the next beat.
-		for err == nil && ctx.Err() == nil && len(ticker.C) == 0 {
-			var done int
-			done, err = e.Timers(context.WithoutCancel(ctx))
-			e.logged(ctx, "timers", err)
-			if done == 0 {
-				break
-			}
-		}
 	}
 }
 
-// keepDoing calls a step that nothing waits for until it finds nothing more to do,
-// at every beat. The step itself says what it does when the context ends.
+// keepDoing calls a step until it finds nothing more to do, at every beat; what makes
+// itself due again, as the next part of a sweep does, is taken at once. The step
+// itself says what it does when the context ends.
 func (e *Engine) keepDoing(ctx context.Context, name string, step func(context.Context) (int, error)) {
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()

@@ -178,6 +178,9 @@ func (h *House) Settle(ctx context.Context) error {
 		if err := h.Engine.Beat(ctx); err != nil {
 			return err
 		}
+		if err := h.Engine.Sweep(ctx); err != nil {
+			return err
+		}
 		done, err := h.Engine.Timers(ctx)
 		if err != nil {
 			return err

@@ -416,6 +416,7 @@ func (w *world) settle() {
 		if err := w.house.Engine.Beat(w.ctx); err != nil {
 			w.t.Fatal(err)
 		}
+		w.must(w.house.Engine.Sweep(w.ctx))
 		timers, err := w.house.Engine.Timers(w.ctx)
 		if err != nil {
 			w.t.Fatal(err)

@@ -2,6 +2,8 @@ package sim
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/store"
@@ -16,6 +18,8 @@ type faults struct {
 	refuse, lose int
 	// meanwhile happens once, between a judgement and its commit.
 	meanwhile func()
+	// slow is how long it takes to claim grants that are due.
+	slow time.Duration
 	// full says that the disk has no room.
 	full bool
 	// answered are the objects of commands whose commit was written, by their key.
@@ -44,6 +48,13 @@ func next(counter *int) bool {
 type faultyStore struct {
 	store.Store
 	faults *faults
+}
+
+func (s faultyStore) Claim(ctx context.Context, claim store.Claim) ([]store.Work, error) {
+	if slices.Contains(claim.Kinds, store.GrantWork) {
+		time.Sleep(s.faults.slow)
+	}
+	return s.Store.Claim(ctx, claim)
 }
 
 func (s faultyStore) Commit(ctx context.Context, change store.Change) error {

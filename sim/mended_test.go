@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,5 +129,24 @@ func TestAWriteOfAnEarlierAttemptThatArrivesAfterTheRevokeIsFound(t *testing.T) 
 		if after := s.grantOf(grant.Request); !after.State.Ended() || len(s.target.held) != 0 {
 			t.Errorf("it is %s, and the target holds %d", after.State, len(s.target.held))
 		}
+	})
+}
+
+// A burst of ends on a busy machine took longer than the freshness bound, and the
+// replica refused everybody meanwhile.
+func TestAReplicaShowsThatItIsFreshHoweverLongEndsTake(t *testing.T) {
+	inBubble(t, false, func(s *story) {
+		grant := s.given("ana", "wiki/space/reader")
+		s.faults.slow = time.Minute
+		running, stop := context.WithCancel(s.ctx)
+		var engine sync.WaitGroup
+		engine.Go(func() { s.houses[0].Run(running) })
+		time.Sleep(30 * time.Second)
+		if !s.houses[0].Point.Allowed(grant.Holder, "reader", "wiki/space", s.clock.instant()) {
+			t.Errorf("she may not read: %v", s.houses[0].Point.Answers())
+		}
+		stop()
+		engine.Wait()
+		s.faults.slow = 0
 	})
 }
