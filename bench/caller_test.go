@@ -21,41 +21,51 @@ func newCaller(house *process) *caller {
 	return &caller{house, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}, Timeout: time.Minute}}
 }
 
+// patience is how long a caller asks again while the house answers that it cannot
+// now, as a replica rightly does on a machine too busy to let it beat.
+const patience = time.Minute
+
 // call sends one request as somebody and reads the answer into result, which may
 // be nil. Any other status than wanted is an error.
 func (c *caller) call(who, method, path string, sent, result any, wanted int) error {
-	var body io.Reader
+	var body []byte
 	if sent != nil {
-		text, err := json.Marshal(sent)
-		if err != nil {
+		var err error
+		if body, err = json.Marshal(sent); err != nil {
 			return err
 		}
-		body = bytes.NewReader(text)
 	}
-	request, err := http.NewRequest(method, c.house.url+path, body)
+	for began := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		status, text, err := c.once(who, method, path, body)
+		switch {
+		case err != nil:
+			return err
+		case status == wanted && result != nil:
+			return json.Unmarshal(text, result)
+		case status == wanted:
+			return nil
+		case status != http.StatusServiceUnavailable || time.Since(began) > patience:
+			return fmt.Errorf("%s %s is answered with %d: %s", method, path, status, text)
+		}
+	}
+}
+
+func (c *caller) once(who, method, path string, body []byte) (int, []byte, error) {
+	request, err := http.NewRequest(method, c.house.url+path, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
-	if sent != nil {
+	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
 	request.Header.Set("Authorization", "Bearer "+c.house.tokens[who])
 	answer, err := c.client.Do(request)
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return err
-	}
-	if answer.StatusCode != wanted {
-		return fmt.Errorf("%s %s is answered with %d: %s", method, path, answer.StatusCode, text)
-	}
-	if result == nil {
-		return nil
-	}
-	return json.Unmarshal(text, result)
+	return answer.StatusCode, text, err
 }
 
 type shown struct {

