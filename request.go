@@ -101,6 +101,9 @@ type Request struct {
 	// LatestEnd is the end that no limit allows to pass; zero means none.
 	LatestEnd Instant         `json:"latest_end,omitempty"`
 	Answers   json.RawMessage `json:"answers"`
+	// Effects say what the connectors would do exactly with the answers that they are
+	// given, as they said when it was submitted or last amended.
+	Effects []string `json:"effects,omitempty"`
 
 	// PolicySet is the digest of the whole set that routed the request; Route is
 	// the digest of the path that it gave.

@@ -107,6 +107,9 @@ func requestText(request *client.Request) string {
 		fmt.Fprintf(&out, "  extends   %s\n", request.Extends)
 	}
 	fmt.Fprintf(&out, "  asked by  %s, %s: %s\n", request.Requester.Name, stamp(request.SubmittedAt), request.Reason)
+	for _, effect := range request.Effects {
+		fmt.Fprintf(&out, "  effect    %s\n", effect)
+	}
 	if request.BreakGlass {
 		out.WriteString(breakGlassText)
 		if len(request.Told) > 0 {

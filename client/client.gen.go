@@ -1601,7 +1601,10 @@ type Request struct {
 	DecidedAt Instant `json:"decided_at,omitempty,omitzero"`
 
 	// Duration A duration in whole seconds.
-	Duration     Seconds          `json:"duration"`
+	Duration Seconds `json:"duration"`
+
+	// Effects What the connectors said that they would do with the answers that they are given.
+	Effects      []string         `json:"effects,omitempty,omitzero"`
 	Entitlements []EntitlementRef `json:"entitlements"`
 	Evidence     []EvidenceSlot   `json:"evidence"`
 
@@ -1723,7 +1726,10 @@ type RequestType struct {
 	// MinDuration A duration in whole seconds.
 	MinDuration Seconds `json:"min_duration"`
 	Name        string  `json:"name"`
-	Priority    int     `json:"priority"`
+
+	// Parameters The fields whose answers the connector is given.
+	Parameters []string `json:"parameters,omitempty,omitzero"`
+	Priority   int      `json:"priority"`
 
 	// Rule `sha256:` and 64 hexadecimal digits.
 	Rule Digest `json:"rule"`

@@ -55,6 +55,8 @@ type Description struct {
 	Actions []string
 	// Kind is the kind of entitlement that it carries out.
 	Kind countersign.EntitlementKind
+	// Parameters are what it takes of the answers to the form of a request.
+	Parameters []string
 	// Rotates says that one grant may have two credentials at a time.
 	Rotates bool
 	// Extends says that Apply gives a credential that is there a later Until, under a
@@ -92,6 +94,9 @@ type Task struct {
 	Entitlement   string
 	EntitlementID countersign.EntitlementID
 	Settings      map[string]string
+	// Parameters are what the requester answered to the fields of the form that the
+	// policy gives to the connector.
+	Parameters map[string]string
 	// Until is the absolute end of the credential; the target is told it.
 	Until countersign.Instant
 	// Deadline is when the operation must not write to the target any more.

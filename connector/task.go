@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +16,11 @@ import (
 func (t Task) CheckRight(description Description) error {
 	if !slices.Contains(description.Actions, t.Action) {
 		return rejected("the connector %s has no action %q: it has %s", description.Name, t.Action, strings.Join(description.Actions, ", "))
+	}
+	for name := range t.Parameters {
+		if !slices.Contains(description.Parameters, name) {
+			return rejected("the connector %s takes no parameter %q: it takes %s", description.Name, name, cmp.Or(strings.Join(description.Parameters, ", "), "none"))
+		}
 	}
 	if err := countersign.CheckID("idn", string(t.Holder)); err != nil {
 		return rejected("the holder must be named by id: %v", err)

@@ -46,7 +46,7 @@ func (d *Desk) checkPolicies(set *policy.Set, world *snapshot) []string {
 			found("grants: %s", problem)
 		}
 		for _, step := range info.Fulfil {
-			if problem := checkStep(step, info.Grants.Kind, d.Connectors); problem != "" {
+			if problem := checkStep(step, info, d.Connectors); problem != "" {
 				found("fulfil: %s", problem)
 			}
 		}
@@ -126,8 +126,8 @@ func (d *snapshot) checkSelector(selector policy.Selector) []string {
 	return problems
 }
 
-// checkStep looks for the connector and its action.
-func checkStep(step countersign.Step, kind countersign.EntitlementKind, connectors connector.Set) string {
+// checkStep looks for the connector, its action and its parameters.
+func checkStep(step countersign.Step, info policy.TypeInfo, connectors connector.Set) string {
 	hands, err := connectors.Find(step.Connector)
 	if err != nil {
 		return err.Error()
@@ -136,8 +136,13 @@ func checkStep(step countersign.Step, kind countersign.EntitlementKind, connecto
 	switch {
 	case !slices.Contains(description.Actions, step.Action):
 		return fmt.Sprintf("the connector %q has no action %q; it has %v", step.Connector, step.Action, description.Actions)
-	case description.Kind != kind:
-		return fmt.Sprintf("the connector %q carries out entitlements of the kind %s, and this type grants the kind %s", step.Connector, description.Kind, kind)
+	case description.Kind != info.Grants.Kind:
+		return fmt.Sprintf("the connector %q carries out entitlements of the kind %s, and this type grants the kind %s", step.Connector, description.Kind, info.Grants.Kind)
+	}
+	for _, name := range info.Parameters {
+		if !slices.Contains(description.Parameters, name) {
+			return fmt.Sprintf("the connector %q takes no parameter %q; it takes %v", step.Connector, name, description.Parameters)
+		}
 	}
 	return ""
 }

@@ -76,6 +76,12 @@ func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) 
 		}
 		delivery = &Delivery{Work: work, Intent: *grant.Intent, Connector: grant.Step.Connector, Task: d.task(holder, item, grant.Step), request: grant.Request}
 		task := &delivery.Task
+		// An end never waits for a policy set.
+		if operation := grant.Intent.Operation; operation == countersign.ApplyOperation || operation == countersign.ExtendOperation {
+			if task.Parameters, err = tx.parameters(ctx, grant.Request); err != nil {
+				return err
+			}
+		}
 		task.Intent, task.Attempt, task.Credential, task.Grant = grant.Intent.ID, work.Attempt, grant.Intent.Credential, grant.ID
 		delivery.Until = workflow.ClaimedUntil(grant, work.ClaimedAt)
 		if !tx.directory.isPower(grant) {
@@ -90,6 +96,23 @@ func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) 
 		return nil, late(err)
 	}
 	return delivery, nil
+}
+
+// parameters returns what the connector is given of the answers to a request, by
+// the policy set that routed it; nil for what nobody asked for.
+func (tx *transaction) parameters(ctx context.Context, id countersign.RequestID) (map[string]string, error) {
+	if id == "" {
+		return nil, nil
+	}
+	request, err := tx.read.Request(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	set, err := tx.desk.policySet(ctx, request.PolicySet)
+	if err != nil {
+		return nil, err
+	}
+	return set.Parameters(request.Type, request.Answers), nil
 }
 
 // postponed says that access is not given now and may be later.

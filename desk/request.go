@@ -41,6 +41,8 @@ type DecisionPage struct {
 	Extends   countersign.GrantID    `json:"extends,omitempty"`
 	Exception *countersign.Exception `json:"exception,omitempty"`
 	Questions countersign.Digest     `json:"questions,omitempty"`
+	// Effects are what the connectors said that they would do.
+	Effects []string `json:"effects,omitempty"`
 	// Grants are what a review is about.
 	Grants []countersign.GrantRef `json:"grants,omitempty"`
 }
@@ -54,7 +56,7 @@ func (d *snapshot) pageOf(request *countersign.Request) (countersign.Digest, err
 		Answers: countersign.DigestBytes("answers", request.Answers), Evidence: map[string]countersign.Digest{},
 		Route: request.Route, PolicySet: request.PolicySet, Versions: map[countersign.EntitlementID]int64{},
 		Consent: map[string]countersign.IdentityID{"of": request.Consent.Of, "by": request.Consent.By},
-		Extends: request.Extends, Exception: request.Exception,
+		Extends: request.Extends, Exception: request.Exception, Effects: request.Effects,
 	}
 	if len(request.Questions) > 0 {
 		var err error

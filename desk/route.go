@@ -27,7 +27,7 @@ func (tx *transaction) route(ctx context.Context, j *judgement, asking Asking) (
 	}
 	route := workflow.Route{
 		Type: plan.Type, Title: plan.Title, Requester: j.matter.requester.ID, Beneficiary: j.matter.beneficiary.ID,
-		SamePerson: sortedIDs(j.same), Reason: asking.Reason, Answers: asking.Answers, Duration: plan.Duration, LatestEnd: plan.LatestEnd,
+		SamePerson: sortedIDs(j.same), Reason: asking.Reason, Answers: asking.Answers, Effects: j.planned(), Duration: plan.Duration, LatestEnd: plan.LatestEnd,
 		Route: j.preview.Route, ConsentOf: j.preview.ConsentOf, Fulfil: plan.Fulfil, Terms: plan.Terms, Facts: facts,
 		BreakGlass: plan.BreakGlass, Extends: asking.Extends,
 	}

@@ -284,6 +284,7 @@ func (d *Desk) effects(ctx context.Context, j *judgement, now countersign.Instan
 				return err
 			}
 			task := d.task(j.matter.beneficiary, item, step)
+			task.Parameters = j.set.Parameters(plan.Type, j.facts.Answers)
 			task.Until = countersign.Earliest(now.Add(plan.Duration), plan.LatestEnd)
 			effect, err := hands.Plan(ctx, task)
 			var failure *connector.Failure
@@ -298,6 +299,15 @@ func (d *Desk) effects(ctx context.Context, j *judgement, now countersign.Instan
 		}
 	}
 	return nil
+}
+
+// planned is what the connectors say that they would do with the answers that they
+// are given. Where they are given none, the right and its holder say it all.
+func (j *judgement) planned() []string {
+	if j.set.Parameters(j.preview.Plan.Type, j.facts.Answers) == nil {
+		return nil
+	}
+	return j.preview.Effects
 }
 
 // task names what a connector is to do, but for the ids of one operation.

@@ -148,6 +148,11 @@ func (d *snapshot) sentence(request *countersign.Request, payload countersign.Pa
 			text += "; what was consented to and approved before counts no longer"
 		}
 		return text
+	case *workflow.RequestPlanned:
+		if event.Facts == nil {
+			return "what would be done was said"
+		}
+		return "this would be done: " + strings.Join(event.Facts.Effects, " ")
 	case *workflow.RequestRerouted:
 		names := make([]string, len(event.Change.Stages))
 		for i, index := range event.Change.Stages {

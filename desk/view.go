@@ -40,11 +40,13 @@ type RequestView struct {
 	Requester   Ref                      `json:"requester"`
 	Beneficiary Ref                      `json:"beneficiary"`
 
-	Entitlements []EntitlementRef    `json:"entitlements"`
-	Reason       string              `json:"reason"`
-	Answers      json.RawMessage     `json:"answers,omitempty"`
-	Duration     countersign.Seconds `json:"duration"`
-	LatestEnd    countersign.Instant `json:"latest_end,omitzero"`
+	Entitlements []EntitlementRef `json:"entitlements"`
+	Reason       string           `json:"reason"`
+	Answers      json.RawMessage  `json:"answers,omitempty"`
+	// Effects say what the connectors would do exactly.
+	Effects   []string            `json:"effects,omitempty"`
+	Duration  countersign.Seconds `json:"duration"`
+	LatestEnd countersign.Instant `json:"latest_end,omitzero"`
 
 	Consent  *ConsentView `json:"consent,omitempty"`
 	Evidence []SlotView   `json:"evidence"`
@@ -251,7 +253,7 @@ func (tx *transaction) requestView(request *countersign.Request, s *stance, gran
 	view := &RequestView{
 		ID: request.ID, Version: request.Version, Type: request.Type, Title: request.Title, State: request.State, Phase: request.State.Phase(),
 		Requester: dir.ref(request.Requester), Beneficiary: dir.ref(request.Beneficiary),
-		Reason: request.Reason, Answers: request.Answers, Duration: request.Duration, LatestEnd: request.LatestEnd,
+		Reason: request.Reason, Answers: request.Answers, Effects: request.Effects, Duration: request.Duration, LatestEnd: request.LatestEnd,
 		PolicySet: request.PolicySet, Route: request.Route, SubmittedAt: request.SubmittedAt, DecidedAt: request.DecidedAt,
 		ClosedAt: request.ClosedAt, Outcome: request.Outcome,
 		BreakGlass: request.BreakGlass, Extends: request.Extends,

@@ -37,10 +37,12 @@ type TypeInfo struct {
 	MaxDuration     countersign.Seconds `json:"max_duration"`
 	MinDuration     countersign.Seconds `json:"min_duration"`
 	// MaxEntitlements is how many one request may ask for.
-	MaxEntitlements int                    `json:"max_entitlements"`
-	Evidence        []countersign.Slot     `json:"evidence"`
-	Fulfil          []countersign.Step     `json:"fulfil"`
-	Terms           countersign.GrantTerms `json:"terms"`
+	MaxEntitlements int                `json:"max_entitlements"`
+	Evidence        []countersign.Slot `json:"evidence"`
+	Fulfil          []countersign.Step `json:"fulfil"`
+	// Parameters are the fields whose answers the connector is given.
+	Parameters []string               `json:"parameters,omitempty"`
+	Terms      countersign.GrantTerms `json:"terms"`
 	// BreakGlass says that the access is taken at once, and reviewed afterwards.
 	BreakGlass bool `json:"break_glass"`
 	// Tell are the rules that find who is told of it.
@@ -55,7 +57,7 @@ func (s *Set) Types() []TypeInfo {
 			Name: t.name, Title: t.title, Description: t.description, Rule: t.rule, Priority: t.priority,
 			Beneficiary: slices.Clone(t.beneficiary), Grants: t.grants.clone(), Ask: slices.Clone(t.form.text), Fields: t.form.names(),
 			DefaultDuration: t.standard, MaxDuration: t.longest, MinDuration: t.shortest, MaxEntitlements: t.entitlements,
-			Evidence: t.slots(), Fulfil: slices.Clone(t.fulfil),
+			Evidence: t.slots(), Fulfil: slices.Clone(t.fulfil), Parameters: slices.Clone(t.parameters),
 			Terms: countersign.GrantTerms{Remind: t.terms.Remind, EndsWhen: slices.Clone(t.terms.EndsWhen)},
 		})
 		if t.breakGlass != nil {

@@ -69,6 +69,9 @@ func (s *Set) Explain(typeName string, facts Facts) (string, error) {
 		s.explainStage(j, planned, line)
 	}
 	line(0, "Carried out by %s", plan.Fulfil[0])
+	if names := j.kind.parameters; len(names) > 0 {
+		line(1, "which is told %s", enumerate(names, "and"))
+	}
 	return b.String(), nil
 }
 

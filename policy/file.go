@@ -33,8 +33,10 @@ type requestType struct {
 	refuse   []refuseRule
 	stages   []stage
 	fulfil   []countersign.Step
-	terms    countersign.GrantTerms
-	tests    []test
+	// parameters are the fields whose answers the connector is given.
+	parameters []string
+	terms      countersign.GrantTerms
+	tests      []test
 	// exceptions is how the set lets refusals be waived; nil for not at all.
 	exceptions *exceptions
 	// sources are the names of the set's sources of tickets.
@@ -69,7 +71,7 @@ const (
 // request types. Problems stay with the source.
 func readType(s *source, root *yaml.Node, set *Set) *requestType {
 	m := s.mapping(root, "a request type", "request", "title", "description", "priority", "grants", "beneficiary", "ask",
-		"variables", "limits", "collect_within", "evidence", "refuse", "stages", "fulfil", "grant",
+		"variables", "limits", "collect_within", "evidence", "refuse", "stages", "fulfil", "parameters", "grant",
 		"break_glass", "review", "close", "tests")
 	m.require("request", "title", "grants", "beneficiary", "limits", "stages", "fulfil")
 	t := &requestType{
@@ -286,6 +288,7 @@ func (t *requestType) readFulfilment(m *mapping) {
 	if node := m.values["fulfil"]; node != nil && node.Kind == yaml.SequenceNode && len(t.fulfil) != 1 {
 		m.problem(node, "`fulfil` has %s, and a request is carried out by exactly one today", counted(len(t.fulfil), "step", "steps"))
 	}
+	t.readParameters(m)
 	if m.has("grant") {
 		g := m.mapping(m.values["grant"], "`grant`", "ends", "remind", "ends_when", "overlap")
 		word(g, "ends", "way to end", []string{"revoke"})

@@ -150,6 +150,7 @@ func (j *judgement) judgeAnswers() {
 		}
 	}
 	j.see(answers)
+	j.judgeParameters()
 }
 
 // refuseMismatch refuses a request of another type. Its conditions would speak

@@ -77,6 +77,8 @@ func TestWhatIsWrongIsNamedAtItsPlaceWithTheNearestWord(t *testing.T) {
 		"subject of a rule":        {"manager-of(requester)", "manager-of(resource)", "p.yaml:20:17: unknown subject of `manager-of` `resource`: use `requester` or `beneficiary`"},
 		"on-call":                  {"manager-of(requester)", "on-call()", "p.yaml:20:17: `on-call()` cannot be used: no on-call source is configured"},
 		"no brackets":              {"manager-of(requester)", "manager-of", "p.yaml:20:17: `manager-of` is not an approver rule: write `manager-of(…)`"},
+		"parameter":                {"fulfil: [vault.issue-key]", "fulfil: [vault.issue-key]\nparameters: [purposes]", "p.yaml:25:14: unknown field of `ask` to give to the connector `purposes`: did you mean `purpose`?"},
+		"parameter twice":          {"fulfil: [vault.issue-key]", "fulfil: [vault.issue-key]\nparameters: [size, size]", "p.yaml:25:20: `size` stands twice"},
 		"need 0":                   {"need: 1", "need: 0", "p.yaml:21:11: `need` is 0, and must be from 1 to 100"},
 		"need negative":            {"need: 1", "need: -1", "p.yaml:21:11: `need` is -1, and must be from 1 to 100"},
 		"need beyond supply":       {"[manager-of(requester)]\n    need: 1", "[person(mara), person(Mara ), group(x)]\n    need: 2", "p.yaml:20:31: the rule `person(mara)` stands twice"},

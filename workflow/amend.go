@@ -35,6 +35,9 @@ func AmendRequest(occasion Occasion, state *countersign.Request, route Route, ve
 	if err := f.request(state.ID, &RequestAmended{Change: change, Reason: reasonOf(route), Facts: &FactsValue{Judged: route.Facts}}); err != nil {
 		return Outcome{}, err
 	}
+	if err := f.planned(route.Effects); err != nil {
+		return Outcome{}, err
+	}
 	if err := f.advance(verdict); err != nil {
 		return Outcome{}, err
 	}

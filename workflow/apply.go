@@ -124,6 +124,10 @@ func ApplyRequest(r *countersign.Request, stamp Stamp, payload countersign.Paylo
 		return applyClassified(r, stamp, event), nil
 	case *RequestAmended:
 		applyAmended(r, event)
+	case *RequestPlanned:
+		if r.Effects = nil; event.Facts != nil {
+			r.Effects = event.Facts.Effects
+		}
 	case *RequestRerouted:
 		addStages(r, event.Change.Stages, event.Change.Voids)
 	case *EvidenceWrittenOff:

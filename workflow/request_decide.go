@@ -17,18 +17,21 @@ type Route struct {
 	Entitlements []countersign.EntitlementID
 	Reason       string
 	Answers      json.RawMessage
-	Duration     countersign.Seconds
-	LatestEnd    countersign.Instant
-	Route        countersign.Digest
-	ConsentOf    countersign.IdentityID
-	Evidence     []countersign.Slot
-	Stages       []countersign.Stage
-	Fulfil       []countersign.Step
-	Terms        countersign.GrantTerms
-	CollectBy    countersign.Instant
-	BreakGlass   bool
-	Extends      countersign.GrantID
-	Exception    *countersign.Exception
+	// Effects are what connectors say that they would do with the answers; nil where
+	// they are given none.
+	Effects    []string
+	Duration   countersign.Seconds
+	LatestEnd  countersign.Instant
+	Route      countersign.Digest
+	ConsentOf  countersign.IdentityID
+	Evidence   []countersign.Slot
+	Stages     []countersign.Stage
+	Fulfil     []countersign.Step
+	Terms      countersign.GrantTerms
+	CollectBy  countersign.Instant
+	BreakGlass bool
+	Extends    countersign.GrantID
+	Exception  *countersign.Exception
 	// Facts is the complete typed input of the judgement.
 	Facts json.RawMessage
 }
@@ -98,6 +101,9 @@ func SubmitRequest(occasion Occasion, route Route, verdict RequestVerdict) (Outc
 	f := &folding{Occasion: occasion}
 	submitted := &RequestSubmitted{Change: submittedChange(route), Reason: reasonOf(route), Facts: &FactsValue{Judged: route.Facts}}
 	if err := f.request(occasion.Mint.Request(), submitted); err != nil {
+		return Outcome{}, err
+	}
+	if err := f.planned(route.Effects); err != nil {
 		return Outcome{}, err
 	}
 	if err := f.advance(verdict); err != nil {

@@ -111,6 +111,9 @@ func ClassifyRequest(occasion Occasion, state *countersign.Request, route Route,
 	if err := f.request(state.ID, classified); err != nil {
 		return Outcome{}, err
 	}
+	if err := f.planned(route.Effects); err != nil {
+		return Outcome{}, err
+	}
 	if err := f.advance(verdict); err != nil {
 		return Outcome{}, err
 	}

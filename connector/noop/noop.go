@@ -43,12 +43,12 @@ type Connector struct {
 }
 
 // New returns the connector over an empty target. Its Description has the name
-// "noop", the action "apply" and the given kind.
+// "noop", the action "apply", the parameter "note" and the given kind.
 func New(clock connector.Clock, kind countersign.EntitlementKind) *Connector {
 	return &Connector{
 		clock: clock,
 		traits: connector.Description{
-			Name: "noop", Actions: []string{"apply"}, Kind: kind,
+			Name: "noop", Actions: []string{"apply"}, Kind: kind, Parameters: []string{"note"},
 			Rotates: true, EnforcesExpiryItself: true, EndsSessions: true, Extends: true, IdempotentRevoke: true,
 		},
 		held:    make(map[countersign.CredentialID]connector.Task),
@@ -85,6 +85,13 @@ func (c *Connector) Holds(credential countersign.CredentialID) bool {
 	return c.lookup(credential) != nil
 }
 
+// Note returns the note that the target was given with a credential.
+func (c *Connector) Note(credential countersign.CredentialID) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.held[credential].Parameters["note"]
+}
+
 // Put places something on the target as if somebody else had made it.
 func (c *Connector) Put(task connector.Task) {
 	c.mu.Lock()
@@ -100,7 +107,7 @@ func (c *Connector) Plan(_ context.Context, task connector.Task) (connector.Plan
 	if err := task.CheckRight(c.traits); err != nil {
 		return connector.Plan{}, err
 	}
-	return connector.Plan{Effect: "The no-op target holds " + task.Describe() + "."}, nil
+	return connector.Plan{Effect: "The no-op target holds " + task.Describe() + noted(task) + "."}, nil
 }
 
 // Apply implements connector.Connector.
@@ -192,7 +199,7 @@ func (c *Connector) read(task connector.Task, exactly bool) connector.Reading {
 	}
 	return connector.Reading{
 		Present: true, Until: held.Until, Reference: string(task.Credential),
-		How: fmt.Sprintf("the map of the no-op target has %s: %s until %s", task.Credential, held.Describe(), held.Until),
+		How: fmt.Sprintf("the map of the no-op target has %s: %s until %s", task.Credential, held.Describe()+noted(*held), held.Until),
 	}
 }
 
@@ -209,6 +216,14 @@ func (c *Connector) lookup(credential countersign.CredentialID) *connector.Task 
 func same(a, b connector.Task) bool {
 	return a.Grant == b.Grant && a.Holder == b.Holder && a.System == b.System && a.SystemName == b.SystemName &&
 		a.Resource == b.Resource && a.Entitlement == b.Entitlement
+}
+
+// noted is the note that the requester gave with the task.
+func noted(task connector.Task) string {
+	if note := task.Parameters["note"]; note != "" {
+		return fmt.Sprintf(" with the note %q", note)
+	}
+	return ""
 }
 
 func reject(format string, args ...any) error {

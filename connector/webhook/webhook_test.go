@@ -172,3 +172,40 @@ func TestAnAddressOrSecretThatIsNotSafeIsNamed(t *testing.T) {
 		}
 	}
 }
+
+func TestAProgramIsGivenTheParametersThatItTakesAndNoOthers(t *testing.T) {
+	clock := connectortest.NewClock()
+	var told map[string]string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var question struct {
+			Task struct {
+				Parameters map[string]string `json:"parameters"`
+			} `json:"task"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&question); err != nil {
+			t.Error(err)
+		}
+		told = question.Task.Parameters
+		_ = json.NewEncoder(w).Encode(map[string]any{"protocol": 1, "answer": "plan", "effect": "a certificate"})
+	}))
+	t.Cleanup(server.Close)
+	takes := description
+	takes.Parameters = []string{"csr"}
+	made, err := webhook.New("remote", webhook.Settings{URL: server.URL, Describe: takes}, secret, nil, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mint := countersign.NewMint([32]byte{4}, clock.Instant())
+	task := connector.Task{
+		Action: "apply", Holder: mint.Identity(), System: mint.System(), SystemName: "certificates", Resource: "servers",
+		Entitlement: "shop.example", Parameters: map[string]string{"csr": "-----BEGIN"},
+	}
+	if _, err := made.Plan(t.Context(), task); err != nil || told["csr"] != "-----BEGIN" {
+		t.Errorf("the program was told %q: %v", told, err)
+	}
+	task.Parameters["size"] = "large"
+	var failure *connector.Failure
+	if _, err := made.Plan(t.Context(), task); !errors.As(err, &failure) || failure.Kind != connector.Rejected || !strings.Contains(failure.Message, `no parameter "size": it takes csr`) {
+		t.Errorf("what it does not take gives %v", err)
+	}
+}

@@ -15,6 +15,7 @@ import (
 type Description struct {
 	Actions              []string                    `yaml:"actions" json:"actions"`
 	Kind                 countersign.EntitlementKind `yaml:"kind" json:"kind"`
+	Parameters           []string                    `yaml:"parameters" json:"parameters,omitempty"`
 	Rotates              bool                        `yaml:"rotates" json:"rotates"`
 	Extends              bool                        `yaml:"extends" json:"extends"`
 	EnforcesExpiryItself bool                        `yaml:"enforces_expiry_itself" json:"enforces_expiry_itself"`
@@ -27,10 +28,13 @@ type Description struct {
 }
 
 // traits are the members that a description may leave out; absent is no, or 0.
-var traits = []string{"rotates", "extends", "enforces_expiry_itself", "ends_sessions", "expiry_granularity", "idempotent_revoke", "residual", "tells_last_use"}
+var traits = []string{"parameters", "rotates", "extends", "enforces_expiry_itself", "ends_sessions", "expiry_granularity", "idempotent_revoke", "residual", "tells_last_use"}
 
 // word is how connectors and actions are named in policies.
 var word = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
+
+// field is how policies name what a form asks.
+var field = regexp.MustCompile(`^[a-z][A-Za-z0-9_]{0,63}$`)
 
 // place is where a setting of the connector stands in the configuration.
 func place(name, setting string) string { return "/connectors/" + name + "/" + setting }
@@ -58,6 +62,14 @@ func (d Description) check(name string) error {
 			return wrong(fmt.Sprintf("actions/%d", i), "%q stands twice", action)
 		}
 	}
+	for i, name := range d.Parameters {
+		switch {
+		case !field.MatchString(name):
+			return wrong(fmt.Sprintf("parameters/%d", i), "%q is no field of a form: write it as in csr or public_key", countersign.Clip(name))
+		case slices.Index(d.Parameters, name) != i:
+			return wrong(fmt.Sprintf("parameters/%d", i), "%q stands twice", name)
+		}
+	}
 	if d.Kind != countersign.CredentialKind && d.Kind != countersign.RoleKind {
 		return wrong("kind", "%q is no kind of entitlement: write %s or %s", countersign.Clip(string(d.Kind)), countersign.CredentialKind, countersign.RoleKind)
 	}
@@ -71,7 +83,7 @@ func (d Description) check(name string) error {
 
 func (d Description) of(name string) connector.Description {
 	return connector.Description{
-		Name: name, Actions: d.Actions, Kind: d.Kind, Rotates: d.Rotates, Extends: d.Extends,
+		Name: name, Actions: d.Actions, Kind: d.Kind, Parameters: d.Parameters, Rotates: d.Rotates, Extends: d.Extends,
 		EnforcesExpiryItself: d.EnforcesExpiryItself, EndsSessions: d.EndsSessions, ExpiryGranularity: d.ExpiryGranularity,
 		IdempotentRevoke: d.IdempotentRevoke, Residual: d.Residual,
 	}
@@ -85,6 +97,7 @@ func (d Description) differences(said Description) []string {
 		configured, said any
 	}{
 		{"actions", strings.Join(d.Actions, ", "), strings.Join(said.Actions, ", ")}, {"kind", d.Kind, said.Kind},
+		{"parameters", strings.Join(d.Parameters, ", "), strings.Join(said.Parameters, ", ")},
 		{"rotates", d.Rotates, said.Rotates}, {"extends", d.Extends, said.Extends},
 		{"enforces_expiry_itself", d.EnforcesExpiryItself, said.EnforcesExpiryItself}, {"ends_sessions", d.EndsSessions, said.EndsSessions},
 		{"expiry_granularity", int64(d.ExpiryGranularity), int64(said.ExpiryGranularity)}, {"idempotent_revoke", d.IdempotentRevoke, said.IdempotentRevoke},
