@@ -29,6 +29,7 @@ import (
 	"github.com/countersign/countersign/metrics"
 	"github.com/countersign/countersign/pdp"
 	"github.com/countersign/countersign/target"
+	"github.com/countersign/countersign/target/pki"
 	"github.com/countersign/countersign/target/tickets"
 	"github.com/countersign/countersign/target/vault"
 )
@@ -243,20 +244,26 @@ func doors(h *house.House, options doorOptions) http.Handler {
 	figures := metrics.New(metrics.Config{
 		Desk: h.Desk, Engine: h.Engine, Point: h.Point, Clock: options.clock, Log: options.log, Ready: ready, Version: Version, CertificateExpires: options.certificateEnd,
 	})
+	mounts := []httpapi.Mount{
+		{Path: vault.IntrospectPath, Scope: auth.Introspect, Handler: h.Vault.Introspect(caller), Limit: httpapi.Evaluates},
+		{Path: vault.ReadPath, Scope: auth.Read, Handler: h.Vault.ReadSecret(caller)},
+		{Path: tickets.OpenPath, Scope: auth.Request, Handler: h.Tickets.OpenTicket(person), Limit: httpapi.Submits},
+		{Path: tickets.ListPath, Scope: auth.Read, Handler: h.Tickets.ListTickets(caller)},
+		{Path: tickets.ReadPath, Scope: auth.Read, Handler: h.Tickets.ReadTicket(caller)},
+		{Path: tickets.ClosePath, Scope: auth.Request, Handler: h.Tickets.CloseTicket(person)},
+		{Path: pki.IssuedPath, Scope: auth.Read, Handler: h.PKI.ReadIssued(caller)},
+		{Path: pki.RegisterPath, Scope: auth.Read, Handler: h.PKI.ReadRegister(caller)},
+		{Path: pdp.EvaluationPath, Scope: auth.Evaluate, Handler: h.Point.Evaluation(caller), Limit: httpapi.Evaluates},
+	}
+	for path, handler := range h.PKI.Public() {
+		mounts = append(mounts, httpapi.Mount{Path: path, Public: true, Handler: handler, Limit: httpapi.Evaluates})
+	}
 	return httpapi.New(httpapi.Config{
 		Desk: h.Desk, Authenticate: h.Authenticate, Tokens: h.Auth, Clock: options.clock, Log: options.log, Sample: options.sample,
 		Secure: options.secure, Proxy: options.proxy, Limits: options.limits, Answered: figures.Answered, Metrics: figures.Handler(),
-		Wait:  func(ctx context.Context) error { return waitUnless(ctx, options.draining) },
-		Ready: ready,
-		Mounts: []httpapi.Mount{
-			{Path: vault.IntrospectPath, Scope: auth.Introspect, Handler: h.Vault.Introspect(caller), Limit: httpapi.Evaluates},
-			{Path: vault.ReadPath, Scope: auth.Read, Handler: h.Vault.ReadSecret(caller)},
-			{Path: tickets.OpenPath, Scope: auth.Request, Handler: h.Tickets.OpenTicket(person), Limit: httpapi.Submits},
-			{Path: tickets.ListPath, Scope: auth.Read, Handler: h.Tickets.ListTickets(caller)},
-			{Path: tickets.ReadPath, Scope: auth.Read, Handler: h.Tickets.ReadTicket(caller)},
-			{Path: tickets.ClosePath, Scope: auth.Request, Handler: h.Tickets.CloseTicket(person)},
-			{Path: pdp.EvaluationPath, Scope: auth.Evaluate, Handler: h.Point.Evaluation(caller), Limit: httpapi.Evaluates},
-		},
+		Wait:   func(ctx context.Context) error { return waitUnless(ctx, options.draining) },
+		Ready:  ready,
+		Mounts: mounts,
 	})
 }
 

@@ -28,6 +28,7 @@ import (
 	ticketsource "github.com/countersign/countersign/source/tickets"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/target"
+	"github.com/countersign/countersign/target/pki"
 	"github.com/countersign/countersign/target/tickets"
 	"github.com/countersign/countersign/target/vault"
 )
@@ -69,6 +70,7 @@ type House struct {
 	Point   *pdp.Point
 	Vault   *vault.Vault
 	Tickets *tickets.Register
+	PKI     *pki.Authority
 	Auth    *auth.Tokens
 	Stops   *target.Stops
 }
@@ -95,6 +97,7 @@ func Open(ctx context.Context, options Options) (*House, error) {
 	}
 	h.Point = pdp.New(options.Store.Shelf(pdp.ShelfName), h.Stops, resolver{&h.Desk}, options.Clock, pointOptions)
 	h.Vault = vault.New(options.Store.Shelf(vault.ShelfName), options.Master, h.Stops, options.Clock, options.Entropy, options.Issuer)
+	h.PKI = pki.New(options.Store.Shelf(pki.ShelfName), options.Master, h.Stops, options.Clock, options.Entropy, options.Issuer)
 	h.Tickets = tickets.New(options.Store.Shelf(tickets.ShelfName), options.Clock)
 	h.Auth = auth.New(options.Store.Shelf(auth.ShelfName), options.Clock, options.Entropy)
 	connectors := connector.Set{}

@@ -59,6 +59,8 @@ type Mount struct {
 	Scope   auth.Scope
 	Handler http.Handler
 	Limit   Class
+	// Public lets anybody call it, without a token.
+	Public bool
 }
 
 // requestTime bounds how long one answer may take, watching aside.
@@ -165,6 +167,10 @@ func New(config Config) http.Handler {
 	strict := NewStrictHandlerWithOptions(a, nil, StrictHTTPServerOptions{RequestErrorHandlerFunc: a.refuse, ResponseErrorHandlerFunc: a.refuse})
 	HandlerWithOptions(strict, StdHTTPServerOptions{BaseURL: Prefix, BaseRouter: guarded{a}, ErrorHandlerFunc: a.refuse})
 	for _, mount := range config.Mounts {
+		if mount.Public {
+			a.mux.Handle(mount.Path, a.public(mount.Limit, mount.Handler))
+			continue
+		}
 		a.mux.Handle(mount.Path, a.authenticated(mount.Scope, mount.Limit, mount.Handler))
 	}
 	a.mux.HandleFunc("GET "+healthPath, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, health{"alive"}) })

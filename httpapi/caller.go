@@ -57,6 +57,17 @@ func (a *api) authenticated(scope auth.Scope, limit Class, next http.Handler) ht
 	})
 }
 
+// public lets anybody through, as far as the address may ask that often.
+func (a *api) public(limit Class, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := a.checkAddress(w, r, limit); err != nil {
+			a.refuse(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // bearerOf returns what stands as token in the one Authorization header. Another
 // scheme, or a second header, gives a text that is no token.
 func bearerOf(r *http.Request) countersign.Secret {

@@ -120,13 +120,20 @@ func tooMany(w http.ResponseWriter, wait time.Duration, format string, args ...a
 
 // checkLimit counts an operation of its caller and of the address it comes from.
 func (a *api) checkLimit(w http.ResponseWriter, r *http.Request, class Class) error {
-	bound := a.Limits.of(class)
-	now := a.Clock.Now()
-	if wait := a.counted[class].take("address "+neighbourhood(a.address(r)), bound.Address, now); wait > 0 {
-		return tooMany(w, wait, "Too much of this comes from this address; try again after %s.", seconds(wait))
+	if err := a.checkAddress(w, r, class); err != nil {
+		return err
 	}
+	bound, now := a.Limits.of(class), a.Clock.Now()
 	if wait := a.counted[class].take("caller "+string(sessionOf(r.Context()).caller.Identity), bound.Caller, now); wait > 0 {
 		return tooMany(w, wait, "You have done too much of this in a short time; try again after %s.", seconds(wait))
+	}
+	return nil
+}
+
+// checkAddress counts an operation of the address it comes from.
+func (a *api) checkAddress(w http.ResponseWriter, r *http.Request, class Class) error {
+	if wait := a.counted[class].take("address "+neighbourhood(a.address(r)), a.Limits.of(class).Address, a.Clock.Now()); wait > 0 {
+		return tooMany(w, wait, "Too much of this comes from this address; try again after %s.", seconds(wait))
 	}
 	return nil
 }

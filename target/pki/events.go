@@ -1,0 +1,49 @@
+package pki
+
+import "github.com/countersign/countersign"
+
+// AuthorityMade says that an authority was made for the event's system.
+type AuthorityMade struct {
+	Change AuthorityMadeChange `json:"change"`
+}
+
+// AuthorityMadeChange names its key by fingerprint.
+type AuthorityMadeChange struct {
+	Kind Kind   `json:"kind"`
+	Key  string `json:"key"`
+}
+
+// CertificateIssued says that a certificate was signed for a credential.
+type CertificateIssued struct {
+	Change CertificateIssuedChange `json:"change"`
+}
+
+// CertificateIssuedChange says what is certified, and until when.
+type CertificateIssuedChange struct {
+	Credential countersign.CredentialID `json:"credential"`
+	Grant      countersign.GrantID      `json:"grant"`
+	Intent     countersign.IntentID     `json:"intent"`
+	Holder     countersign.IdentityID   `json:"holder"`
+	Resource   string                   `json:"resource"`
+	Name       string                   `json:"name"`
+	Kind       Kind                     `json:"kind"`
+	Serial     string                   `json:"serial"`
+	Key        string                   `json:"key"`
+	Until      countersign.Instant      `json:"until"`
+}
+
+// CertificateRevoked says that a certificate is on the lists for good.
+type CertificateRevoked struct {
+	Change CertificateRevokedChange `json:"change"`
+}
+
+// CertificateRevokedChange names the certificate.
+type CertificateRevokedChange struct {
+	Credential countersign.CredentialID `json:"credential"`
+	Grant      countersign.GrantID      `json:"grant"`
+	Serial     string                   `json:"serial"`
+}
+
+func (*AuthorityMade) EventKind() string      { return "pki.authority-made@1" }
+func (*CertificateIssued) EventKind() string  { return "pki.certificate-issued@1" }
+func (*CertificateRevoked) EventKind() string { return "pki.certificate-revoked@1" }
