@@ -68,7 +68,7 @@ func TestAConfiguredProgramIsAskedWhatItSaysOfItself(t *testing.T) {
 		code, out, problems := run(t, "", "config", "check", path)
 		return code, out + problems
 	}
-	const right = "{actions: [open-account], kind: role, rotates: true, extends: true, enforces_expiry_itself: true, ends_sessions: true, expiry_granularity: 1, idempotent_revoke: true, tells_last_use: true}"
+	const right = "{actions: [open-account], kind: role, rotates: true, extends: true, enforces_expiry_itself: true, ends_sessions: true, expiry_granularity: 1, idempotent_revoke: true, tells_last_use: true, tells_inventory: true}"
 	if code, says := check(right); code != 0 {
 		t.Errorf("exit code %d: %s", code, says)
 	}

@@ -60,6 +60,7 @@ func Run(t *testing.T, harness Harness) {
 		{"AnEndIsEnforcedByTimeAlone", expires},
 		{"NothingIsWrittenAfterTheDeadline", deadlines},
 		{"NothingIsWrittenAfterACancel", cancels},
+		{"AListHasWhatIsThereAndWhoMadeIt", lists},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			bench := harness(t)

@@ -21,7 +21,7 @@ import (
 
 var description = wire.Description{
 	Actions: []string{"open-account"}, Kind: countersign.RoleKind, Rotates: true, Extends: true, EnforcesExpiryItself: true,
-	EndsSessions: true, ExpiryGranularity: 1, IdempotentRevoke: true, TellsLastUse: true,
+	EndsSessions: true, ExpiryGranularity: 1, IdempotentRevoke: true, TellsLastUse: true, TellsInventory: true,
 }
 
 // python is the interpreter itself, not something on the path that looks for it.

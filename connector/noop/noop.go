@@ -27,6 +27,8 @@ type Faults struct {
 	TimeOut int
 	// Block holds every write back until the channel is closed.
 	Block <-chan struct{}
+	// List ends every listing after its items.
+	List error
 }
 
 // Connector implements connector.Connector on its own map.
@@ -224,6 +226,31 @@ func noted(task connector.Task) string {
 		return fmt.Sprintf(" with the note %q", note)
 	}
 	return ""
+}
+
+// List implements connector.Inventory. What was put there by others has no grant
+// to its name and so no mark.
+func (c *Connector) List(ctx context.Context, of connector.Scope, found func(connector.Item) error) error {
+	c.mu.Lock()
+	var items []connector.Item
+	for credential, held := range c.held {
+		if held.System != of.System || c.lookup(credential) == nil {
+			continue
+		}
+		item := connector.Item{Principal: string(held.Holder), Holder: held.Holder, Resource: held.Resource, Entitlement: held.Entitlement, Until: held.Until}
+		if held.Grant != "" {
+			item.Credential = credential
+		}
+		items = append(items, item)
+	}
+	failure := c.faults.List
+	c.mu.Unlock()
+	for _, item := range items {
+		if err := found(item); err != nil {
+			return err
+		}
+	}
+	return failure
 }
 
 func reject(format string, args ...any) error {

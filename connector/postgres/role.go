@@ -39,7 +39,7 @@ type mark struct {
 }
 
 func markPrefix(credential countersign.CredentialID) string {
-	return "made by countersign for credential " + string(credential) + " "
+	return markBegin + string(credential) + " "
 }
 
 // role is the role of a credential as the server has it.

@@ -8,6 +8,7 @@ package role
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
@@ -20,6 +21,7 @@ type Target interface {
 	Assign(ctx context.Context, order pdp.Order) error
 	Remove(ctx context.Context, credential countersign.CredentialID, notAfter countersign.Instant) error
 	CheckCredential(ctx context.Context, credential countersign.CredentialID) (pdp.Check, error)
+	List(ctx context.Context, system countersign.SystemID, found func(pdp.Listed) error) error
 }
 
 // Connector implements connector.Connector on a decision point.
@@ -123,4 +125,17 @@ func (c *Connector) read(ctx context.Context, task connector.Task) (pdp.Check, c
 		reading.How += fmt.Sprintf(", %s on %s until %s", check.Action, check.Resource, check.Until)
 	}
 	return check, reading, nil
+}
+
+// List implements connector.Inventory: the table of assignments, stopped ones
+// included.
+func (c *Connector) List(ctx context.Context, of connector.Scope, found func(connector.Item) error) error {
+	return c.target.List(ctx, of.System, func(held pdp.Listed) error {
+		// The table names a resource by its path; one that is not of this system is told
+		// as it stands there.
+		return found(connector.Item{
+			Principal: string(held.Subject), Holder: held.Subject, Resource: strings.TrimPrefix(held.Resource, of.SystemName+"/"), Entitlement: held.Action,
+			Credential: held.Credential, Until: held.Until,
+		})
+	})
 }

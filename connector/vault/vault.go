@@ -21,6 +21,7 @@ type Target interface {
 	Revoke(ctx context.Context, credential countersign.CredentialID, notAfter countersign.Instant) error
 	CheckCredential(ctx context.Context, credential countersign.CredentialID) (vault.Check, error)
 	LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error)
+	List(ctx context.Context, system countersign.SystemID, found func(vault.Listed) error) error
 }
 
 // Connector implements connector.Connector on a vault.
@@ -185,4 +186,15 @@ func (c *Connector) read(ctx context.Context, task connector.Task) (vault.Check,
 // LastUsed implements connector.Activity: the last introspection, to the hour.
 func (c *Connector) LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error) {
 	return c.target.LastUsed(ctx, credential)
+}
+
+// List implements connector.Inventory: every secret that works, stopped ones
+// included.
+func (c *Connector) List(ctx context.Context, of connector.Scope, found func(connector.Item) error) error {
+	return c.target.List(ctx, of.System, func(held vault.Listed) error {
+		return found(connector.Item{
+			Principal: string(held.Holder), Holder: held.Holder, Resource: held.Resource, Entitlement: held.Scope,
+			Credential: held.Credential, Until: held.Until, LastUsed: held.LastUsed,
+		})
+	})
 }

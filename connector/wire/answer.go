@@ -39,6 +39,8 @@ type answer struct {
 	At          countersign.Instant `json:"at"`
 	Message     string              `json:"message"`
 	RetryAfter  countersign.Seconds `json:"retry_after"`
+	Items       []connector.Item    `json:"items"`
+	Next        string              `json:"next"`
 	Description
 }
 
@@ -55,6 +57,7 @@ var forms = map[string]form{
 	"done":        {operations: []operation{apply, revoke}},
 	"reading":     {must: []string{"present", "how"}, may: []string{"holder", "system", "resource", "entitlement", "until", "reference"}, operations: []operation{verify, verifyGone}},
 	"last-used":   {must: []string{"at"}, operations: []operation{lastUsed}},
+	"inventory":   {must: []string{"items", "next"}, operations: []operation{inventory}},
 	"rejected":    {must: []string{"message"}},
 	"transient":   {must: []string{"message"}, may: []string{"retry_after"}},
 	"throttled":   {must: []string{"message", "retry_after"}},
@@ -98,6 +101,9 @@ func readAnswer(what operation, content []byte) (answer, error) {
 			return said, fmt.Errorf("the member %q is null: leave it out where there is nothing", name)
 		}
 	}
+	if err := checkItems(members["items"]); err != nil {
+		return said, err
+	}
 	if err := json.Unmarshal(content, &said); err != nil {
 		// The decoder's own text may repeat the value.
 		var typed *json.UnmarshalTypeError
@@ -112,19 +118,46 @@ func readAnswer(what operation, content []byte) (answer, error) {
 	said.RetryAfter, said.Message = min(said.RetryAfter, MaxWait), OneLine(said.Message)
 	for name, text := range map[string]string{
 		"effect": said.Effect, "how": said.How, "reference": said.Reference,
-		"holder": said.Holder, "system": said.System, "resource": said.Resource, "entitlement": said.Entitlement,
+		"next": said.Next, "holder": said.Holder, "system": said.System, "resource": said.Resource, "entitlement": said.Entitlement,
 	} {
 		if len(text) > maxText || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsGraphic(r) }) {
 			return said, fmt.Errorf("the member %q must be one line of at most %d bytes", name, maxText)
 		}
 	}
 	for _, name := range shape.must {
-		if strings.TrimSpace(string(members[name])) == `""` && name != "at" {
+		if strings.TrimSpace(string(members[name])) == `""` && name != "at" && name != "next" {
 			return said, fmt.Errorf("the member %q is empty", name)
 		}
 	}
 	return said, nil
 }
+
+// checkItems refuses items that have members that an item does not have: a misspelt
+// mark would make somebody else's of what is ours.
+func checkItems(content json.RawMessage) error {
+	if content == nil {
+		return nil
+	}
+	var items []json.RawMessage
+	if json.Unmarshal(content, &items) != nil || items == nil {
+		return errors.New(`the member "items" must be a list of objects`)
+	}
+	for i, item := range items {
+		members, err := membersOf(item)
+		if err != nil {
+			return fmt.Errorf("item %d: %w", i, err)
+		}
+		for _, name := range slices.Sorted(maps.Keys(members)) {
+			if !slices.Contains(itemMembers, name) {
+				return fmt.Errorf("item %d has a member %q, and an item has none of that name", i, countersign.Clip(name))
+			}
+		}
+	}
+	return nil
+}
+
+// itemMembers are the names of what a connector.Item holds.
+var itemMembers = []string{"principal", "holder", "resource", "entitlement", "credential", "unmarkable", "until", "last_used"}
 
 // membersOf reads one JSON object that can be read in one way only.
 func membersOf(content []byte) (map[string]json.RawMessage, error) {

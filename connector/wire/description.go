@@ -25,10 +25,12 @@ type Description struct {
 	Residual             countersign.Seconds         `yaml:"residual" json:"residual"`
 	// TellsLastUse says that the program answers last-used.
 	TellsLastUse bool `yaml:"tells_last_use" json:"tells_last_use"`
+	// TellsInventory says that the program answers inventory.
+	TellsInventory bool `yaml:"tells_inventory" json:"tells_inventory,omitempty"`
 }
 
 // traits are the members that a description may leave out; absent is no, or 0.
-var traits = []string{"parameters", "rotates", "extends", "enforces_expiry_itself", "ends_sessions", "expiry_granularity", "idempotent_revoke", "residual", "tells_last_use"}
+var traits = []string{"parameters", "rotates", "extends", "enforces_expiry_itself", "ends_sessions", "expiry_granularity", "idempotent_revoke", "residual", "tells_last_use", "tells_inventory"}
 
 // word is how connectors and actions are named in policies.
 var word = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
@@ -102,6 +104,7 @@ func (d Description) differences(said Description) []string {
 		{"enforces_expiry_itself", d.EnforcesExpiryItself, said.EnforcesExpiryItself}, {"ends_sessions", d.EndsSessions, said.EndsSessions},
 		{"expiry_granularity", int64(d.ExpiryGranularity), int64(said.ExpiryGranularity)}, {"idempotent_revoke", d.IdempotentRevoke, said.IdempotentRevoke},
 		{"residual", int64(d.Residual), int64(said.Residual)}, {"tells_last_use", d.TellsLastUse, said.TellsLastUse},
+		{"tells_inventory", d.TellsInventory, said.TellsInventory},
 	} {
 		if part.configured != part.said {
 			found = append(found, fmt.Sprintf("%s is %v in the configuration, and the program says %v", part.setting, part.configured, countersign.Clip(fmt.Sprint(part.said))))

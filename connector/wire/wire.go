@@ -49,6 +49,7 @@ const (
 	revoke     operation = "revoke"
 	verifyGone operation = "verify-gone"
 	lastUsed   operation = "last-used"
+	inventory  operation = "inventory"
 )
 
 type (
@@ -58,6 +59,7 @@ type (
 		// AskedAt is the desk's time.
 		AskedAt countersign.Instant `json:"asked_at"`
 		Task    *task               `json:"task,omitempty"`
+		Scope   *scope              `json:"scope,omitempty"`
 	}
 	task struct {
 		Intent      countersign.IntentID     `json:"intent"`
@@ -93,7 +95,8 @@ type Hands interface {
 
 // New returns the connector with the name, whose questions the carrier takes. It
 // asks nothing yet. The Hands are a connector.Activity, too, where the
-// description says that the program tells of uses.
+// description says that the program tells of uses, and a connector.Inventory where
+// it lists what is there.
 func New(name string, description Description, carrier Carrier, clock connector.Clock) (Hands, error) {
 	if err := description.check(name); err != nil {
 		return nil, err
@@ -102,8 +105,23 @@ func New(name string, description Description, carrier Carrier, clock connector.
 		return nil, countersign.Errorf(countersign.Internal, "no-clock", "the connector %s has no clock", name)
 	}
 	plain := &hands{name: name, description: description, carrier: carrier, clock: clock}
-	if description.TellsLastUse {
-		return &tellingHands{plain}, nil
+	switch {
+	case description.TellsLastUse && description.TellsInventory:
+		return struct {
+			*hands
+			telling
+			listing
+		}{plain, telling{plain}, listing{plain}}, nil
+	case description.TellsLastUse:
+		return struct {
+			*hands
+			telling
+		}{plain, telling{plain}}, nil
+	case description.TellsInventory:
+		return struct {
+			*hands
+			listing
+		}{plain, listing{plain}}, nil
 	}
 	return plain, nil
 }
@@ -115,8 +133,17 @@ type hands struct {
 	clock       connector.Clock
 }
 
-// tellingHands are hands whose program knows when a credential was used.
-type tellingHands struct{ *hands }
+type (
+	// telling is what a program can that knows when a credential was used.
+	telling struct{ asker }
+	// listing is what a program can that lists what is there.
+	listing struct{ asker }
+	asker   interface {
+		ask(ctx context.Context, what operation, asked *connector.Task) (answer, error)
+		put(ctx context.Context, put question) (answer, error)
+		unsettled(what operation, cause error) error
+	}
+)
 
 // Describe implements connector.Connector.
 func (h *hands) Describe() connector.Description { return h.description.of(h.name) }
@@ -224,16 +251,14 @@ func (h *hands) read(ctx context.Context, what operation, asked connector.Task) 
 }
 
 // LastUsed implements connector.Activity.
-func (h *tellingHands) LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error) {
+func (h telling) LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error) {
 	said, err := h.ask(ctx, lastUsed, &connector.Task{Credential: credential})
 	return said.At, err
 }
 
 // ask takes one question there and judges the form of its answer.
 func (h *hands) ask(ctx context.Context, what operation, asked *connector.Task) (answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	put := question{Protocol: Protocol, Operation: what, AskedAt: countersign.InstantOf(h.clock.Now())}
+	put := question{Operation: what}
 	if asked != nil {
 		put.Task = &task{
 			Intent: asked.Intent, Attempt: asked.Attempt, Credential: asked.Credential, Grant: asked.Grant, Action: asked.Action,
@@ -246,6 +271,15 @@ func (h *hands) ask(ctx context.Context, what operation, asked *connector.Task) 
 			put.Task.Settings = map[string]string{}
 		}
 	}
+	return h.put(ctx, put)
+}
+
+// put takes a question there that is complete but for its version and time.
+func (h *hands) put(ctx context.Context, put question) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	put.Protocol, put.AskedAt = Protocol, countersign.InstantOf(h.clock.Now())
+	what := put.Operation
 	body, err := json.Marshal(put)
 	if err != nil {
 		return answer{}, err
@@ -253,7 +287,7 @@ func (h *hands) ask(ctx context.Context, what operation, asked *connector.Task) 
 	// A read may be asked for again at any time, and is another question then.
 	id := rand.Text()
 	if what == apply || what == revoke {
-		id = fmt.Sprintf("%s-%s-%d", asked.Intent, what, asked.Attempt)
+		id = fmt.Sprintf("%s-%s-%d", put.Task.Intent, what, put.Task.Attempt)
 	}
 	content, err := h.carrier.Carry(ctx, id, body)
 	if err != nil {

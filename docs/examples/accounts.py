@@ -77,6 +77,7 @@ def describe(question, book):
         "expiry_granularity": 1,
         "idempotent_revoke": True,
         "tells_last_use": True,
+        "tells_inventory": True,
     }
 
 
@@ -153,6 +154,33 @@ def last_used(question, book):
     return {"answer": "last-used", "at": account.get("last_used", "")}
 
 
+PAGE = 500
+
+
+def inventory(question, book):
+    """Everything in the file, made by us or not, a page at a time."""
+    scope = question["scope"]
+    names = sorted(name for name in book["accounts"] if name > scope["after"])
+    items = []
+    for name in names[:PAGE]:
+        account = book["accounts"][name]
+        until = moment(account["until"])
+        if account["system"] != scope["system"]["name"] or until is not None and now(question) >= until:
+            continue
+        item = {
+            "principal": name,
+            "holder": account["holder"],
+            "resource": account["resource"],
+            "entitlement": account["entitlement"],
+            "until": account["until"],
+            "last_used": account.get("last_used", ""),
+        }
+        if account.get("made_by") == MARK:
+            item["credential"] = name
+        items.append(item)
+    return {"answer": "inventory", "items": items, "next": names[PAGE - 1] if len(names) > PAGE else ""}
+
+
 OPERATIONS = {
     "describe": describe,
     "plan": plan,
@@ -161,6 +189,7 @@ OPERATIONS = {
     "revoke": revoke,
     "verify-gone": read,
     "last-used": last_used,
+    "inventory": inventory,
 }
 
 

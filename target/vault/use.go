@@ -19,7 +19,10 @@ type uses struct {
 	written map[countersign.CredentialID]countersign.Instant
 }
 
-func useKey(credential countersign.CredentialID) string { return "used/" + string(credential) }
+// usePrefix begins the keys of items that keep a last use.
+const usePrefix = "used/"
+
+func useKey(credential countersign.CredentialID) string { return usePrefix + string(credential) }
 
 // noteUse keeps that a key was used at an instant, at most once an hour, also
 // where several processes check it.
