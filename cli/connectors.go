@@ -14,11 +14,11 @@ import (
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/connector/postgres"
-	"github.com/countersign/countersign/target/vault"
+	"github.com/countersign/countersign/house"
 )
 
 // opener opens one configured connector of a house.
-type opener func(*vault.Vault) (connector.Connector, error)
+type opener func(house.Targets) (connector.Connector, error)
 
 // connectorKind is what one kind of connector can be told. Prepare reads what
 // the settings name and says what is wrong with it; it reaches no target.
@@ -29,6 +29,7 @@ type connectorKind interface {
 // connectorKinds is the list of kinds; each has keys of its own.
 var connectorKinds = map[string]func() connectorKind{
 	"exec":     func() connectorKind { return &execSettings{} },
+	"pki":      func() connectorKind { return &pkiSettings{} },
 	"postgres": func() connectorKind { return &postgresSettings{Gives: postgres.Membership} },
 	"webhook":  func() connectorKind { return &webhookSettings{} },
 }
@@ -66,11 +67,11 @@ func (s *connectorSettings) UnmarshalYAML(node *yaml.Node) error {
 var connectorName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 
 // connectors prepares every configured connector, and returns what opens them.
-func (c configuration) connectors() (func(*vault.Vault) (connector.Set, error), error) {
+func (c configuration) connectors() (func(house.Targets) (connector.Set, error), error) {
 	openers := map[string]opener{}
 	for _, name := range slices.Sorted(maps.Keys(c.Connectors)) {
 		switch settings := c.Connectors[name]; {
-		case name == "role" || name == "vault":
+		case slices.Contains([]string{"pki", "role", "ssh", "vault"}, name):
 			return nil, invalid("the connector %s is built in: give yours another name", name)
 		case !connectorName.MatchString(name):
 			return nil, invalid("%q is not the name of a connector: write small letters, digits and hyphens", name)
@@ -82,10 +83,10 @@ func (c configuration) connectors() (func(*vault.Vault) (connector.Set, error), 
 			openers[name] = open
 		}
 	}
-	return func(house *vault.Vault) (connector.Set, error) {
+	return func(targets house.Targets) (connector.Set, error) {
 		set := connector.Set{}
 		for name, open := range openers {
-			hands, err := open(house)
+			hands, err := open(targets)
 			if err != nil {
 				return nil, err
 			}
@@ -131,9 +132,9 @@ func (s *postgresSettings) prepare(name string) (opener, error) {
 	if _, err := postgres.New(options); err != nil {
 		return nil, err
 	}
-	return func(house *vault.Vault) (connector.Connector, error) {
+	return func(targets house.Targets) (connector.Connector, error) {
 		options := options
-		options.Vault = house
+		options.Vault = targets.Vault
 		return postgres.New(options)
 	}, nil
 }

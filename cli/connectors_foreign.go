@@ -10,7 +10,7 @@ import (
 	"github.com/countersign/countersign/connector/exec"
 	"github.com/countersign/countersign/connector/webhook"
 	"github.com/countersign/countersign/connector/wire"
-	"github.com/countersign/countersign/target/vault"
+	"github.com/countersign/countersign/house"
 )
 
 // foreign is a kind of connector whose work a program of somebody else's does.
@@ -52,7 +52,7 @@ func opened(hands wire.Hands, err error) (opener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(*vault.Vault) (connector.Connector, error) { return hands, nil }, nil
+	return func(house.Targets) (connector.Connector, error) { return hands, nil }, nil
 }
 
 // askConnectors asks every program behind a connector what it says of itself, and

@@ -22,6 +22,12 @@ const (
 	BeforeApply Point = "before-apply"
 	// AfterApply: the target has done what it was told, and was not read back.
 	AfterApply Point = "after-apply"
+	// AfterIssue: a certificate is signed, and nothing of its deployment is written.
+	AfterIssue Point = "after-issue"
+	// AfterDeploy: it was given to the deploy program, and nobody has looked.
+	AfterDeploy Point = "after-deploy"
+	// AfterRestore: the former certificate was put back, and nothing of it is written.
+	AfterRestore Point = "after-restore"
 	// AfterRevoke: the target has taken away, and was not read back.
 	AfterRevoke Point = "after-revoke"
 	// BeforeObserve: the target was read back, and nothing of it is written.

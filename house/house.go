@@ -18,7 +18,9 @@ import (
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/auth"
 	"github.com/countersign/countersign/connector"
+	pkihands "github.com/countersign/countersign/connector/pki"
 	"github.com/countersign/countersign/connector/role"
+	sshhands "github.com/countersign/countersign/connector/ssh"
 	vaulthands "github.com/countersign/countersign/connector/vault"
 	"github.com/countersign/countersign/desk"
 	"github.com/countersign/countersign/engine"
@@ -49,9 +51,9 @@ type Options struct {
 	Issuer string
 	// Connectors are added to the built-in ones, or stand in for them.
 	Connectors connector.Set
-	// OpenConnectors opens those that may deposit secrets in the house's vault; nil
-	// for none.
-	OpenConnectors func(*vault.Vault) (connector.Set, error)
+	// OpenConnectors opens those that need a built-in target: to deposit secrets, or
+	// to have certificates signed; nil for none.
+	OpenConnectors func(Targets) (connector.Set, error)
 	// SourceCredentials are what the sources of tickets take as Authorization, by the
 	// name of the source.
 	SourceCredentials map[string]countersign.Secret
@@ -60,6 +62,12 @@ type Options struct {
 	// DeliverByClaim makes the engine find its work by claiming it, as after a
 	// restart; otherwise a commit hands new intents to this process at once.
 	DeliverByClaim bool
+}
+
+// Targets are the built-in targets that configured connectors use.
+type Targets struct {
+	Vault *vault.Vault
+	PKI   *pki.Authority
 }
 
 // House is everything behind the doors.
@@ -101,12 +109,18 @@ func Open(ctx context.Context, options Options) (*House, error) {
 	h.Tickets = tickets.New(options.Store.Shelf(tickets.ShelfName), options.Clock)
 	h.Auth = auth.New(options.Store.Shelf(auth.ShelfName), options.Clock, options.Entropy)
 	connectors := connector.Set{}
-	for _, hands := range []connector.Connector{role.New(h.Point, options.Clock, residual), vaulthands.New(h.Vault, options.Clock)} {
+	tlsHands, err := pkihands.New(h.PKI, pkihands.Options{}, options.Clock)
+	if err != nil {
+		return nil, err
+	}
+	for _, hands := range []connector.Connector{
+		role.New(h.Point, options.Clock, residual), vaulthands.New(h.Vault, options.Clock), tlsHands, sshhands.New(h.PKI, options.Clock),
+	} {
 		connectors[hands.Describe().Name] = hands
 	}
 	maps.Copy(connectors, options.Connectors)
 	if options.OpenConnectors != nil {
-		opened, err := options.OpenConnectors(h.Vault)
+		opened, err := options.OpenConnectors(Targets{Vault: h.Vault, PKI: h.PKI})
 		if err != nil {
 			return nil, err
 		}

@@ -18,7 +18,6 @@ import (
 	"github.com/countersign/countersign/desk"
 	"github.com/countersign/countersign/house"
 	"github.com/countersign/countersign/store/pgtest"
-	"github.com/countersign/countersign/target/vault"
 )
 
 // ordersFile adds a real database to the organisation.
@@ -69,8 +68,8 @@ func onOrders(t *testing.T) (w *world, admin *pgx.Conn, server, account *url.URL
 		Store: movedStore{w.database.open(), w}, Master: w.master, Clock: w.clock, Entropy: rand.Reader, Replica: "test",
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Issuer: "http://countersign.test", DeliverByClaim: true,
 		Connectors: connector.Set{"noop": w.target},
-		OpenConnectors: func(house *vault.Vault) (connector.Set, error) {
-			made, err := postgres.New(postgres.Options{Name: "orders-pg", Gives: postgres.Login, URL: countersign.NewSecret(hands.String()), Vault: house, Clock: w.clock, Random: rand.Reader})
+		OpenConnectors: func(targets house.Targets) (connector.Set, error) {
+			made, err := postgres.New(postgres.Options{Name: "orders-pg", Gives: postgres.Login, URL: countersign.NewSecret(hands.String()), Vault: targets.Vault, Clock: w.clock, Random: rand.Reader})
 			return connector.Set{"orders-pg": made}, err
 		},
 	})

@@ -26,6 +26,13 @@ import (
 // Settings say which program is run, as countersign.yaml has them under the name
 // of a connector.
 type Settings struct {
+	Program `yaml:",inline"`
+	// Describe is what the program says of itself.
+	Describe wire.Description `yaml:"describe"`
+}
+
+// Program is what is run.
+type Program struct {
 	// Command is the program, by its absolute path, and its arguments. No shell reads
 	// it.
 	Command []string `yaml:"command"`
@@ -34,8 +41,6 @@ type Settings struct {
 	// Environment names the variables of our own environment that the program gets;
 	// it gets no others.
 	Environment []string `yaml:"environment"`
-	// Describe is what the program says of itself.
-	Describe wire.Description `yaml:"describe"`
 }
 
 const (
@@ -48,6 +53,16 @@ const (
 // New checks the settings and returns the connector with the name. It runs
 // nothing yet.
 func New(name string, settings Settings, clock connector.Clock) (wire.Hands, error) {
+	carrier, err := NewCarrier(name, settings.Program)
+	if err != nil {
+		return nil, err
+	}
+	return wire.New(name, settings.Describe, carrier, clock)
+}
+
+// NewCarrier checks the settings of a program, and returns what takes questions to
+// it, one process for each.
+func NewCarrier(name string, settings Program) (wire.Carrier, error) {
 	if len(settings.Command) == 0 {
 		return nil, wire.Malformed(name, "command", "name the program and its arguments, as [/usr/bin/python3, /etc/countersign/accounts.py]")
 	}
@@ -87,7 +102,7 @@ func New(name string, settings Settings, clock connector.Clock) (wire.Hands, err
 		}
 		environment = append(environment, variable+"="+value)
 	}
-	return wire.New(name, settings.Describe, &processes{settings.Command, folder, environment}, clock)
+	return &processes{settings.Command, folder, environment}, nil
 }
 
 // processes implements wire.Carrier by processes.

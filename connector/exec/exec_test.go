@@ -77,7 +77,7 @@ func TestTheExampleConforms(t *testing.T) {
 	}
 	connectortest.Run(t, func(t *testing.T) *connectortest.Bench {
 		clock, file := connectortest.NewClock(), filepath.Join(t.TempDir(), "accounts.json")
-		made, err := hands.New("accounts", hands.Settings{Command: []string{interpreter, "-I", example, file}, Describe: description}, clock)
+		made, err := hands.New("accounts", hands.Settings{Program: hands.Program{Command: []string{interpreter, "-I", example, file}}, Describe: description}, clock)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,7 +110,7 @@ func TestTheExampleConforms(t *testing.T) {
 func shell(t *testing.T, script string) (wire.Hands, connector.Task) {
 	t.Helper()
 	clock := connectortest.NewClock()
-	made, err := hands.New("accounts", hands.Settings{Command: []string{"/bin/sh", "-c", script}, Describe: description}, clock)
+	made, err := hands.New("accounts", hands.Settings{Program: hands.Program{Command: []string{"/bin/sh", "-c", script}}, Describe: description}, clock)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -304,6 +304,16 @@ func (h *hands) put(ctx context.Context, put question) (answer, error) {
 	return said, said.failure()
 }
 
+// Done reads the answer to a question that asks for something to be done, and
+// returns nil where it was. What is no such answer counts as Transient.
+func Done(content []byte) error {
+	said, err := readAnswer(apply, content)
+	if err != nil {
+		return &connector.Failure{Kind: connector.Transient, Message: "the program does not answer as it should", Cause: err}
+	}
+	return said.failure()
+}
+
 // unsettled is the failure after which nobody knows whether the effect happened.
 func (h *hands) unsettled(what operation, cause error) error {
 	return &connector.Failure{Kind: connector.Transient, Message: fmt.Sprintf("the connector %s does not answer %s as it should", h.name, what), Cause: cause}

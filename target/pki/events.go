@@ -44,6 +44,25 @@ type CertificateRevokedChange struct {
 	Serial     string                   `json:"serial"`
 }
 
-func (*AuthorityMade) EventKind() string      { return "pki.authority-made@1" }
-func (*CertificateIssued) EventKind() string  { return "pki.certificate-issued@1" }
-func (*CertificateRevoked) EventKind() string { return "pki.certificate-revoked@1" }
+// CertificateDeployed says that a certificate was seen where it is used.
+type CertificateDeployed struct {
+	Change CertificateDeployedChange `json:"change"`
+}
+
+// CertificateDeployedChange names the certificate.
+type CertificateDeployedChange struct {
+	Credential countersign.CredentialID `json:"credential"`
+	Serial     string                   `json:"serial"`
+}
+
+// DeploymentUndone says that a certificate was not seen where it is used, that what
+// was there before was put back, and that the certificate is revoked.
+type DeploymentUndone struct {
+	Change CertificateRevokedChange `json:"change"`
+}
+
+func (*CertificateDeployed) EventKind() string { return "pki.certificate-deployed@1" }
+func (*DeploymentUndone) EventKind() string    { return "pki.deployment-undone@1" }
+func (*AuthorityMade) EventKind() string       { return "pki.authority-made@1" }
+func (*CertificateIssued) EventKind() string   { return "pki.certificate-issued@1" }
+func (*CertificateRevoked) EventKind() string  { return "pki.certificate-revoked@1" }

@@ -123,6 +123,8 @@ type record struct {
 	Certificate []byte              `json:"certificate,omitempty"`
 	Until       countersign.Instant `json:"until,omitempty"`
 	IssuedAt    countersign.Instant `json:"issued_at,omitempty"`
+	// Trouble is why it could not be deployed and was taken back; "" otherwise.
+	Trouble string `json:"trouble,omitempty"`
 	// RevokedAt is set for good. A record with nothing else marks a credential that
 	// was revoked before it was issued: a late order must not issue it.
 	RevokedAt countersign.Instant `json:"revoked_at,omitempty"`
@@ -160,6 +162,8 @@ const (
 	keyPrefix       = "key/"
 	authorityPrefix = "authority/"
 	listPrefix      = "list/"
+	// deploymentPrefix stands before what is deployed under a name.
+	deploymentPrefix = "deployment/"
 )
 
 func serialKey(system countersign.SystemID, kind Kind, serial string) string {
@@ -189,6 +193,8 @@ func (a *Authority) Issue(ctx context.Context, order Order) error {
 		case countersign.KindOf(err) == countersign.NotFound:
 		case err != nil:
 			return nil, err
+		case held.Trouble != "":
+			return nil, notDeployed(order.Credential, held.Trouble)
 		case held.RevokedAt != 0:
 			return nil, countersign.Errorf(countersign.Conflict, "revoked", "the certificate of %s was revoked at %s and is never issued again; ask for a new credential", order.Credential, held.RevokedAt)
 		case !held.carries(order, asked):

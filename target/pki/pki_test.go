@@ -208,7 +208,10 @@ func TestTheKeyOfAnAuthorityIsNeverStoredInClearAndOpensOnlyInItsPlace(t *testin
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret := signer.key.(*ecdsa.PrivateKey).D.Bytes()
+	secret, err := signer.key.(*ecdsa.PrivateKey).Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
 	items, err := w.shelf.Items(t.Context(), "", "", 100)
 	if err != nil {
 		t.Fatal(err)
