@@ -252,7 +252,10 @@ func (s *Set) Needs(typeName string, facts Facts) ([]Query, error) {
 }
 
 // recordKey is a record that an answer names and the directory must confirm.
-type recordKey struct{ slot, field, key string }
+type recordKey struct {
+	slot, field, key string
+	covers           bool
+}
 
 func (t *requestType) recordKeys(answers *answerFields) []recordKey {
 	var keys []recordKey
@@ -261,7 +264,7 @@ func (t *requestType) recordKeys(answers *answerFields) []recordKey {
 			continue
 		}
 		if key, given := answers.values[slot.from].(string); given && key != "" {
-			keys = append(keys, recordKey{slot.Name, slot.from, key})
+			keys = append(keys, recordKey{slot.Name, slot.from, key, slot.covers})
 		}
 	}
 	return keys

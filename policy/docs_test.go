@@ -43,7 +43,7 @@ func TestTheExamplesOfTheReferenceLoad(t *testing.T) {
 		}
 	}
 	for _, reason := range []string{ReasonInactive, ReasonUnowned, ReasonTooManyItems, ReasonTooManyOpen, ReasonInvalidAnswer, ReasonRecordNotFound,
-		ReasonRecordRetired, ReasonRecordOfAnother, ReasonEndAndDuration, ReasonEndInThePast, ReasonNotOffered, ReasonContractEnded,
+		ReasonRecordRetired, ReasonRecordOfAnother, ReasonRecordTooNarrow, ReasonEndAndDuration, ReasonEndInThePast, ReasonNotOffered, ReasonContractEnded,
 		ReasonRefusedByPolicy, ReasonMissingAttribute, ReasonConditionFailed, ReasonNoApprover, ReasonTooFewApprovers, ReasonNoRequestType,
 		ReasonWrongRequestType, ReasonNothingIsAskedFor, ReasonToxicCombination, ReasonNoExceptions, ReasonNothingToWaive, ReasonNoControl,
 		ReasonNoExceptionOwner, ReasonExceptionEnd} {

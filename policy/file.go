@@ -54,6 +54,8 @@ type variable struct {
 type slot struct {
 	countersign.Slot
 	from string
+	// covers says that the record must name each entitlement among its scopes.
+	covers bool
 }
 
 type refuseRule struct {
@@ -210,9 +212,9 @@ var evidenceDues = []countersign.EvidenceDue{countersign.DueAtRequest, countersi
 const directoryVerifier = "directory"
 
 func (t *requestType) readSlot(s *source, node *yaml.Node) {
-	m := s.mapping(node, "an evidence slot", "name", "title", "kind", "due", "verified_by", "from", "ticket", "must_open", "within", "escalate_to")
+	m := s.mapping(node, "an evidence slot", "name", "title", "kind", "due", "verified_by", "from", "covers", "ticket", "must_open", "within", "escalate_to")
 	m.require("name", "kind", "due")
-	read := slot{from: m.text("from"), Slot: countersign.Slot{
+	read := slot{from: m.text("from"), covers: m.flag("covers"), Slot: countersign.Slot{
 		Name: m.name("name"), Title: m.text("title"), Kind: word(m, "kind", "kind of evidence", evidenceKinds),
 		Due: word(m, "due", "moment", evidenceDues), VerifiedBy: word(m, "verified_by", "verifier", append([]string{directoryVerifier}, t.sources...)),
 		Ticket: word(m, "ticket", "state of a ticket", []countersign.TicketState{countersign.TicketOpen, countersign.TicketClosed}), MustOpen: m.flag("must_open"),
@@ -228,6 +230,9 @@ func (t *requestType) readSlot(s *source, node *yaml.Node) {
 		s.problem(m.keys["within"], "`within` belongs to evidence that is due at-closure")
 	case read.Due == countersign.DueAtRequest && m.has("escalate_to"):
 		s.problem(m.keys["escalate_to"], "`escalate_to` belongs to evidence that is due at-closure")
+	}
+	if m.has("covers") && read.VerifiedBy != directoryVerifier {
+		s.problem(m.keys["covers"], "`covers` belongs to evidence with `verified_by: directory`")
 	}
 	if m.has("verified_by") && read.VerifiedBy != "" && read.VerifiedBy != directoryVerifier {
 		t.readTicketField(m, &read)

@@ -202,10 +202,23 @@ func (j *judgement) judgeRecords() {
 		case beneficiary.Kind != countersign.Person && record.Owner != beneficiary.Owner:
 			refusal.Reason, refusal.Because = ReasonRecordOfAnother, fmt.Sprintf("The system record %s names another owner than %s has.", needed.key, beneficiary.Name)
 		default:
+			for _, item := range j.facts.Items {
+				if name := item.Entitlement.Name; needed.covers && !slices.Contains(record.Scopes, name) {
+					refusal.Reason, refusal.Because = ReasonRecordTooNarrow, fmt.Sprintf("The system record %s covers %s, and not %s.", needed.key, scopesText(record.Scopes), name)
+					j.refuse(refusal)
+				}
+			}
 			continue
 		}
 		j.refuse(refusal)
 	}
+}
+
+func scopesText(scopes []string) string {
+	if len(scopes) == 0 {
+		return "nothing"
+	}
+	return strings.Join(scopes, ", ")
 }
 
 // judgeRefusals refuses what a rule refuses for any of the entitlements.

@@ -362,6 +362,23 @@ func TestPartiesThatMayNotHoldAccessAreRefused(t *testing.T) {
 	}
 }
 
+func TestARecordThatMustCoverWhatIsAskedForRefusesWhatItDoesNot(t *testing.T) {
+	covering := strings.Replace(string(sampleFiles(t)[0].Bytes), "verified_by: directory", "verified_by: directory, covers: true", 1)
+	set := load(t, File{Path: "a.yaml", Bytes: []byte(covering)}, sampleFiles(t)[1])
+	f := facts()
+	record := f.Records["SR-1042"]
+	record.Scopes = []string{"other"}
+	f.Records["SR-1042"] = record
+	name := f.Items[0].Entitlement.Name
+	wantRefusal(t, judge(t, set, "api-key", f).Refusals, ReasonRecordTooNarrow, "covers other, and not "+name)
+	wantRefusal(t, set.Recheck("api-key", f), ReasonRecordTooNarrow)
+	record.Scopes = append(record.Scopes, name)
+	f.Records["SR-1042"] = record
+	if refusals := judge(t, set, "api-key", f).Refusals; len(refusals) > 0 {
+		t.Errorf("a record that covers it refuses: %v", refusals)
+	}
+}
+
 func TestARecheckJudgesByTheSetOfToday(t *testing.T) {
 	f := facts()
 	f.Approvers, f.Duration = nil, 5*countersign.Minute

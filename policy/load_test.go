@@ -78,6 +78,7 @@ func TestWhatIsWrongIsNamedAtItsPlaceWithTheNearestWord(t *testing.T) {
 		"on-call":                  {"manager-of(requester)", "on-call()", "p.yaml:20:17: `on-call()` cannot be used: no on-call source is configured"},
 		"no brackets":              {"manager-of(requester)", "manager-of", "p.yaml:20:17: `manager-of` is not an approver rule: write `manager-of(…)`"},
 		"parameter":                {"fulfil: [vault.issue-key]", "fulfil: [vault.issue-key]\nparameters: [purposes]", "p.yaml:25:14: unknown field of `ask` to give to the connector `purposes`: did you mean `purpose`?"},
+		"covers without a record":  {"kind: text,", "kind: text, covers: true,", "p.yaml:13:30: `covers` belongs to evidence with `verified_by: directory`"},
 		"parameter twice":          {"fulfil: [vault.issue-key]", "fulfil: [vault.issue-key]\nparameters: [size, size]", "p.yaml:25:20: `size` stands twice"},
 		"need 0":                   {"need: 1", "need: 0", "p.yaml:21:11: `need` is 0, and must be from 1 to 100"},
 		"need negative":            {"need: 1", "need: -1", "p.yaml:21:11: `need` is -1, and must be from 1 to 100"},

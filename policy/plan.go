@@ -86,6 +86,7 @@ const (
 	ReasonRecordNotFound    = "record-not-found"
 	ReasonRecordRetired     = "record-retired"
 	ReasonRecordOfAnother   = "record-names-another-owner"
+	ReasonRecordTooNarrow   = "record-does-not-cover"
 	ReasonEndAndDuration    = "end-and-duration"
 	ReasonEndInThePast      = "end-in-the-past"
 	ReasonNotOffered        = "duration-not-offered"

@@ -341,7 +341,11 @@ func (t *requestType) readApprovers(given *mapping, approvers map[string][]Candi
 // those of a record that confirms the beneficiary.
 func (t *requestType) readRecords(given *mapping, facts Facts, answers *answerFields) {
 	for _, key := range t.recordKeys(answers) {
-		facts.Records[key.key] = RecordFact{Key: key.key, Found: true, Owner: facts.Beneficiary.Owner}
+		record := RecordFact{Key: key.key, Found: true, Owner: facts.Beneficiary.Owner}
+		for _, item := range facts.Items {
+			record.Scopes = append(record.Scopes, item.Entitlement.Name)
+		}
+		facts.Records[key.key] = record
 	}
 	m := given.inner("records")
 	for key, node := range m.values {

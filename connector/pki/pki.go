@@ -30,6 +30,7 @@ import (
 type Target interface {
 	Check(ctx context.Context, order pki.Order) (pki.Asked, error)
 	Issue(ctx context.Context, order pki.Order) error
+	List(ctx context.Context, kind pki.Kind, system countersign.SystemID, found func(pki.Listed) error) error
 	Revoke(ctx context.Context, credential countersign.CredentialID, notAfter countersign.Instant) error
 	CheckCredential(ctx context.Context, credential countersign.CredentialID) (pki.Check, error)
 	Deploy(ctx context.Context, credential countersign.CredentialID, notAfter countersign.Instant) (pki.Deployment, error)
@@ -360,6 +361,15 @@ func (c *Connector) Revoke(ctx context.Context, task connector.Task) error {
 func (c *Connector) VerifyGone(ctx context.Context, task connector.Task) (connector.Reading, error) {
 	_, reading, err := c.read(ctx, task)
 	return reading, err
+}
+
+// List implements connector.Inventory.
+func (c *Connector) List(ctx context.Context, of connector.Scope, found func(connector.Item) error) error {
+	return c.target.List(ctx, pki.X509, of.System, func(listed pki.Listed) error {
+		return found(connector.Item{
+			Principal: string(listed.Holder), Holder: listed.Holder, Resource: listed.Resource, Entitlement: listed.Name, Credential: listed.Credential, Until: listed.Until,
+		})
+	})
 }
 
 func (c *Connector) read(ctx context.Context, task connector.Task) (pki.Check, connector.Reading, error) {

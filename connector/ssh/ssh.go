@@ -22,6 +22,7 @@ import (
 type Target interface {
 	Check(ctx context.Context, order target.Order) (target.Asked, error)
 	Issue(ctx context.Context, order target.Order) error
+	List(ctx context.Context, kind target.Kind, system countersign.SystemID, found func(target.Listed) error) error
 	Revoke(ctx context.Context, credential countersign.CredentialID, notAfter countersign.Instant) error
 	CheckCredential(ctx context.Context, credential countersign.CredentialID) (target.Check, error)
 }
@@ -136,6 +137,15 @@ func (c *Connector) Revoke(ctx context.Context, task connector.Task) error {
 func (c *Connector) VerifyGone(ctx context.Context, task connector.Task) (connector.Reading, error) {
 	_, reading, err := c.read(ctx, task)
 	return reading, err
+}
+
+// List implements connector.Inventory.
+func (c *Connector) List(ctx context.Context, of connector.Scope, found func(connector.Item) error) error {
+	return c.target.List(ctx, target.SSH, of.System, func(listed target.Listed) error {
+		return found(connector.Item{
+			Principal: string(listed.Holder), Holder: listed.Holder, Resource: listed.Resource, Entitlement: listed.Name, Credential: listed.Credential, Until: listed.Until,
+		})
+	})
 }
 
 func (c *Connector) read(ctx context.Context, task connector.Task) (target.Check, connector.Reading, error) {

@@ -74,6 +74,10 @@ func (a *asking) Apply(ctx context.Context, task connector.Task) error {
 	return a.Connector.Apply(ctx, a.with(task))
 }
 
+func (a *asking) List(ctx context.Context, of connector.Scope, found func(connector.Item) error) error {
+	return a.Connector.(connector.Inventory).List(ctx, of, found)
+}
+
 func newAuthority(t *testing.T, shelf store.Shelf, stops *target.Stops, clock connector.Clock) *pki.Authority {
 	t.Helper()
 	master, err := keys.Create(filepath.Join(t.TempDir(), "master.key"), rand.Reader)

@@ -200,35 +200,3 @@ func marshalKRL(authority ssh.PublicKey, number, at uint64, serials []uint64) []
 	section = text(append(section, serialListSection), listed)
 	return text(append(krl, certificateSection), section)
 }
-
-// Issued is a certificate as the register lists it.
-type Issued struct {
-	Serial    string              `json:"serial"`
-	Kind      Kind                `json:"kind"`
-	Name      string              `json:"name"`
-	IssuedAt  countersign.Instant `json:"issued_at"`
-	Until     countersign.Instant `json:"until"`
-	RevokedAt countersign.Instant `json:"revoked_at,omitzero"`
-}
-
-// Register returns up to limit certificates of a system, in the order of kinds and
-// serial numbers, after the one that is named by kind/serial.
-func (a *Authority) Register(ctx context.Context, system countersign.SystemID, after string, limit int) ([]Issued, error) {
-	prefix := serialPrefix + string(system) + "/"
-	items, err := a.shelf.Items(ctx, "", prefix+after, limit)
-	if err != nil {
-		return nil, err
-	}
-	found := []Issued{}
-	for _, item := range items {
-		if !strings.HasPrefix(item.Key, prefix) {
-			break
-		}
-		var one issued
-		if err := json.Unmarshal(item.Body, &one); err != nil {
-			return nil, err
-		}
-		found = append(found, Issued{Serial: one.Serial, Kind: one.Kind, Name: one.Name, IssuedAt: one.IssuedAt, Until: one.Until, RevokedAt: one.RevokedAt})
-	}
-	return found, nil
-}

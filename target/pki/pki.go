@@ -140,6 +140,7 @@ type issued struct {
 	Entitlement countersign.EntitlementID `json:"entitlement"`
 	Kind        Kind                      `json:"kind"`
 	Serial      string                    `json:"serial"`
+	Resource    string                    `json:"resource"`
 	Name        string                    `json:"name"`
 	IssuedAt    countersign.Instant       `json:"issued_at"`
 	Until       countersign.Instant       `json:"until"`
@@ -237,7 +238,7 @@ func (a *Authority) Issue(ctx context.Context, order Order) error {
 		}
 		entry, err := itemOf(store.Item{Key: serialKey(order.System, order.Kind, serial)}, issued{
 			Credential: order.Credential, Grant: order.Grant, Holder: order.Holder, System: order.System, Entitlement: order.Entitlement,
-			Kind: order.Kind, Serial: serial, Name: order.Name, IssuedAt: now, Until: order.Until,
+			Kind: order.Kind, Serial: serial, Resource: order.Resource, Name: order.Name, IssuedAt: now, Until: order.Until,
 		})
 		if err != nil {
 			return nil, err
