@@ -175,10 +175,9 @@ func systemOf(w http.ResponseWriter, r *http.Request) (countersign.SystemID, boo
 }
 
 func refuseRead(w http.ResponseWriter, err error, missing string) {
-	switch countersign.KindOf(err) {
-	case countersign.NotFound, countersign.Invalid:
+	if kind := countersign.KindOf(err); kind == countersign.NotFound || kind == countersign.Invalid {
 		target.Refuse(w, http.StatusNotFound, "no-such-certificate", missing)
-	default:
-		target.Refuse(w, http.StatusServiceUnavailable, "unavailable", "this cannot be read now")
+		return
 	}
+	target.Refuse(w, http.StatusServiceUnavailable, "unavailable", "this cannot be read now")
 }
