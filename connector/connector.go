@@ -57,6 +57,9 @@ type Description struct {
 	Kind countersign.EntitlementKind
 	// Parameters are what it takes of the answers to the form of a request.
 	Parameters []string
+	// ParametersOnce says that no two credentials are made from the same parameters,
+	// so that a rotation needs new ones.
+	ParametersOnce bool
 	// Rotates says that one grant may have two credentials at a time.
 	Rotates bool
 	// Extends says that Apply gives a credential that is there a later Until, under a

@@ -58,9 +58,19 @@ func (d *Desk) onGrant(ctx context.Context, caller Caller, key Key, id countersi
 				return "", err
 			}
 		}
+		if command.Name == workflow.Rotate && d.needsAnswers(grant) {
+			return "", countersign.Errorf(countersign.Refused, "rotation-needs-answers", "The connector %q makes each credential from something new that its holder sends, which this command does not bring: it takes a request.", grant.Step.Connector)
+		}
 		return string(id), tx.decideGrant(ctx, grant, command, workflow.GrantVerdict{Standing: standing})
 	})
 	return err
+}
+
+// needsAnswers reports whether another credential of the grant could not be made
+// from the answers that the first one was made from.
+func (d *Desk) needsAnswers(grant *countersign.Grant) bool {
+	hands, err := d.Connectors.Find(grant.Step.Connector)
+	return err == nil && hands.Describe().ParametersOnce
 }
 
 // checkHolder refuses what would give more to a holder who may hold nothing.

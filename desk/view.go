@@ -363,7 +363,7 @@ func (tx *transaction) grantView(grant *countersign.Grant, standing workflow.Sta
 	for _, command := range workflow.Offered(workflow.GrantTransitions, grant.State, standing) {
 		if command == workflow.Rotate {
 			hands, err := tx.desk.Connectors.Find(grant.Step.Connector)
-			if err != nil || !hands.Describe().Rotates {
+			if err != nil || !hands.Describe().Rotates || tx.desk.needsAnswers(grant) {
 				continue
 			}
 		}

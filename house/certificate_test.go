@@ -9,12 +9,14 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/desk"
+	"github.com/countersign/countersign/workflow"
 )
 
 const certificates = `
@@ -139,6 +141,12 @@ func TestACertificateIsApprovedAsItWillBeAndIsOnTheListWhenHeldOrRevoked(t *test
 		serial := certificate.SerialNumber.Text(16)
 		if listed := w.listed(grant.System); len(listed) != 0 {
 			t.Errorf("the list has %v", listed)
+		}
+
+		// A certificate for the same key would be none.
+		w.refused(w.house.Desk.Rotate(w.ctx, w.as("olga"), desk.Key{}, grant.ID, countersign.Day, "a new key"), "rotation-needs-answers")
+		if slices.Contains(w.grant(id).Offered, workflow.Rotate) {
+			t.Error("a rotation is offered that is refused")
 		}
 
 		hold, err := w.hold("adam", "svc", false)

@@ -100,7 +100,7 @@ func New(target Target, options Options, clock connector.Clock) (*Connector, err
 // Describe implements connector.Connector.
 func (c *Connector) Describe() connector.Description {
 	return connector.Description{
-		Name: c.options.Name, Actions: []string{"issue"}, Kind: countersign.CredentialKind, Parameters: []string{requestParameter},
+		Name: c.options.Name, Actions: []string{"issue"}, Kind: countersign.CredentialKind, Parameters: []string{requestParameter}, ParametersOnce: true,
 		// The end stands in the certificate, in whole seconds that include the last one.
 		// Before it, who verifies may
 		// go by the list of revoked ones that was fetched last, and connections that are

@@ -47,7 +47,7 @@ const (
 // Describe implements connector.Connector.
 func (c *Connector) Describe() connector.Description {
 	return connector.Description{
-		Name: "ssh", Actions: []string{"certify"}, Kind: countersign.CredentialKind, Parameters: []string{keyParameter},
+		Name: "ssh", Actions: []string{"certify"}, Kind: countersign.CredentialKind, Parameters: []string{keyParameter}, ParametersOnce: true,
 		// Hosts fetch the list of revoked certificates themselves, and are bound to do so
 		// this often.
 		Rotates: true, EnforcesExpiryItself: true, ExpiryGranularity: 1, IdempotentRevoke: true, Residual: target.KRLInterval,

@@ -16,6 +16,7 @@ type Description struct {
 	Actions              []string                    `yaml:"actions" json:"actions"`
 	Kind                 countersign.EntitlementKind `yaml:"kind" json:"kind"`
 	Parameters           []string                    `yaml:"parameters" json:"parameters,omitempty"`
+	ParametersOnce       bool                        `yaml:"parameters_once" json:"parameters_once"`
 	Rotates              bool                        `yaml:"rotates" json:"rotates"`
 	Extends              bool                        `yaml:"extends" json:"extends"`
 	EnforcesExpiryItself bool                        `yaml:"enforces_expiry_itself" json:"enforces_expiry_itself"`
@@ -30,7 +31,7 @@ type Description struct {
 }
 
 // traits are the members that a description may leave out; absent is no, or 0.
-var traits = []string{"parameters", "rotates", "extends", "enforces_expiry_itself", "ends_sessions", "expiry_granularity", "idempotent_revoke", "residual", "tells_last_use", "tells_inventory"}
+var traits = []string{"parameters", "parameters_once", "rotates", "extends", "enforces_expiry_itself", "ends_sessions", "expiry_granularity", "idempotent_revoke", "residual", "tells_last_use", "tells_inventory"}
 
 // word is how connectors and actions are named in policies.
 var word = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
@@ -85,7 +86,7 @@ func (d Description) check(name string) error {
 
 func (d Description) of(name string) connector.Description {
 	return connector.Description{
-		Name: name, Actions: d.Actions, Kind: d.Kind, Parameters: d.Parameters, Rotates: d.Rotates, Extends: d.Extends,
+		Name: name, Actions: d.Actions, Kind: d.Kind, Parameters: d.Parameters, ParametersOnce: d.ParametersOnce, Rotates: d.Rotates, Extends: d.Extends,
 		EnforcesExpiryItself: d.EnforcesExpiryItself, EndsSessions: d.EndsSessions, ExpiryGranularity: d.ExpiryGranularity,
 		IdempotentRevoke: d.IdempotentRevoke, Residual: d.Residual,
 	}
@@ -99,7 +100,7 @@ func (d Description) differences(said Description) []string {
 		configured, said any
 	}{
 		{"actions", strings.Join(d.Actions, ", "), strings.Join(said.Actions, ", ")}, {"kind", d.Kind, said.Kind},
-		{"parameters", strings.Join(d.Parameters, ", "), strings.Join(said.Parameters, ", ")},
+		{"parameters", strings.Join(d.Parameters, ", "), strings.Join(said.Parameters, ", ")}, {"parameters_once", d.ParametersOnce, said.ParametersOnce},
 		{"rotates", d.Rotates, said.Rotates}, {"extends", d.Extends, said.Extends},
 		{"enforces_expiry_itself", d.EnforcesExpiryItself, said.EnforcesExpiryItself}, {"ends_sessions", d.EndsSessions, said.EndsSessions},
 		{"expiry_granularity", int64(d.ExpiryGranularity), int64(said.ExpiryGranularity)}, {"idempotent_revoke", d.IdempotentRevoke, said.IdempotentRevoke},
