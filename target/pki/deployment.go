@@ -64,7 +64,9 @@ func (a *Authority) Deploy(ctx context.Context, credential countersign.Credentia
 		case kept.Pending == "" && kept.Serial == held.Serial:
 			next.Stage = Deployed
 			return nil, nil
-		case kept.Pending == credential && kept.PendingSerial == held.Serial:
+		// What is being taken back is taken back, also where a later attempt has another
+		// end, and so another serial number.
+		case kept.Pending == credential && (kept.PendingSerial == held.Serial || kept.Stage == Restoring):
 			next.Stage, next.Trouble = kept.Stage, kept.Trouble
 			return nil, nil
 		case kept.Pending != "" && kept.Pending != credential:
