@@ -418,6 +418,31 @@ type GrantTerms struct {
 	// Overlap is how long the access is kept once it would not be given any more,
 	// because its holder moved; zero leaves it to the house.
 	Overlap Seconds `json:"overlap,omitempty"`
+	// BoundedBy is what an agent's access counts within.
+	BoundedBy []Bound `json:"bounded_by,omitempty"`
+}
+
+// Answering says how somebody answers for an agent.
+type Answering string
+
+const (
+	AnsweringOwner   Answering = "owner"
+	AnsweringSponsor Answering = "sponsor"
+)
+
+// Bound makes access count only while somebody who answers for the agent holds one
+// of the entitlements.
+type Bound struct {
+	Who Answering `json:"who"`
+	// Holds are written as system/resource/entitlement.
+	Holds []string `json:"holds"`
+	// Resources are the names of the resources whose access is bounded; none is all.
+	Resources []string `json:"resources,omitempty"`
+}
+
+// Covers reports whether access to the resource is bounded.
+func (b Bound) Covers(resource string) bool {
+	return len(b.Resources) == 0 || slices.Contains(b.Resources, resource)
 }
 
 // Has reports whether a condition of the kind ends the access.

@@ -521,6 +521,24 @@ func (e RequestState) Valid() bool {
 	}
 }
 
+// Defines values for RequestTypeTermsBoundedByWho.
+const (
+	Owner   RequestTypeTermsBoundedByWho = "owner"
+	Sponsor RequestTypeTermsBoundedByWho = "sponsor"
+)
+
+// Valid indicates whether the value is a known member of the RequestTypeTermsBoundedByWho enum.
+func (e RequestTypeTermsBoundedByWho) Valid() bool {
+	switch e {
+	case Owner:
+		return true
+	case Sponsor:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for RequestTypeTermsEndsWhenKind.
 const (
 	OwnerLeft     RequestTypeTermsEndsWhenKind = "owner-left"
@@ -1737,6 +1755,15 @@ type RequestType struct {
 	// Tell The rules that find who is told of it at once.
 	Tell  []string `json:"tell,omitempty,omitzero"`
 	Terms struct {
+		// BoundedBy What the access of an agent counts within. Each bound must be met at each use.
+		BoundedBy []struct {
+			// Holds Entitlements, as system/resource/entitlement, of which that person holds one.
+			Holds []string `json:"holds"`
+
+			// Resources The resources that are bounded; absent, all are.
+			Resources []string                     `json:"resources,omitempty,omitzero"`
+			Who       RequestTypeTermsBoundedByWho `json:"who"`
+		} `json:"bounded_by,omitempty,omitzero"`
 		EndsWhen []struct {
 			Kind RequestTypeTermsEndsWhenKind `json:"kind"`
 
@@ -1752,6 +1779,9 @@ type RequestType struct {
 	} `json:"terms"`
 	Title string `json:"title"`
 }
+
+// RequestTypeTermsBoundedByWho defines model for RequestType.Terms.BoundedBy.Who.
+type RequestTypeTermsBoundedByWho string
 
 // RequestTypeTermsEndsWhenKind defines model for RequestType.Terms.EndsWhen.Kind.
 type RequestTypeTermsEndsWhenKind string

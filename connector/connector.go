@@ -60,6 +60,8 @@ type Description struct {
 	// ParametersOnce says that no two credentials are made from the same parameters,
 	// so that a rotation needs new ones.
 	ParametersOnce bool
+	// Bounds says that its target gives an answer for every use, and within Task.Bounds.
+	Bounds bool
 	// Rotates says that one grant may have two credentials at a time.
 	Rotates bool
 	// Extends says that Apply gives a credential that is there a later Until, under a
@@ -100,10 +102,26 @@ type Task struct {
 	// Parameters are what the requester answered to the fields of the form that the
 	// policy gives to the connector.
 	Parameters map[string]string
+	// Bounds are what the access counts within; each of them must be met.
+	Bounds []Bound
 	// Until is the absolute end of the credential; the target is told it.
 	Until countersign.Instant
 	// Deadline is when the operation must not write to the target any more.
 	Deadline countersign.Instant
+}
+
+// Bound makes access count only while somebody who answers for the holder holds one
+// of the rights, at each use.
+type Bound struct {
+	Who   countersign.Answering
+	Holds []BoundRight
+}
+
+// BoundRight is a right on a system whose connector can bound, by its names there.
+type BoundRight struct {
+	Entitlement string
+	// Resource is "system/resource".
+	Resource string
 }
 
 // Clock tells the time. Connectors, targets and the engine get it as an

@@ -22,6 +22,9 @@ func (t Task) CheckRight(description Description) error {
 			return rejected("the connector %s takes no parameter %q: it takes %s", description.Name, name, cmp.Or(strings.Join(description.Parameters, ", "), "none"))
 		}
 	}
+	if len(t.Bounds) > 0 && !description.Bounds {
+		return rejected("the connector %s cannot bound access by what somebody else holds", description.Name)
+	}
 	if err := countersign.CheckID("idn", string(t.Holder)); err != nil {
 		return rejected("the holder must be named by id: %v", err)
 	}

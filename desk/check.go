@@ -45,6 +45,13 @@ func (d *Desk) checkPolicies(set *policy.Set, world *snapshot) []string {
 		for _, problem := range world.checkSelector(info.Grants) {
 			found("grants: %s", problem)
 		}
+		for _, bound := range info.Terms.BoundedBy {
+			for _, name := range bound.Holds {
+				if problem := world.checkBound(name, d.Connectors); problem != "" {
+					found("bounded_by: %s", problem)
+				}
+			}
+		}
 		for _, step := range info.Fulfil {
 			if problem := checkStep(step, info, d.Connectors); problem != "" {
 				found("fulfil: %s", problem)
@@ -138,6 +145,9 @@ func checkStep(step countersign.Step, info policy.TypeInfo, connectors connector
 		return fmt.Sprintf("the connector %q has no action %q; it has %v", step.Connector, step.Action, description.Actions)
 	case description.Kind != info.Grants.Kind:
 		return fmt.Sprintf("the connector %q carries out entitlements of the kind %s, and this type grants the kind %s", step.Connector, description.Kind, info.Grants.Kind)
+	}
+	if len(info.Terms.BoundedBy) > 0 && !description.Bounds {
+		return fmt.Sprintf("the connector %q cannot bound access by what somebody else holds", step.Connector)
 	}
 	for _, name := range info.Parameters {
 		if !slices.Contains(description.Parameters, name) {

@@ -81,6 +81,7 @@ func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) 
 			if task.Parameters, err = tx.parameters(ctx, grant.Request); err != nil {
 				return err
 			}
+			task.Bounds = tx.directory.bounds(grant.Terms, item)
 		}
 		task.Intent, task.Attempt, task.Credential, task.Grant = grant.Intent.ID, work.Attempt, grant.Intent.Credential, grant.ID
 		delivery.Until = workflow.ClaimedUntil(grant, work.ClaimedAt)

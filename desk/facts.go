@@ -167,6 +167,12 @@ func (d *snapshot) candidates(rule string, m matter) []path {
 	}
 	switch function {
 	case "manager-of":
+		if argument == "sponsor" {
+			if sponsor := d.identities[m.beneficiary.Sponsor]; sponsor != nil {
+				return one(sponsor.Manager)
+			}
+			return nil
+		}
 		// For an NHI it is the manager of the person who answers for it.
 		if !side.Human() {
 			if owner := d.identities[side.Owner]; owner != nil {
@@ -233,17 +239,6 @@ func (d *snapshot) readable(rule string) string {
 		}
 	}
 	return rule
-}
-
-// common returns who stands so for every item, or "".
-func (m matter) common(of func(right) countersign.IdentityID) countersign.IdentityID {
-	who := of(m.items[0])
-	for _, item := range m.items[1:] {
-		if of(item) != who {
-			return ""
-		}
-	}
-	return who
 }
 
 // resolved is the answer to approver rules, with what it relied on.
@@ -486,6 +481,11 @@ func (r *resolved) baseFacts(reason string, duration countersign.Seconds, until 
 	facts := policy.Facts{
 		Now: r.now, Requester: r.directory.party(r.matter.requester, r.now), Beneficiary: r.directory.party(r.matter.beneficiary, r.now),
 		Reason: reason, Duration: duration, Until: until, Answers: answers, SamePerson: same,
+	}
+	for _, id := range r.directory.answering(r.matter.beneficiary) {
+		if person := r.directory.identities[id]; person != nil {
+			facts.Answering = append(facts.Answering, r.directory.party(person, r.now))
+		}
 	}
 	for _, item := range r.matter.items {
 		facts.Items = append(facts.Items, item.item())

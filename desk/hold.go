@@ -242,6 +242,13 @@ func (d *snapshot) guardsOf(m matter) (held, groups []string) {
 		for _, group := range d.groupsAbove(side.ID) {
 			groups = append(groups, store.GuardGroups(string(group)))
 		}
+		// Of an agent the owner's groups are judged, too.
+		for _, id := range d.answering(side) {
+			groups = append(groups, store.GuardGroups(string(id)))
+			for _, group := range d.groupsAbove(id) {
+				groups = append(groups, store.GuardGroups(string(group)))
+			}
+		}
 	}
 	for _, side := range []*countersign.Identity{m.requester, m.beneficiary} {
 		for _, id := range side.SamePerson() {

@@ -172,6 +172,12 @@ func (tx *transaction) lookAtMoved(changes []directory.Change, cause string) {
 			}
 		}
 	}
+	// An agent is judged by what its owner is, too.
+	for id, identity := range tx.directory.identities {
+		if identity.Kind == countersign.Agent && looks[identity.Owner] == lookMoved {
+			looks[id] = lookMoved
+		}
+	}
 	rules := tx.rules() != nil && len(tx.rules().Birthrights()) > 0
 	for id, kind := range looks {
 		if kind == lookRules && !rules {

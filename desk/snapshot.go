@@ -26,6 +26,8 @@ type snapshot struct {
 	rights       map[string]countersign.EntitlementID
 	records      map[countersign.RecordID]*countersign.Record
 	recordKeys   map[string]countersign.RecordID
+	// tools are by their name, and by system/name.
+	tools map[string]tool
 	// delegations are by whom they are from.
 	delegations map[countersign.IdentityID]map[countersign.DelegationID]*countersign.Delegation
 	// memberOf and nestedIn lead upwards: to the groups that directly hold an
@@ -221,6 +223,7 @@ func (d *snapshot) index() {
 	for id, entitlement := range d.entitlements {
 		d.rights[d.rightName(entitlement)] = id
 	}
+	d.tools = d.findTools()
 	for id, record := range d.records {
 		d.recordKeys[record.Key] = id
 	}

@@ -233,3 +233,14 @@ func (d *Desk) roles(dir *snapshot, m matter, actor countersign.Actor) []workflo
 func (d *snapshot) isPower(grant *countersign.Grant) bool {
 	return grant.System == d.systemNames[SystemName]
 }
+
+// common returns who stands so for every item, or "".
+func (m matter) common(of func(right) countersign.IdentityID) countersign.IdentityID {
+	who := of(m.items[0])
+	for _, item := range m.items[1:] {
+		if of(item) != who {
+			return ""
+		}
+	}
+	return who
+}

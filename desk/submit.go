@@ -256,6 +256,9 @@ func (tx *transaction) resolve(caller Caller, asking Asking) (matter, error) {
 		field := fmt.Sprintf("/entitlements/%d", i)
 		entitlement := dir.findEntitlement(name)
 		if entitlement == nil || entitlement.Retired || dir.systems[entitlement.System].Retired {
+			if strings.Contains(name, "*") {
+				return matter{}, countersign.Errorf(countersign.Invalid, "wildcard", "%q is a wildcard, and there are none: name each entitlement by itself, as system/resource/entitlement.", countersign.Clip(name)).At(field)
+			}
 			return matter{}, countersign.Errorf(countersign.Invalid, "no-such-entitlement", "There is no entitlement %q to ask for: name it as system/resource/entitlement, as the catalogue lists it.", countersign.Clip(name)).At(field)
 		}
 		if seen[entitlement.ID] {
@@ -285,6 +288,7 @@ func (d *Desk) effects(ctx context.Context, j *judgement, now countersign.Instan
 			}
 			task := d.task(j.matter.beneficiary, item, step)
 			task.Parameters = j.set.Parameters(plan.Type, j.facts.Answers)
+			task.Bounds = j.resolver.directory.bounds(plan.Terms, item)
 			task.Until = countersign.Earliest(now.Add(plan.Duration), plan.LatestEnd)
 			effect, err := hands.Plan(ctx, task)
 			var failure *connector.Failure

@@ -37,6 +37,9 @@ type Config struct {
 	Workers int
 	// Follow keeps the decision point up to date; called at every beat.
 	Follow func(ctx context.Context) error
+	// Keep writes down which access was used; called after Follow, and no beat fails
+	// because of it.
+	Keep func(ctx context.Context) error
 	// SetUnfit stops the decision point and the desk from answering while this
 	// replica's clock is off; "" lets them answer again.
 	SetUnfit func(why string)
@@ -114,6 +117,7 @@ func (e *Engine) Beat(ctx context.Context) error {
 		return err
 	}
 	e.health.beat.Store(int64(e.now()))
+	e.logged(ctx, "keeping uses", e.Keep(ctx))
 	return nil
 }
 

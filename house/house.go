@@ -92,13 +92,24 @@ func (r resolver) Resolve(subjectType, id string) (countersign.IdentityID, bool)
 	return (*r.desk).ResolveAs(subjectType, id)
 }
 
+// Answering implements pdp.Directory.
+func (r resolver) Answering(holder countersign.IdentityID) (pdp.Answering, bool) {
+	owner, sponsor, active, agent := (*r.desk).Answering(holder)
+	return pdp.Answering{Owner: owner, Sponsor: sponsor, Active: active}, agent
+}
+
+// Tool implements pdp.Directory.
+func (r resolver) Tool(name string) (resource string, scopes []string, known bool) {
+	return (*r.desk).Tool(name)
+}
+
 // Open puts a house together over an open store and brings its memory up to date.
 func Open(ctx context.Context, options Options) (*House, error) {
 	if err := checkMaster(ctx, options); err != nil {
 		return nil, err
 	}
 	h := &House{Store: options.Store, Stops: target.NewStops()}
-	pointOptions, residual := pdp.Options{}, countersign.Seconds(0)
+	pointOptions, residual := pdp.Options{Directory: resolver{&h.Desk}}, countersign.Seconds(0)
 	if options.Shared {
 		pointOptions.Replica = options.Replica
 		residual = countersign.Seconds(pdp.DefaultFreshness / time.Second)
@@ -114,7 +125,7 @@ func Open(ctx context.Context, options Options) (*House, error) {
 		return nil, err
 	}
 	for _, hands := range []connector.Connector{
-		role.New(h.Point, options.Clock, residual), vaulthands.New(h.Vault, options.Clock), tlsHands, sshhands.New(h.PKI, options.Clock),
+		role.New(h.Point, options.Clock, residual), role.NewTools(h.Point, options.Clock, residual), vaulthands.New(h.Vault, options.Clock), tlsHands, sshhands.New(h.PKI, options.Clock),
 	} {
 		connectors[hands.Describe().Name] = hands
 	}
@@ -139,7 +150,7 @@ func Open(ctx context.Context, options Options) (*House, error) {
 	})
 	h.Engine = engine.New(engine.Config{
 		Desk: h.Desk, Store: options.Store, Clock: options.Clock, Connectors: connectors, Replica: options.Replica, Log: options.Log,
-		Channels: options.Channels, Follow: h.Point.Follow, SetUnfit: func(why string) { h.Stops.SetUnfit(why); h.Desk.SetUnfit(why) },
+		Channels: options.Channels, Follow: h.Point.Follow, Keep: h.Point.KeepUses, SetUnfit: func(why string) { h.Stops.SetUnfit(why); h.Desk.SetUnfit(why) },
 	})
 	if err := h.Desk.Start(ctx); err != nil {
 		return nil, err

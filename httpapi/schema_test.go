@@ -172,7 +172,7 @@ var words = map[reflect.Type]string{
 	reflect.TypeFor[countersign.Origin](): "genesis", reflect.TypeFor[countersign.CredentialState](): "retiring",
 	reflect.TypeFor[countersign.StageState](): "open", reflect.TypeFor[countersign.EvidenceKind](): "scan-report",
 	reflect.TypeFor[countersign.EvidenceDue](): "at-closure", reflect.TypeFor[countersign.Outcome](): "not-in-order", reflect.TypeFor[countersign.TicketState](): "closed",
-	reflect.TypeFor[countersign.EndConditionKind](): "unused", reflect.TypeFor[workflow.Command](): "approve",
+	reflect.TypeFor[countersign.EndConditionKind](): "unused", reflect.TypeFor[countersign.Answering](): "owner", reflect.TypeFor[workflow.Command](): "approve",
 	reflect.TypeFor[auth.Scope](): "evaluate",
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign"
@@ -26,6 +27,8 @@ type Order struct {
 	Entitlement countersign.EntitlementID
 	// Resource is "system/resource".
 	Resource string
+	// Bounds are what it counts within, for an agent.
+	Bounds []Bound
 	// Until is when the assignment stops to count; 0 for never.
 	Until countersign.Instant
 	// NotAfter is when nothing may be written any more; 0 for no limit.
@@ -43,6 +46,7 @@ type record struct {
 	System      countersign.SystemID      `json:"system,omitempty"`
 	Entitlement countersign.EntitlementID `json:"entitlement,omitempty"`
 	Resource    string                    `json:"resource,omitempty"`
+	Bounds      []Bound                   `json:"bounds,omitempty"`
 	Until       countersign.Instant       `json:"until,omitempty"`
 	// RemovedAt is set for good: a late order must not assign again. A record
 	// with nothing else was removed before it was assigned.
@@ -78,7 +82,7 @@ func (p *Point) Assign(ctx context.Context, order Order) error {
 		}
 		current = record{
 			Intent: order.Intent, Attempt: order.Attempt, Grant: order.Grant, Subject: order.Subject,
-			Action: order.Action, System: order.System, Entitlement: order.Entitlement, Resource: order.Resource, Until: order.Until,
+			Action: order.Action, System: order.System, Entitlement: order.Entitlement, Resource: order.Resource, Bounds: order.Bounds, Until: order.Until,
 		}
 		return put(order.Credential, item, current)
 	})
@@ -143,7 +147,7 @@ func (p *Point) CheckCredential(ctx context.Context, credential countersign.Cred
 	}
 	check.Reason = NoAssignment
 	if e := p.index.find(small); e != nil {
-		check.Reason = p.judge(e.right(), small, check.EvaluatedAt)
+		_, check.Reason = p.judge(e.right(), small, nil, check.EvaluatedAt)
 		check.Subject, check.Action, check.Resource, check.Until = e.subject, p.index.byName[e.action], p.index.byName[e.resource], e.until
 	}
 	check.Allowed = check.Reason == ""
@@ -222,13 +226,15 @@ func (p *Point) show(key string, held record) error {
 			return err
 		}
 	}
+	a.of.bounds = p.index.bind(held.Bounds)
 	p.index.put(a)
 	return nil
 }
 
 func (r record) gives(order Order) bool {
 	return r.Grant == order.Grant && r.Subject == order.Subject && r.Action == order.Action &&
-		r.System == order.System && r.Entitlement == order.Entitlement && r.Resource == order.Resource
+		r.System == order.System && r.Entitlement == order.Entitlement && r.Resource == order.Resource &&
+		slices.EqualFunc(r.Bounds, order.Bounds, func(a, b Bound) bool { return a.Who == b.Who && slices.Equal(a.Holds, b.Holds) })
 }
 
 func (o Order) check() error {
@@ -251,5 +257,5 @@ func (o Order) check() error {
 	if o.Action == "" || !both || system == "" || resource == "" {
 		return countersign.Errorf(countersign.Invalid, "incomplete-order", "an assignment needs an action and a resource of the form system/resource; %s has %q and %q", o.Credential, o.Action, o.Resource)
 	}
-	return nil
+	return checkBounds(o.Bounds)
 }

@@ -121,6 +121,9 @@ func (p *Point) take(item store.Item) error {
 		}
 		return nil
 	}
+	if isUse(item.Key) {
+		return nil
+	}
 	// Until it is understood, the item counts as removed.
 	held := record{RemovedAt: 1}
 	var damaged error

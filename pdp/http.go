@@ -121,8 +121,29 @@ func ReadEvaluation(body []byte) (Evaluation, error) {
 			}
 		}
 	}
-	_, err = object(top, "/context", "context")
-	return evaluation, err
+	context, err := object(top, "/context", "context")
+	if err != nil || evaluation.ResourceType != ToolType {
+		return evaluation, err
+	}
+	return evaluation, readCall(top, context, &evaluation)
+}
+
+// readCall reads what only a call of a tool has: a scope, and who calls.
+func readCall(top, context map[string]json.RawMessage, evaluation *Evaluation) error {
+	if context["agent"] != nil {
+		if err := text(context, "/context/agent", "agent", &evaluation.Agent); err != nil {
+			return err
+		}
+	}
+	action, err := object(top, "/action", "action")
+	if err != nil {
+		return err
+	}
+	properties, err := object(action, "/action/properties", "properties")
+	if err != nil || properties["scope"] == nil {
+		return err
+	}
+	return text(properties, "/action/properties/scope", "scope", &evaluation.Scope)
 }
 
 // object returns the member as an object; nil if it is not there.

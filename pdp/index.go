@@ -7,7 +7,7 @@ import (
 	"github.com/countersign/countersign/target"
 )
 
-// index holds the assignments in memory: about 90 bytes each, found by subject,
+// index holds the assignments in memory: about 100 bytes each, found by subject,
 // action and resource, and by credential. Two chained hash tables share one
 // slab of entries, so that an assignment costs its entry and one link per table.
 // Names of actions and resources, and scopes, are kept once; they are few, and stay
@@ -26,10 +26,17 @@ type index struct {
 	byName  []string
 	scopes  map[scope]uint32
 	byScope []scope
+	// Bounds are few, too: those of the policies in force.
+	bounds   map[string]uint32
+	byBounds [][]bound
 }
 
-// scope is what an assignment is stopped with, beside its holder and itself.
-type scope struct{ system, entitlement target.ID }
+// scope is what an assignment is stopped with, beside its holder and itself; bounds
+// is one above the position of what it is bounded by, 0 for nothing.
+type scope struct {
+	system, entitlement target.ID
+	bounds              uint32
+}
 
 const pageSize = 4096
 
@@ -42,10 +49,12 @@ type right struct {
 	action, resource uint32
 }
 
-// entry is 80 bytes; the order of its fields leaves no gaps.
+// entry is 88 bytes.
 type entry struct {
 	subject, credential, grant target.ID
 	action, resource, scope    uint32
+	// used is the hour of the last use that was noted, read and written atomically.
+	used uint32
 	// The next entries in the chains of the two tables.
 	nextRight, nextCredential place
 	until                     countersign.Instant
@@ -56,7 +65,7 @@ func (e *entry) right() right { return right{e.subject, e.action, e.resource} }
 func newIndex() *index {
 	return &index{
 		seed: maphash.MakeSeed(), byRight: make([]place, 1), byCredential: make([]place, 1),
-		names: make(map[string]uint32), scopes: make(map[scope]uint32),
+		names: make(map[string]uint32), scopes: make(map[scope]uint32), bounds: make(map[string]uint32),
 	}
 }
 

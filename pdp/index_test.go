@@ -17,7 +17,7 @@ func smallID(kind byte, n uint32) target.ID {
 
 func assignmentNumber(n uint32, subjects, actions, resources uint32) assigned {
 	return assigned{
-		subject: smallID('i', n%subjects), credential: smallID('c', n), grant: smallID('g', n), of: scope{smallID('s', n%7), smallID('e', n%11)},
+		subject: smallID('i', n%subjects), credential: smallID('c', n), grant: smallID('g', n), of: scope{smallID('s', n%7), smallID('e', n%11), 0},
 		action:   fmt.Sprintf("action-%d", n/subjects%actions),
 		resource: fmt.Sprintf("system-%d/resource-%d", n%7, n%resources), until: countersign.Instant(n),
 	}

@@ -31,7 +31,7 @@ func (p *Point) List(ctx context.Context, system countersign.SystemID, found fun
 		}
 		for _, item := range items {
 			after = item.Key
-			if strings.HasPrefix(item.Key, beatPrefix) {
+			if strings.HasPrefix(item.Key, beatPrefix) || isUse(item.Key) {
 				continue
 			}
 			held, damaged := decode(item)

@@ -1,6 +1,6 @@
 // Package pdp is the decision point: it answers "may S do A on R now?" from the
 // assignments that it holds, in memory and on its shelf. It is also a target:
-// the connector "role" writes the assignments, and nobody else does.
+// the connectors "role" and "tools" write the assignments, and nobody else does.
 //
 // It never reads requests or grants and never imports the desk; the desk pushes
 // stops to it, which can only refuse. After Assign returns nil the right is
@@ -29,6 +29,24 @@ type Resolver interface {
 	Resolve(subjectType, subjectID string) (countersign.IdentityID, bool)
 }
 
+// Directory is what the decision point asks of the directory beside names, as it
+// is now: an agent holds no more than who answers for it.
+type Directory interface {
+	// Answering returns who answers for the holder, if it is an agent.
+	Answering(holder countersign.IdentityID) (answering Answering, agent bool)
+	// Tool returns where the tool of that name stands, as "system/resource", and the
+	// names of its entitlements. A name that two systems have is not known.
+	Tool(name string) (resource string, scopes []string, known bool)
+}
+
+// Answering is who answers for an agent.
+type Answering struct {
+	Owner, Sponsor countersign.IdentityID
+	// Active says that the owner is there and active, and the sponsor, where one is
+	// named, as well.
+	Active bool
+}
+
 // Options are what a decision point can be told. The zero value is good for one
 // process on its own database.
 type Options struct {
@@ -39,6 +57,8 @@ type Options struct {
 	// that holds back changes (a long transaction on PostgreSQL) holds back the
 	// heartbeat too, so that the replica refuses instead of trusting old answers.
 	Replica string
+	// Directory is asked about agents and tools; without one there are none.
+	Directory Directory
 }
 
 // Point is the decision point. Its methods may be called at once.
@@ -46,6 +66,7 @@ type Point struct {
 	shelf     store.Shelf
 	stops     *target.Stops
 	names     Resolver
+	directory Directory
 	clock     interface{ Now() time.Time }
 	freshness time.Duration
 
@@ -63,6 +84,8 @@ type Point struct {
 		next *look
 	}
 
+	uses uses
+
 	mu      sync.RWMutex
 	index   *index
 	freshAt time.Time // when memory was last known to be as new as the shelf
@@ -73,7 +96,10 @@ func New(shelf store.Shelf, stops *target.Stops, names Resolver, clock interface
 	if options.Freshness == 0 {
 		options.Freshness = DefaultFreshness
 	}
-	point := &Point{shelf: shelf, stops: stops, names: names, clock: clock, freshness: options.Freshness, index: newIndex()}
+	point := &Point{shelf: shelf, stops: stops, names: names, directory: options.Directory, clock: clock, freshness: options.Freshness, index: newIndex()}
+	if point.directory == nil {
+		point.directory = nobody{}
+	}
 	if options.Replica != "" {
 		point.beat.key = beatPrefix + options.Replica
 	}
@@ -90,6 +116,12 @@ const (
 	Ended Reason = "ended"
 	// Stopped: it is assigned, and a hold or an end under way refuses it.
 	Stopped Reason = "stopped"
+	// Unaccountable: it is assigned to an agent, and its owner, or its sponsor, is
+	// not there or not active.
+	Unaccountable Reason = "unaccountable"
+	// OutOfBounds: it is assigned, and who answers for the agent does not hold now
+	// what this access is bounded by.
+	OutOfBounds Reason = "out-of-bounds"
 	// Stale: this replica cannot show that it knows the present assignments.
 	Stale Reason = "stale"
 	// Unfit: this replica's clock is off, so that it cannot judge ends.
@@ -101,11 +133,18 @@ type Evaluation struct {
 	SubjectType, SubjectID string
 	// Action is the name of an entitlement.
 	Action string
-	// ResourceType is "resource", and ResourceID "system/resource".
+	// ResourceType is "resource", and ResourceID "system/resource"; or it is "tool",
+	// and ResourceID the name of a tool, or "system/tool".
 	ResourceType, ResourceID string
+	// Scope narrows a call of a tool to one of its entitlements; "" is a call that may
+	// do whatever the tool can do.
+	Scope string
+	// Agent is who calls the tool in the place of the subject; "" for the subject
+	// itself.
+	Agent string
 }
 
-// ResourceType is the one type of resource that assignments are about.
+// ResourceType is the type of resource that assignments are about.
 const ResourceType = "resource"
 
 // Decision is the answer.
@@ -122,17 +161,27 @@ type Decision struct {
 
 // Evaluate answers one question. An unknown subject has no assignment.
 func (p *Point) Evaluate(evaluation Evaluation) Decision {
-	holder, known := p.names.Resolve(evaluation.SubjectType, evaluation.SubjectID)
-	subject, err := target.ParseID(holder)
-	known = known && err == nil && evaluation.ResourceType == ResourceType
+	var room [1]demand
+	demands := p.demands(evaluation, room[:0])
 	now := p.clock.Now()
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	decision := p.decision(now)
 	if decision.Reason == "" {
 		decision.Reason = NoAssignment
-		if wanted, named := p.index.right(subject, evaluation.Action, evaluation.ResourceID); known && named {
-			decision.Reason = p.judge(wanted, target.ID{}, decision.EvaluatedAt)
+		var giving [4]*entry
+		found := giving[:0]
+		for _, one := range demands {
+			e, reason := p.may(one.who, one.action, one.resource, decision.EvaluatedAt)
+			if decision.Reason = reason; reason != "" {
+				break
+			}
+			found = append(found, e)
+		}
+		if decision.Reason == "" {
+			for _, e := range found {
+				p.uses.note(e, decision.EvaluatedAt)
+			}
 		}
 	}
 	decision.Allowed = decision.Reason == ""
@@ -150,17 +199,17 @@ func (p *Point) Freshness() (age, bound time.Duration) {
 // Allowed answers for an identity whose id is known, at the time of the caller's
 // transaction: what the desk asks about the powers of its own users.
 func (p *Point) Allowed(holder countersign.IdentityID, action, resource string, now countersign.Instant) bool {
-	subject, err := target.ParseID(holder)
-	if err != nil {
-		return false
-	}
+	who := p.caller(holder, true)
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if p.decision(p.clock.Now()).Reason != "" {
 		return false
 	}
-	wanted, named := p.index.right(subject, action, resource)
-	return named && p.judge(wanted, target.ID{}, now) == ""
+	e, reason := p.may(who, action, resource, now)
+	if reason == "" {
+		p.uses.note(e, now)
+	}
+	return reason == ""
 }
 
 // Answers is an error while this replica may give no answer but a refusal.
@@ -195,22 +244,30 @@ func (p *Point) decision(now time.Time) Decision {
 }
 
 // judge is the one lookup behind every answer: it returns "" if an assignment
-// gives the right now, else the reason that is nearest to a yes. Ends are
-// compared here. With credential set, only that one counts. The caller holds mu.
-func (p *Point) judge(wanted right, credential target.ID, now countersign.Instant) Reason {
+// gives the right now, and which, else the reason that is nearest to a yes. Ends
+// are compared here. With credential set, only that one counts, and who answers for
+// the holder does not: the target is asked what it holds. The caller holds mu.
+func (p *Point) judge(wanted right, credential target.ID, who *caller, now countersign.Instant) (*entry, Reason) {
 	reason := NoAssignment
 	for e := range p.index.each(wanted) {
+		of := p.index.byScope[e.scope]
 		switch {
 		case credential != target.ID{} && e.credential != credential:
 		case e.until != 0 && now >= e.until:
 			if reason == NoAssignment {
 				reason = Ended
 			}
-		case p.stops.Stopped(e.subject, p.index.byScope[e.scope].system, p.index.byScope[e.scope].entitlement, e.grant, e.credential):
+		case p.stops.Stopped(e.subject, of.system, of.entitlement, e.grant, e.credential):
 			reason = Stopped
+		case who != nil && who.agent && !who.answered:
+			reason = Unaccountable
+		case who != nil && who.agent && p.stops.Stopped(who.owner, who.sponsor):
+			reason = Stopped
+		case who != nil && of.bounds != 0 && !p.within(p.index.byBounds[of.bounds-1], who, now):
+			reason = OutOfBounds
 		default:
-			return ""
+			return e, ""
 		}
 	}
-	return reason
+	return nil, reason
 }

@@ -58,7 +58,7 @@ func (s *Set) Types() []TypeInfo {
 			Beneficiary: slices.Clone(t.beneficiary), Grants: t.grants.clone(), Ask: slices.Clone(t.form.text), Fields: t.form.names(),
 			DefaultDuration: t.standard, MaxDuration: t.longest, MinDuration: t.shortest, MaxEntitlements: t.entitlements,
 			Evidence: t.slots(), Fulfil: slices.Clone(t.fulfil), Parameters: slices.Clone(t.parameters),
-			Terms: countersign.GrantTerms{Remind: t.terms.Remind, EndsWhen: slices.Clone(t.terms.EndsWhen)},
+			Terms: countersign.GrantTerms{Remind: t.terms.Remind, EndsWhen: slices.Clone(t.terms.EndsWhen), BoundedBy: cloneBounds(t.terms.BoundedBy)},
 		})
 		if t.breakGlass != nil {
 			infos[len(infos)-1].BreakGlass, infos[len(infos)-1].Tell = true, slices.Clone(t.breakGlass.tell)
@@ -245,7 +245,7 @@ func (s *Set) Needs(typeName string, facts Facts) ([]Query, error) {
 	if t.openPerHolder > 0 {
 		add(Query{OpenRequests: true})
 	}
-	if slices.ContainsFunc(s.separations, func(rule SeparationInfo) bool { return rule.touches(facts.Items) }) {
+	if len(t.terms.BoundedBy) > 0 || slices.ContainsFunc(s.separations, func(rule SeparationInfo) bool { return rule.touches(facts.Items) }) {
 		add(Query{Held: true})
 	}
 	return queries, nil

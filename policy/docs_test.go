@@ -46,7 +46,7 @@ func TestTheExamplesOfTheReferenceLoad(t *testing.T) {
 		ReasonRecordRetired, ReasonRecordOfAnother, ReasonRecordTooNarrow, ReasonEndAndDuration, ReasonEndInThePast, ReasonNotOffered, ReasonContractEnded,
 		ReasonRefusedByPolicy, ReasonMissingAttribute, ReasonConditionFailed, ReasonNoApprover, ReasonTooFewApprovers, ReasonNoRequestType,
 		ReasonWrongRequestType, ReasonNothingIsAskedFor, ReasonToxicCombination, ReasonNoExceptions, ReasonNothingToWaive, ReasonNoControl,
-		ReasonNoExceptionOwner, ReasonExceptionEnd} {
+		ReasonNoExceptionOwner, ReasonExceptionEnd, ReasonOutOfBounds} {
 		if !strings.Contains(string(page), "`"+reason+"`") {
 			t.Errorf("the reference does not name the reason %s", reason)
 		}

@@ -66,6 +66,15 @@ func (j *judgement) judgeDuration() {
 			j.refuse(Refusal{Reason: ReasonContractEnded, Because: fmt.Sprintf("The contract of %s ended at %s.", p.Name, p.ContractEnd)})
 		}
 	}
+	for _, p := range facts.Answering {
+		if p.ContractEnd == 0 {
+			continue
+		}
+		limits = append(limits, Limit{Source: fmt.Sprintf("the end of the contract of %s, who answers for %s", p.Name, facts.Beneficiary.Name), End: p.ContractEnd})
+		if p.ContractEnd <= facts.Now {
+			j.refuse(Refusal{Reason: ReasonContractEnded, Because: fmt.Sprintf("The contract of %s, who answers for %s, ended at %s.", p.Name, facts.Beneficiary.Name, p.ContractEnd)})
+		}
+	}
 	j.limit(limits...)
 }
 

@@ -69,6 +69,9 @@ func (s *Set) Explain(typeName string, facts Facts) (string, error) {
 		s.explainStage(j, planned, line)
 	}
 	line(0, "Carried out by %s", plan.Fulfil[0])
+	for _, bound := range plan.Terms.BoundedBy {
+		line(1, "within what the %s of the agent holds: %s", bound.Who, enumerate(bound.Holds, "or"))
+	}
 	if names := j.kind.parameters; len(names) > 0 {
 		line(1, "which is told %s", enumerate(names, "and"))
 	}

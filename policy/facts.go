@@ -49,6 +49,8 @@ type Facts struct {
 	Now         countersign.Instant `json:"now"`
 	Requester   Party               `json:"requester"`
 	Beneficiary Party               `json:"beneficiary"`
+	// Answering are the owner and the sponsor of a beneficiary that is an agent.
+	Answering []Party `json:"answering,omitempty"`
 	// Items are the entitlements asked for; at least one.
 	Items []Item `json:"items"`
 

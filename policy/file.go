@@ -295,12 +295,13 @@ func (t *requestType) readFulfilment(m *mapping) {
 	}
 	t.readParameters(m)
 	if m.has("grant") {
-		g := m.mapping(m.values["grant"], "`grant`", "ends", "remind", "ends_when", "overlap")
+		g := m.mapping(m.values["grant"], "`grant`", "ends", "remind", "ends_when", "overlap", "bounded_by")
 		word(g, "ends", "way to end", []string{"revoke"})
 		t.terms.Remind = g.seconds("remind")
 		if t.terms.Overlap = g.seconds("overlap"); t.terms.Overlap > longestOverlap {
 			g.problem(g.values["overlap"], "`overlap` is %s, and must be at most %s", t.terms.Overlap, longestOverlap)
 		}
+		t.readBounds(g)
 		for _, node := range g.list("ends_when") {
 			if condition, ok := readEnd(g, node); ok {
 				if condition.Kind == countersign.WhenTicketClosed && !t.asksFor(countersign.DueAtRequest, countersign.TicketOpen) {

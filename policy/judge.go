@@ -20,8 +20,9 @@ type judgement struct {
 	recheck bool
 	plan    Plan
 	answers *answerFields
-	// items holds what conditions see, for each entitlement.
-	items []*evaluation
+	// items holds what conditions see, for each entitlement; owned what they see with
+	// an agent's owner in the place of the agent.
+	items, owned []*evaluation
 	// traces are the conditions in the order in which they were judged.
 	traces []trace
 	err    error
@@ -56,7 +57,7 @@ func (s *Set) judge(typeName string, facts Facts) (*judgement, error) {
 		Type: t.name, Title: t.title, Rule: t.rule, CollectWithin: t.collectWithin, Evidence: t.slots(),
 		Stages: []PlannedStage{}, Fulfil: slices.Clone(t.fulfil), Terms: t.terms,
 	}
-	j.plan.Terms.EndsWhen = slices.Clone(t.terms.EndsWhen)
+	j.plan.Terms.EndsWhen, j.plan.Terms.BoundedBy = slices.Clone(t.terms.EndsWhen), cloneBounds(t.terms.BoundedBy)
 	if t.breakGlass != nil {
 		j.plan.BreakGlass, j.plan.Tell = true, slices.Clone(t.breakGlass.tell)
 	}
@@ -70,6 +71,7 @@ func (s *Set) judge(typeName string, facts Facts) (*judgement, error) {
 	j.judgeTickets()
 	j.judgeBreakGlass()
 	j.judgeRefusals()
+	j.judgeBounds()
 	j.judgeSeparations(s.separations)
 	for _, stage := range t.stages {
 		j.judgeStage(stage)
@@ -105,6 +107,7 @@ func (s *Set) Recheck(typeName string, facts Facts) []Refusal {
 	j.judgeRecords()
 	j.judgeBreakGlass()
 	j.judgeRefusals()
+	j.judgeBounds()
 	j.judgeSeparations(s.separations)
 	j.keepWaived()
 	if j.err != nil {
@@ -131,12 +134,20 @@ func (j *judgement) see(answers map[string]any) {
 	requester, beneficiary := viewParty("requester", j.facts.Requester), viewParty("beneficiary", j.facts.Beneficiary)
 	request := &asking{j.kind.name, j.facts.Reason, j.kind.duration(j.facts).Duration()}
 	now := types.Timestamp{Time: j.facts.Now.Time()}
-	for _, item := range j.facts.Items {
-		e := &evaluation{kind: j.kind, requester: requester, beneficiary: beneficiary, request: request, answers: j.answers, now: now}
-		e.resource, e.entitlement = viewItem(item)
-		count := len(j.kind.variables)
-		e.variables = &variableFields{e, make([]ref.Val, count), make([]error, count)}
-		j.items = append(j.items, e)
+	view := func(beneficiary *party) []*evaluation {
+		items := make([]*evaluation, 0, len(j.facts.Items))
+		for _, item := range j.facts.Items {
+			e := &evaluation{kind: j.kind, requester: requester, beneficiary: beneficiary, request: request, answers: j.answers, now: now}
+			e.resource, e.entitlement = viewItem(item)
+			count := len(j.kind.variables)
+			e.variables = &variableFields{e, make([]ref.Val, count), make([]error, count)}
+			items = append(items, e)
+		}
+		return items
+	}
+	j.items = view(beneficiary)
+	if owner := j.owner(); owner != nil {
+		j.owned = view(viewParty("beneficiary", inPlaceOf(*owner, j.facts.Beneficiary)))
 	}
 }
 
@@ -227,14 +238,19 @@ func (j *judgement) judgeRefusals() {
 		where := fmt.Sprintf("refusal %d", i+1)
 		results, _ := j.conditions(where, rule.when)
 		for k, holds := range results {
+			item, also := j.items[k], ""
+			if !holds && j.refusesOwner(rule, k) {
+				item, holds = j.owned[k], true
+				also = fmt.Sprintf(" This would refuse %s, the owner of %s, who can hold no more.", j.owner().Name, j.facts.Beneficiary.Name)
+			}
 			if !holds {
 				continue
 			}
 			because := "The condition " + rule.when.text + " holds."
-			if text, err := j.items[k].run(rule.because); err == nil {
+			if text, err := item.run(rule.because); err == nil {
 				because = fmt.Sprint(text.Value())
 			}
-			j.refuse(Refusal{Reason: ReasonRefusedByPolicy, Rule: rule.when.text, Because: because, Waivable: rule.waivable})
+			j.refuse(Refusal{Reason: ReasonRefusedByPolicy, Rule: rule.when.text, Because: because + also, Waivable: rule.waivable})
 		}
 	}
 }

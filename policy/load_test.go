@@ -74,7 +74,7 @@ func TestWhatIsWrongIsNamedAtItsPlaceWithTheNearestWord(t *testing.T) {
 		"time zone by name":        {"variables.risky", `now.getHours("Europe/Berlin") > 8`, "p.yaml:19:23: `getHours` takes no time zone by name: use \"UTC\" or a fixed offset such as \"+02:00\""},
 		"cost":                     {"variables.risky", `requester.groups.all(a, requester.groups.all(b, requester.groups.all(c, a + b + c != "x")))`, "p.yaml:19:11: `when` could cost too much to judge"},
 		"approver rule":            {"manager-of(requester)", "manger-of(requester)", "p.yaml:20:17: unknown approver rule `manger-of`: did you mean `manager-of`?"},
-		"subject of a rule":        {"manager-of(requester)", "manager-of(resource)", "p.yaml:20:17: unknown subject of `manager-of` `resource`: use `requester` or `beneficiary`"},
+		"subject of a rule":        {"manager-of(requester)", "manager-of(resource)", "p.yaml:20:17: unknown subject of `manager-of` `resource`: use `requester`, `beneficiary` or `sponsor`"},
 		"on-call":                  {"manager-of(requester)", "on-call()", "p.yaml:20:17: `on-call()` cannot be used: no on-call source is configured"},
 		"no brackets":              {"manager-of(requester)", "manager-of", "p.yaml:20:17: `manager-of` is not an approver rule: write `manager-of(…)`"},
 		"parameter":                {"fulfil: [vault.issue-key]", "fulfil: [vault.issue-key]\nparameters: [purposes]", "p.yaml:25:14: unknown field of `ask` to give to the connector `purposes`: did you mean `purpose`?"},

@@ -102,6 +102,7 @@ const (
 	ReasonIncompleteFacts   = "incomplete-facts"
 
 	ReasonToxicCombination = "toxic-combination"
+	ReasonOutOfBounds      = "out-of-bounds"
 	ReasonNoExceptions     = "no-exceptions"
 	ReasonNothingToWaive   = "nothing-to-waive"
 	ReasonNoControl        = "no-control"

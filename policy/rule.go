@@ -12,7 +12,7 @@ import (
 
 // The closed list of approver rules, and what each may be asked about.
 var approverRules = map[string][]string{
-	"manager-of":      {"requester", "beneficiary"},
+	"manager-of":      {"requester", "beneficiary", "sponsor"},
 	"owner-of":        {"resource", "beneficiary"},
 	"second-owner-of": {"resource", "beneficiary"},
 	"group":           nil,

@@ -97,7 +97,7 @@ func readTest(s *source, node *yaml.Node, t *requestType) test {
 	given := &mapping{s, node, nil, nil}
 	if m.has("given") {
 		given = s.mapping(m.values["given"], "`given`", "requester", "beneficiary", "resource", "entitlement", "duration",
-			"until", "reason", "answers", "approvers", "records", "open_requests", "held", "exception", "eligible", "overdue_review", "tickets", "now")
+			"until", "reason", "answers", "approvers", "records", "open_requests", "held", "owner", "sponsor", "exception", "eligible", "overdue_review", "tickets", "now")
 	}
 	read.facts = t.readFacts(given)
 	if !m.has("expect") {
@@ -160,6 +160,7 @@ func (t *requestType) readFacts(m *mapping) Facts {
 	}
 	facts.Requester = readParty(m, "requester", countersign.Person)
 	facts.Beneficiary = readParty(m, "beneficiary", kind)
+	facts.readAnswering(m)
 	for _, p := range []Party{facts.Beneficiary, facts.Requester} {
 		for id, why := range map[countersign.IdentityID]string{p.Owner: "the owner of " + p.Name, p.Sponsor: "the sponsor of " + p.Name} {
 			if id != "" && p.Kind != countersign.Person {

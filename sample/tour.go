@@ -54,6 +54,9 @@ func Tour(ctx context.Context, stage Stage, out io.Writer) error {
 	if err := t.emergency(); err != nil {
 		return fmt.Errorf("the story of break-glass: %w", err)
 	}
+	if err := t.agent(); err != nil {
+		return fmt.Errorf("the story of the agent: %w", err)
+	}
 	t.title("The record")
 	line, err := stage.Verify()
 	if err != nil {

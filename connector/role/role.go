@@ -1,4 +1,5 @@
-// Package role is the connector for roles at the built-in decision point.
+// Package role is the connectors of the built-in decision point: "role" for roles,
+// and "tools" for the tools that agents call, which are resources of a system each.
 //
 // It never imports desk, and reaches the decision point only through what a
 // remote one would offer: assign, remove, evaluate. Verify and VerifyGone ask
@@ -22,33 +23,41 @@ type Target interface {
 	Remove(ctx context.Context, credential countersign.CredentialID, notAfter countersign.Instant) error
 	CheckCredential(ctx context.Context, credential countersign.CredentialID) (pdp.Check, error)
 	List(ctx context.Context, system countersign.SystemID, found func(pdp.Listed) error) error
+	LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error)
 }
 
 // Connector implements connector.Connector on a decision point.
 type Connector struct {
-	target    Target
-	clock     connector.Clock
-	freshness countersign.Seconds
+	target      Target
+	clock       connector.Clock
+	description connector.Description
 }
 
-// New returns the connector for the decision point. Freshness is how long other
+// New returns the connector "role" for the decision point. Freshness is how long other
 // replicas may still answer from what they knew before a revoke, the bound that
 // the decision point was given, in whole seconds; 0 where there are none.
 func New(target Target, clock connector.Clock, freshness countersign.Seconds) *Connector {
-	return &Connector{target, clock, freshness}
+	return of("role", "assign", target, clock, freshness)
+}
+
+// NewTools returns the connector "tools", as New.
+func NewTools(target Target, clock connector.Clock, freshness countersign.Seconds) *Connector {
+	return of("tools", "allow", target, clock, freshness)
+}
+
+func of(name, action string, target Target, clock connector.Clock, freshness countersign.Seconds) *Connector {
+	return &Connector{target, clock, connector.Description{
+		Name: name, Actions: []string{action}, Kind: countersign.RoleKind, Bounds: true,
+		EnforcesExpiryItself: true, EndsSessions: true, Extends: true, IdempotentRevoke: true, Residual: freshness,
+	}}
 }
 
 // Describe implements connector.Connector.
-func (c *Connector) Describe() connector.Description {
-	return connector.Description{
-		Name: "role", Actions: []string{"assign"}, Kind: countersign.RoleKind,
-		EnforcesExpiryItself: true, EndsSessions: true, Extends: true, IdempotentRevoke: true, Residual: c.freshness,
-	}
-}
+func (c *Connector) Describe() connector.Description { return c.description }
 
 func (c *Connector) check(task connector.Task) error {
 	for name := range task.Settings {
-		return &connector.Failure{Kind: connector.Rejected, Message: fmt.Sprintf("the connector role has no settings, so it does not know %q", name)}
+		return &connector.Failure{Kind: connector.Rejected, Message: fmt.Sprintf("the connector %s has no settings, so it does not know %q", c.description.Name, name)}
 	}
 	return task.CheckRight(c.Describe())
 }
@@ -58,7 +67,15 @@ func (c *Connector) Plan(_ context.Context, task connector.Task) (connector.Plan
 	if err := c.check(task); err != nil {
 		return connector.Plan{}, err
 	}
-	return connector.Plan{Effect: fmt.Sprintf("The decision point allows %s.", task.Describe())}, nil
+	effect := "The decision point allows " + task.Describe()
+	for _, bound := range task.Bounds {
+		var held []string
+		for _, right := range bound.Holds {
+			held = append(held, right.Entitlement+" on "+right.Resource)
+		}
+		effect += fmt.Sprintf(", while its %s holds %s", bound.Who, strings.Join(held, " or "))
+	}
+	return connector.Plan{Effect: effect + "."}, nil
 }
 
 // Apply implements connector.Connector.
@@ -72,9 +89,17 @@ func (c *Connector) Apply(ctx context.Context, task connector.Task) error {
 	if err := task.CheckDeadline(ctx, c.clock); err != nil {
 		return err
 	}
+	var bounds []pdp.Bound
+	for _, bound := range task.Bounds {
+		told := pdp.Bound{Who: string(bound.Who)}
+		for _, right := range bound.Holds {
+			told.Holds = append(told.Holds, pdp.BoundByRight{Action: right.Entitlement, Resource: right.Resource})
+		}
+		bounds = append(bounds, told)
+	}
 	return connector.FailureOf(c.target.Assign(ctx, pdp.Order{
 		Intent: task.Intent, Attempt: task.Attempt, Credential: task.Credential, Grant: task.Grant, Subject: task.Holder,
-		Action: task.Entitlement, System: task.System, Entitlement: task.EntitlementID, Resource: task.ResourcePath(), Until: task.Until, NotAfter: task.Deadline,
+		Action: task.Entitlement, System: task.System, Entitlement: task.EntitlementID, Resource: task.ResourcePath(), Bounds: bounds, Until: task.Until, NotAfter: task.Deadline,
 	}))
 }
 
@@ -106,6 +131,11 @@ func (c *Connector) Revoke(ctx context.Context, task connector.Task) error {
 func (c *Connector) VerifyGone(ctx context.Context, task connector.Task) (connector.Reading, error) {
 	_, reading, err := c.read(ctx, task)
 	return reading, err
+}
+
+// LastUsed implements connector.Activity: the last yes, to the hour.
+func (c *Connector) LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error) {
+	return c.target.LastUsed(ctx, credential)
 }
 
 func (c *Connector) read(ctx context.Context, task connector.Task) (pdp.Check, connector.Reading, error) {

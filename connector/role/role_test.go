@@ -2,6 +2,7 @@ package role_test
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,14 +38,16 @@ func (byID) Resolve(subjectType, subjectID string) (countersign.IdentityID, bool
 
 func TestConformance(t *testing.T) {
 	for name, open := range shelves {
-		for _, replica := range []string{"", "one"} {
-			t.Run(name+" "+replica, func(t *testing.T) {
+		for kind, made := range map[string]func(role.Target, connector.Clock, countersign.Seconds) *role.Connector{"role": role.New, "tools": role.NewTools} {
+			// What the target holds shows the same with a heartbeat.
+			replica := map[string]string{"role": "", "tools": "one"}[kind]
+			t.Run(kind+" "+name, func(t *testing.T) {
 				connectortest.Run(t, func(t *testing.T) *connectortest.Bench {
 					clock := connectortest.NewClock()
 					shelf := open(t)
 					point := pdp.New(shelf, target.NewStops(), byID{}, clock, pdp.Options{Replica: replica})
 					return &connectortest.Bench{
-						Connector: role.New(point, clock, 0), Clock: clock,
+						Connector: made(point, clock, 0), Clock: clock,
 						// Another replica, which was told nothing, is asked the holder's question;
 						// of the credential it says whether that one gives the right.
 						Works: func(t *testing.T, task connector.Task) bool {
@@ -103,5 +106,31 @@ func TestASettingIsRejected(t *testing.T) {
 	task.Settings = map[string]string{"admin": "true"}
 	if _, err := hands.Plan(t.Context(), task); err == nil {
 		t.Error("a setting that nothing reads is accepted")
+	}
+}
+
+func TestABoundIsToldAndShown(t *testing.T) {
+	clock := connectortest.NewClock()
+	point := pdp.New(shelftest.New(pdp.ShelfName), target.NewStops(), byID{}, clock, pdp.Options{})
+	hands := role.NewTools(point, clock, 0)
+	mint := countersign.NewMint([32]byte{5}, clock.Instant())
+	task := connector.Task{
+		Intent: mint.Intent(), Attempt: 1, Credential: mint.Credential(), Grant: mint.Grant(), Action: "allow", Holder: mint.Identity(), HolderName: "Agent",
+		System: mint.System(), SystemName: "tools", Resource: "search", Entitlement: "read", EntitlementID: mint.Entitlement(), Until: clock.Instant().Add(countersign.Hour),
+		Bounds: []connector.Bound{{Who: countersign.AnsweringSponsor, Holds: []connector.BoundRight{{Entitlement: "editor", Resource: "wiki/pages"}}}},
+	}
+	plan, err := hands.Plan(t.Context(), task)
+	if err != nil || !strings.Contains(plan.Effect, "while its sponsor holds editor on wiki/pages") {
+		t.Errorf("the plan is %q: %v", plan.Effect, err)
+	}
+	if err := hands.Apply(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	if reading, err := hands.Verify(t.Context(), task); err != nil || !reading.Present {
+		t.Errorf("read back: %+v, %v", reading, err)
+	}
+	evaluation := pdp.Evaluation{SubjectType: "identity", SubjectID: string(task.Holder), Action: "read", ResourceType: pdp.ResourceType, ResourceID: "tools/search"}
+	if decision := point.Evaluate(evaluation); decision.Reason != pdp.OutOfBounds {
+		t.Errorf("nobody holds what it is bounded by, and the decision is %+v", decision)
 	}
 }
