@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -23,6 +24,8 @@ type configuration struct {
 	// sample.
 	Organisation string `yaml:"organisation"`
 	Listen       string `yaml:"listen"`
+	// Address is the URL under which others reach the house; "" is where it listens.
+	Address string `yaml:"address"`
 	// TLSCertificate and TLSKey are PEM files.
 	TLSCertificate string `yaml:"tls_certificate"`
 	TLSKey         string `yaml:"tls_key"`
@@ -87,6 +90,9 @@ func (c configuration) check() error {
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		return invalid("--listen %q is not an address: write host:port, as %s", c.Listen, defaultListen)
+	}
+	if address, err := url.Parse(c.Address); c.Address != "" && (err != nil || address.Scheme != "https" && address.Scheme != "http" || address.Host == "" || address.Path != "" || address.User != nil || address.RawQuery != "" || address.Fragment != "") {
+		return invalid("--address %q is not where others reach the house: write it as https://desk.example.org, without a path", c.Address)
 	}
 	if (c.TLSCertificate == "") != (c.TLSKey == "") {
 		return invalid("TLS takes both a certificate and a key file")

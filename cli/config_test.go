@@ -47,6 +47,8 @@ func TestMistakesInTheConfigurationAreNamedWithTheirPlace(t *testing.T) {
 		"source_credentials: {changes: [x]}\n":                   `source_credentials.changes is a text`,
 		"listen: nonsense\n":                                     `not an address`,
 		"tls_certificate: nowhere.pem\ntls_key: nowhere.pem\n":   `the TLS files cannot be used`,
+		"address: desk.example.org\n":                            `not where others reach the house`,
+		"address: https://desk.example.org/path\n":               `without a path`,
 		"behind_proxy: 10.0.0.1\n":                               `not a network`,
 		"mail: {server: localhost:25}\n":                         `the sender of mail`,
 		"webhook: {url: 'http://example.org/'}\n":                `https`,

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -63,6 +64,7 @@ can serve one house; migrate first, and give each the same --key-file.`,
 	cmd.Flags().StringVar(&flags.Organisation, "org", "", "the organisation folder that an empty database is founded with")
 	cmd.Flags().StringVar(&flags.Data, "data", "", "the data folder (default "+defaultData+")")
 	cmd.Flags().StringVar(&flags.Listen, "listen", "", "host:port (default "+defaultListen+")")
+	cmd.Flags().StringVar(&flags.Address, "address", "", "the URL under which others reach the house, as https://desk.example.org (default: where it listens)")
 	cmd.Flags().StringVar(&flags.Database, "database", "", "a PostgreSQL URL instead of the embedded database")
 	cmd.Flags().StringVar(&flags.KeyFile, "key-file", "", "the master key (default: master.key in the data folder)")
 	cmd.Flags().StringVar(&flags.TLSCertificate, "tls-certificate", "", "a PEM file with the certificate chain")
@@ -96,7 +98,7 @@ func mergedConfiguration(file string, flags configuration) (configuration, error
 		flag string
 		into *string
 	}{
-		{flags.Organisation, &settings.Organisation}, {flags.Data, &settings.Data}, {flags.Listen, &settings.Listen},
+		{flags.Organisation, &settings.Organisation}, {flags.Data, &settings.Data}, {flags.Listen, &settings.Listen}, {flags.Address, &settings.Address},
 		{flags.Database, &settings.Database}, {flags.KeyFile, &settings.KeyFile}, {flags.TLSCertificate, &settings.TLSCertificate},
 		{flags.TLSKey, &settings.TLSKey}, {flags.BehindProxy, &settings.BehindProxy},
 	} {
@@ -159,7 +161,7 @@ func serve(ctx context.Context, settings configuration, stdout, stderr io.Writer
 		log.WarnContext(ctx, "a connector's program does not answer as it is configured", "error", err)
 	}
 	h, founded, err := house.Start(ctx, settings.place(), organisation, house.Options{
-		Clock: clock{}, Entropy: rand.Reader, Log: log, Replica: replica, Issuer: url, Channels: channels, SourceCredentials: credentials,
+		Clock: clock{}, Entropy: rand.Reader, Log: log, Replica: replica, Issuer: cmp.Or(settings.Address, url), Channels: channels, SourceCredentials: credentials,
 		Connectors: moreConnectors(), OpenConnectors: connectors,
 	})
 	if err != nil {

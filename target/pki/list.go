@@ -115,14 +115,16 @@ func (a *Authority) publish(ctx context.Context, kind Kind, system countersign.S
 			return nil, err
 		}
 		entries := a.listed(kind, system, now, published.Entries)
-		if published.Number > 0 && slices.Equal(entries, published.Entries) && now < published.At.Add(CRLInterval/2) {
+		if published.Number > 0 && slices.Equal(entries, published.Entries) && now >= published.At && now < published.At.Add(CRLInterval/2) {
 			return nil, nil
 		}
 		signer, err := a.loadAuthority(ctx, kind, system)
 		if err != nil {
 			return nil, err
 		}
-		next := list{Number: published.Number + 1, At: now, Entries: entries}
+		// By the time, and always more: what was published before an old copy of the
+		// database was restored has a lower number, too.
+		next := list{Number: max(published.Number+1, now.Time().Unix()), At: now, Entries: entries}
 		if next.Content, err = write(signer, next); err != nil {
 			return nil, err
 		}
