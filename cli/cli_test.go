@@ -146,7 +146,7 @@ func TestNothingOfServeCanMoveTime(t *testing.T) {
 		flags = append(flags, match[1])
 	}
 	slices.Sort(flags)
-	want := []string{"behind-proxy", "config", "data", "database", "help", "key-file", "listen", "org", "tls-certificate", "tls-key"}
+	want := []string{"address", "behind-proxy", "config", "data", "database", "help", "key-file", "listen", "org", "tls-certificate", "tls-key"}
 	if !slices.Equal(flags, want) {
 		t.Errorf("serve has the flags %v, want %v", flags, want)
 	}
