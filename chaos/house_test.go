@@ -34,11 +34,13 @@ type house struct {
 	place        []string
 	database     string
 	organisation string
-	target       *outside
-	balancer     *balancer
-	replicas     []*process
-	lock         sync.Mutex
-	tokens       map[string]string
+	// configuration is a file for serve; "" for none.
+	configuration string
+	target        *outside
+	balancer      *balancer
+	replicas      []*process
+	lock          sync.Mutex
+	tokens        map[string]string
 }
 
 // onSQLite founds a house on the embedded database; one process serves it.
@@ -66,7 +68,10 @@ func onDatabase(t *testing.T, replicas int, url string) *house {
 // found starts all replicas, the first of which founds the house.
 func (h *house) found() *house {
 	h.t.Helper()
-	h.organisation, h.target, h.balancer = organisation(h.t), newOutside(h.t), newBalancer(h.t)
+	if h.organisation == "" {
+		h.organisation = organisation(h.t)
+	}
+	h.target, h.balancer = newOutside(h.t), newBalancer(h.t)
 	h.tokens = map[string]string{}
 	for i := range h.replicas {
 		h.up(i, "")
@@ -80,6 +85,9 @@ func (h *house) found() *house {
 func (h *house) up(replica int, point string) {
 	h.t.Helper()
 	arguments := append([]string{"serve", "--listen", "127.0.0.1:0", "--org", h.organisation}, h.place...)
+	if h.configuration != "" {
+		arguments = append(arguments, "--config", h.configuration)
+	}
 	started, err := start(h.t, []string{"COUNTERSIGN_FAULTPOINT=" + point, "COUNTERSIGN_OUTSIDE_TARGET=" + h.target.server.URL}, arguments...)
 	if err != nil {
 		h.t.Fatalf("the house does not start: %v", err)
