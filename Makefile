@@ -41,7 +41,7 @@ bench-large: install-test-tools
 
 ## bench-code: benchmarks beside the code
 bench-code: install-test-tools
-	$(GO) test -run '^$$' -bench . -benchmem ./policy ./pdp ./store/sqlstore ./house
+	$(GO) test -run '^$$' -bench . -benchmem ./policy ./pdp ./reconcile ./store/sqlstore ./house
 
 ## vuln: known vulnerabilities of what is linked in (needs the Go vulnerability database)
 vuln:

@@ -13,24 +13,26 @@ import (
 // 26 characters of Crockford's base 32. They sort by the time of their making.
 // Source: the TypeID specification, version 0.3.
 type (
-	IdentityID    string
-	GroupID       string
-	SystemID      string
-	ResourceID    string
-	EntitlementID string
-	RecordID      string
-	RequestID     string
-	DecisionID    string
-	EvidenceID    string
-	GrantID       string
-	CredentialID  string
-	IntentID      string
-	ObservationID string
-	TokenID       string
-	ProposalID    string
-	HoldID        string
-	DelegationID  string
-	BatchID       string
+	IdentityID       string
+	GroupID          string
+	SystemID         string
+	ResourceID       string
+	EntitlementID    string
+	RecordID         string
+	RequestID        string
+	DecisionID       string
+	EvidenceID       string
+	GrantID          string
+	CredentialID     string
+	IntentID         string
+	ObservationID    string
+	TokenID          string
+	ProposalID       string
+	HoldID           string
+	DelegationID     string
+	BatchID          string
+	FindingID        string
+	ReconciliationID string
 )
 
 // Prefixes is the one table of id prefixes. An entry is never changed or reused.
@@ -53,6 +55,8 @@ var Prefixes = map[string]string{
 	"hld": "hold",
 	"dlg": "delegation",
 	"bat": "batch",
+	"fnd": "finding",
+	"rcn": "reconciliation",
 }
 
 // CheckID reports whether s is a well-formed id with the given prefix.
@@ -75,6 +79,21 @@ func PrefixOf(id string) string {
 		return ""
 	}
 	return prefix
+}
+
+// TimeOfID returns when an id was made, by the clock of who made it; 0 where the
+// text is no id.
+func TimeOfID(id string) Instant {
+	parsed, err := typeid.FromString(id)
+	if err != nil {
+		return 0
+	}
+	bytes := parsed.UUIDBytes()
+	var milliseconds uint64
+	for _, b := range bytes[:6] {
+		milliseconds = milliseconds<<8 | uint64(b)
+	}
+	return Instant(milliseconds)
 }
 
 // Mint hands out the ids and salts of one command, in order. It is a value
@@ -126,21 +145,23 @@ func (m *Mint) newID(prefix string) string {
 	return id.String()
 }
 
-func (m *Mint) Identity() IdentityID       { return IdentityID(m.newID("idn")) }
-func (m *Mint) Group() GroupID             { return GroupID(m.newID("grp")) }
-func (m *Mint) System() SystemID           { return SystemID(m.newID("sys")) }
-func (m *Mint) Resource() ResourceID       { return ResourceID(m.newID("res")) }
-func (m *Mint) Entitlement() EntitlementID { return EntitlementID(m.newID("ent")) }
-func (m *Mint) Record() RecordID           { return RecordID(m.newID("rec")) }
-func (m *Mint) Request() RequestID         { return RequestID(m.newID("req")) }
-func (m *Mint) Decision() DecisionID       { return DecisionID(m.newID("dec")) }
-func (m *Mint) Evidence() EvidenceID       { return EvidenceID(m.newID("evd")) }
-func (m *Mint) Grant() GrantID             { return GrantID(m.newID("grt")) }
-func (m *Mint) Credential() CredentialID   { return CredentialID(m.newID("crd")) }
-func (m *Mint) Intent() IntentID           { return IntentID(m.newID("int")) }
-func (m *Mint) Observation() ObservationID { return ObservationID(m.newID("obs")) }
-func (m *Mint) Token() TokenID             { return TokenID(m.newID("tok")) }
-func (m *Mint) Proposal() ProposalID       { return ProposalID(m.newID("prp")) }
-func (m *Mint) Batch() BatchID             { return BatchID(m.newID("bat")) }
-func (m *Mint) Delegation() DelegationID   { return DelegationID(m.newID("dlg")) }
-func (m *Mint) Hold() HoldID               { return HoldID(m.newID("hld")) }
+func (m *Mint) Identity() IdentityID             { return IdentityID(m.newID("idn")) }
+func (m *Mint) Group() GroupID                   { return GroupID(m.newID("grp")) }
+func (m *Mint) System() SystemID                 { return SystemID(m.newID("sys")) }
+func (m *Mint) Resource() ResourceID             { return ResourceID(m.newID("res")) }
+func (m *Mint) Entitlement() EntitlementID       { return EntitlementID(m.newID("ent")) }
+func (m *Mint) Record() RecordID                 { return RecordID(m.newID("rec")) }
+func (m *Mint) Request() RequestID               { return RequestID(m.newID("req")) }
+func (m *Mint) Decision() DecisionID             { return DecisionID(m.newID("dec")) }
+func (m *Mint) Evidence() EvidenceID             { return EvidenceID(m.newID("evd")) }
+func (m *Mint) Grant() GrantID                   { return GrantID(m.newID("grt")) }
+func (m *Mint) Credential() CredentialID         { return CredentialID(m.newID("crd")) }
+func (m *Mint) Intent() IntentID                 { return IntentID(m.newID("int")) }
+func (m *Mint) Observation() ObservationID       { return ObservationID(m.newID("obs")) }
+func (m *Mint) Token() TokenID                   { return TokenID(m.newID("tok")) }
+func (m *Mint) Proposal() ProposalID             { return ProposalID(m.newID("prp")) }
+func (m *Mint) Batch() BatchID                   { return BatchID(m.newID("bat")) }
+func (m *Mint) Delegation() DelegationID         { return DelegationID(m.newID("dlg")) }
+func (m *Mint) Finding() FindingID               { return FindingID(m.newID("fnd")) }
+func (m *Mint) Reconciliation() ReconciliationID { return ReconciliationID(m.newID("rcn")) }
+func (m *Mint) Hold() HoldID                     { return HoldID(m.newID("hld")) }

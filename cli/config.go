@@ -53,6 +53,8 @@ type configuration struct {
 	// SourceCredentials are files with what sources of tickets take as Authorization,
 	// by the name of the source.
 	SourceCredentials map[string]string `yaml:"source_credentials"`
+	// Reconcile says how often targets are read.
+	Reconcile reconcileSettings `yaml:"reconcile"`
 	// Connectors reach systems outside of the house, by the name that systems give
 	// as their connector.
 	Connectors map[string]connectorSettings `yaml:"connectors"`
@@ -110,6 +112,9 @@ func (c configuration) check() error {
 	}
 	if !loopback(host) && c.TLSCertificate == "" && c.BehindProxy == "" {
 		return invalid("%s can be reached from other machines: give TLS files (--tls-certificate, --tls-key), or --behind-proxy with the network that a TLS proxy calls from", c.Listen)
+	}
+	if _, err := c.Reconcile.every(); err != nil {
+		return err
 	}
 	if _, err := c.channels(); err != nil {
 		return err

@@ -160,8 +160,12 @@ func serve(ctx context.Context, settings configuration, stdout, stderr io.Writer
 		// A target that is down keeps no house from starting.
 		log.WarnContext(ctx, "a connector's program does not answer as it is configured", "error", err)
 	}
+	every, err := settings.Reconcile.every()
+	if err != nil {
+		return err
+	}
 	h, founded, err := house.Start(ctx, settings.place(), organisation, house.Options{
-		Clock: clock{}, Entropy: rand.Reader, Log: log, Replica: replica, Issuer: cmp.Or(settings.Address, url), Channels: channels, SourceCredentials: credentials,
+		ReconcileEvery: every, Clock: clock{}, Entropy: rand.Reader, Log: log, Replica: replica, Issuer: cmp.Or(settings.Address, url), Channels: channels, SourceCredentials: credentials,
 		Connectors: moreConnectors(), OpenConnectors: connectors,
 	})
 	if err != nil {

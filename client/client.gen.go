@@ -17,6 +17,45 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AccessFindingState.
+const (
+	AccessFindingStateClosed AccessFindingState = "closed"
+	AccessFindingStateOpen   AccessFindingState = "open"
+)
+
+// Valid indicates whether the value is a known member of the AccessFindingState enum.
+func (e AccessFindingState) Valid() bool {
+	switch e {
+	case AccessFindingStateClosed:
+		return true
+	case AccessFindingStateOpen:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ClaimVerdict.
+const (
+	DoesNotHold ClaimVerdict = "does-not-hold"
+	Holds       ClaimVerdict = "holds"
+	NotProven   ClaimVerdict = "not-proven"
+)
+
+// Valid indicates whether the value is a known member of the ClaimVerdict enum.
+func (e ClaimVerdict) Valid() bool {
+	switch e {
+	case DoesNotHold:
+		return true
+	case Holds:
+		return true
+	case NotProven:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CredentialState.
 const (
 	CredentialStateGone     CredentialState = "gone"
@@ -191,6 +230,30 @@ func (e Finding) Valid() bool {
 	case FindingInOrder:
 		return true
 	case FindingNotInOrder:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for FindingKind.
+const (
+	Lost      FindingKind = "lost"
+	Orphaned  FindingKind = "orphaned"
+	OutOfBand FindingKind = "out-of-band"
+	Unowned   FindingKind = "unowned"
+)
+
+// Valid indicates whether the value is a known member of the FindingKind enum.
+func (e FindingKind) Valid() bool {
+	switch e {
+	case Lost:
+		return true
+	case Orphaned:
+		return true
+	case OutOfBand:
+		return true
+	case Unowned:
 		return true
 	default:
 		return false
@@ -476,6 +539,30 @@ func (e ProposalState) Valid() bool {
 	}
 }
 
+// Defines values for ReconciliationState.
+const (
+	Current ReconciliationState = "current"
+	Late    ReconciliationState = "late"
+	Manual  ReconciliationState = "manual"
+	Never   ReconciliationState = "never"
+)
+
+// Valid indicates whether the value is a known member of the ReconciliationState enum.
+func (e ReconciliationState) Valid() bool {
+	switch e {
+	case Current:
+		return true
+	case Late:
+		return true
+	case Manual:
+		return true
+	case Never:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for RequestState.
 const (
 	RequestStateActive     RequestState = "active"
@@ -668,6 +755,49 @@ func (e TicketState) Valid() bool {
 	}
 }
 
+// AccessFinding One difference between a target and the record. It ends nothing, and closes when it is not seen any more.
+type AccessFinding struct {
+	// ClosedAt A moment in UTC, to the millisecond.
+	ClosedAt Instant `json:"closed_at,omitempty,omitzero"`
+
+	// Credential The mark of the house on it.
+	Credential string `json:"credential,omitempty,omitzero"`
+
+	// Deadline A moment in UTC, to the millisecond.
+	Deadline    Instant `json:"deadline"`
+	Entitlement string  `json:"entitlement,omitempty,omitzero"`
+
+	// Grant The live grant that lost its access, or whose mark it bears.
+	Grant string `json:"grant,omitempty,omitzero"`
+
+	// Holder Names an identity.
+	Holder Ref         `json:"holder,omitempty,omitzero"`
+	Id     string      `json:"id"`
+	Kind   FindingKind `json:"kind"`
+
+	// OpenedAt A moment in UTC, to the millisecond.
+	OpenedAt Instant `json:"opened_at"`
+
+	// Overdue The deadline has passed while it is open.
+	Overdue bool `json:"overdue"`
+
+	// Owner Names an identity.
+	Owner Ref `json:"owner"`
+
+	// Principal How the target names who holds it.
+	Principal string             `json:"principal"`
+	Resource  string             `json:"resource,omitempty,omitzero"`
+	State     AccessFindingState `json:"state"`
+	System    string             `json:"system"`
+
+	// Text In words.
+	Text    string `json:"text"`
+	Version int64  `json:"version"`
+}
+
+// AccessFindingState defines model for AccessFinding.State.
+type AccessFindingState string
+
 // Amendment An asking without what stays as it is - type, beneficiary and extended grant.
 type Amendment struct {
 	// Answers What the request type asks, by field.
@@ -833,6 +963,33 @@ type Catalogue struct {
 	Types        []RequestType    `json:"types"`
 }
 
+// Claim A claim about all live access, with what it rests on.
+type Claim struct {
+	Because     []string    `json:"because"`
+	Claim       string      `json:"claim"`
+	Connected   int         `json:"connected"`
+	Current     int         `json:"current"`
+	Differences []KindCount `json:"differences"`
+	Expired     int         `json:"expired"`
+
+	// JudgedAt A moment in UTC, to the millisecond.
+	JudgedAt  Instant       `json:"judged_at"`
+	Late      int           `json:"late"`
+	Live      []OriginCount `json:"live"`
+	Manual    int           `json:"manual"`
+	NeverRead int           `json:"never_read"`
+	Ours      int           `json:"ours"`
+
+	// Pairs Seen on targets that are current.
+	Pairs     int          `json:"pairs"`
+	Systems   int          `json:"systems"`
+	Unsettled int          `json:"unsettled"`
+	Verdict   ClaimVerdict `json:"verdict"`
+}
+
+// ClaimVerdict defines model for Claim.Verdict.
+type ClaimVerdict string
+
 // Classification defines model for Classification.
 type Classification struct {
 	Answers map[string]interface{} `json:"answers,omitempty,omitzero"`
@@ -843,6 +1000,35 @@ type Classification struct {
 
 	// Type The request type; left out for the one that fits.
 	Type string `json:"type,omitempty,omitzero"`
+}
+
+// Comparison What came of one list that was read to its end.
+type Comparison struct {
+	Accounts int `json:"accounts"`
+
+	// Beyond Differences without a finding of their own, because there were too many.
+	Beyond      int         `json:"beyond"`
+	Closed      int         `json:"closed"`
+	Differences []KindCount `json:"differences"`
+
+	// Expired Live grants whose end has passed.
+	Expired int `json:"expired"`
+
+	// List `sha256:` and 64 hexadecimal digits.
+	List Digest `json:"list"`
+
+	// Live Live grants by origin.
+	Live   []OriginCount `json:"live"`
+	Opened int           `json:"opened"`
+
+	// Ours Those that a live grant gives.
+	Ours int `json:"ours"`
+
+	// Pairs Pairs of holder and entitlement on the target.
+	Pairs int `json:"pairs"`
+
+	// Unsettled Those that were on their way.
+	Unsettled int `json:"unsettled"`
 }
 
 // Consent defines model for Consent.
@@ -1118,6 +1304,17 @@ type FieldChange struct {
 // Finding defines model for Finding.
 type Finding string
 
+// FindingKind defines model for FindingKind.
+type FindingKind string
+
+// FindingPage defines model for FindingPage.
+type FindingPage struct {
+	Findings []AccessFinding `json:"findings"`
+
+	// Next The cursor of the next page; absent on the last one.
+	Next string `json:"next,omitempty,omitzero"`
+}
+
 // Grant defines model for Grant.
 type Grant struct {
 	// Birthright The rule that gave it without being asked.
@@ -1298,6 +1495,12 @@ type IdentityKind string
 // Instant A moment in UTC, to the millisecond.
 type Instant = time.Time
 
+// KindCount defines model for KindCount.
+type KindCount struct {
+	Count int         `json:"count"`
+	Kind  FindingKind `json:"kind"`
+}
+
 // Level defines model for Level.
 type Level string
 
@@ -1345,6 +1548,12 @@ type OpenedEvidence struct {
 
 	// Text The content where it is UTF-8 without control characters, newlines and tabs aside.
 	Text string `json:"text,omitempty,omitzero"`
+}
+
+// OriginCount defines model for OriginCount.
+type OriginCount struct {
+	Count  int    `json:"count"`
+	Origin string `json:"origin"`
 }
 
 // OwnershipOffer defines model for OwnershipOffer.
@@ -1579,6 +1788,34 @@ type Question struct {
 // QuestionDraft defines model for QuestionDraft.
 type QuestionDraft struct {
 	Question string `json:"question"`
+}
+
+// Reconciliation How the comparison of one system with the record stands.
+type Reconciliation struct {
+	Connector string `json:"connector"`
+
+	// Every A duration in whole seconds.
+	Every Seconds `json:"every,omitempty,omitzero"`
+
+	// FailingSince A moment in UTC, to the millisecond.
+	FailingSince Instant `json:"failing_since,omitempty,omitzero"`
+
+	// Last What came of one list that was read to its end.
+	Last Comparison `json:"last,omitempty,omitzero"`
+
+	// ReadAt A moment in UTC, to the millisecond.
+	ReadAt  Instant             `json:"read_at,omitempty,omitzero"`
+	State   ReconciliationState `json:"state"`
+	System  string              `json:"system"`
+	Trouble string              `json:"trouble,omitempty,omitzero"`
+}
+
+// ReconciliationState defines model for Reconciliation.State.
+type ReconciliationState string
+
+// ReconciliationList defines model for ReconciliationList.
+type ReconciliationList struct {
+	Reconciliations []Reconciliation `json:"reconciliations"`
 }
 
 // Ref Names an identity.
@@ -1962,6 +2199,9 @@ type Cursor = string
 // Exceptions defines model for Exceptions.
 type Exceptions = bool
 
+// FindingID defines model for FindingID.
+type FindingID = string
+
 // GrantID defines model for GrantID.
 type GrantID = string
 
@@ -2014,6 +2254,21 @@ type EndDelegationParams struct {
 	// ASCII characters. The same key with another body is 409
 	// `idempotency-key-reused`.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// ListFindingsParams defines parameters for ListFindings.
+type ListFindingsParams struct {
+	// System Only of this system; an id or a name.
+	System string `form:"system,omitempty" json:"system,omitempty,omitzero"`
+
+	// All Closed ones, too.
+	All bool `form:"all,omitempty" json:"all,omitempty,omitzero"`
+
+	// Cursor The `next` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Limit How many at most on one page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // ListGrantsParams defines parameters for ListGrants.
@@ -2709,6 +2964,20 @@ type ClientInterface interface {
 	// Corresponds with POST /directory/plan (the `PlanDirectory` operationId).
 	PlanDirectory(ctx context.Context, body PlanDirectoryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListFindings Differences between targets and the record, newest first
+	//
+	// Scope `read`. Who answers for a system sees its findings; administrators and auditors see all.
+	//
+	// Corresponds with GET /findings (the `ListFindings` operationId).
+	ListFindings(ctx context.Context, params *ListFindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetFinding One finding
+	//
+	// Scope `read`.
+	//
+	// Corresponds with GET /findings/{id} (the `GetFinding` operationId).
+	GetFinding(ctx context.Context, id FindingID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListGrants Grants of the caller and of whom the caller answers for, newest first
 	//
 	// Scope `read`. An auditor, an administrator, or the owner of the named system sees all.
@@ -3046,6 +3315,27 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /proposals/{id}/withdraw (the `WithdrawProposal` operationId).
 	WithdrawProposal(ctx context.Context, id ProposalID, params *WithdrawProposalParams, body WithdrawProposalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListReconciliations How systems stand that the caller may see findings of, by name
+	//
+	// Scope `read`. Who answers for a system sees it; administrators and auditors see all.
+	//
+	// Corresponds with GET /reconciliations (the `ListReconciliations` operationId).
+	ListReconciliations(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetClaim Whether every live entitlement has exactly one approved, unexpired request
+	//
+	// Scope `read`. For administrators and auditors. It says what it rests on, and is `not-proven` while a system is looked after by hand, was never read, or was read too long ago.
+	//
+	// Corresponds with GET /reconciliations/claim (the `GetClaim` operationId).
+	GetClaim(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RunReconciliation Read a target at once
+	//
+	// Scope `grant`. For who answers for the system, and administrators. It is read within moments after this is answered.
+	//
+	// Corresponds with POST /reconciliations/{name}/run (the `RunReconciliation` operationId).
+	RunReconciliation(ctx context.Context, name SystemName, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListRequests Requests that the caller has to do with, newest first
 	//
@@ -3711,6 +4001,40 @@ func (c *Operations) PlanDirectoryWithBody(ctx context.Context, contentType stri
 // Corresponds with POST /directory/plan (the `PlanDirectory` operationId).
 func (c *Operations) PlanDirectory(ctx context.Context, body PlanDirectoryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewPlanDirectoryRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListFindings Differences between targets and the record, newest first
+//
+// Scope `read`. Who answers for a system sees its findings; administrators and auditors see all.
+//
+// Corresponds with GET /findings (the `ListFindings` operationId).
+func (c *Operations) ListFindings(ctx context.Context, params *ListFindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListFindingsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetFinding One finding
+//
+// Scope `read`.
+//
+// Corresponds with GET /findings/{id} (the `GetFinding` operationId).
+func (c *Operations) GetFinding(ctx context.Context, id FindingID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetFindingRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -4439,6 +4763,57 @@ func (c *Operations) WithdrawProposalWithBody(ctx context.Context, id ProposalID
 // Corresponds with POST /proposals/{id}/withdraw (the `WithdrawProposal` operationId).
 func (c *Operations) WithdrawProposal(ctx context.Context, id ProposalID, params *WithdrawProposalParams, body WithdrawProposalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewWithdrawProposalRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListReconciliations How systems stand that the caller may see findings of, by name
+//
+// Scope `read`. Who answers for a system sees it; administrators and auditors see all.
+//
+// Corresponds with GET /reconciliations (the `ListReconciliations` operationId).
+func (c *Operations) ListReconciliations(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListReconciliationsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetClaim Whether every live entitlement has exactly one approved, unexpired request
+//
+// Scope `read`. For administrators and auditors. It says what it rests on, and is `not-proven` while a system is looked after by hand, was never read, or was read too long ago.
+//
+// Corresponds with GET /reconciliations/claim (the `GetClaim` operationId).
+func (c *Operations) GetClaim(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetClaimRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RunReconciliation Read a target at once
+//
+// Scope `grant`. For who answers for the system, and administrators. It is read within moments after this is answered.
+//
+// Corresponds with POST /reconciliations/{name}/run (the `RunReconciliation` operationId).
+func (c *Operations) RunReconciliation(ctx context.Context, name SystemName, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRunReconciliationRequest(c.Server, name)
 	if err != nil {
 		return nil, err
 	}
@@ -5701,6 +6076,118 @@ func NewPlanDirectoryRequestWithBody(server string, contentType string, body io.
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListFindingsRequest constructs an http.Request for the ListFindings method
+func NewListFindingsRequest(server string, params *ListFindingsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/findings")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "system", params.System, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "all", params.All, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetFindingRequest constructs an http.Request for the GetFinding method
+func NewGetFindingRequest(server string, id FindingID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/findings/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -7048,6 +7535,94 @@ func NewWithdrawProposalRequestWithBody(server string, id ProposalID, params *Wi
 
 		req.Header.Set("Idempotency-Key", headerParam0)
 
+	}
+
+	return req, nil
+}
+
+// NewListReconciliationsRequest constructs an http.Request for the ListReconciliations method
+func NewListReconciliationsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/reconciliations")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetClaimRequest constructs an http.Request for the GetClaim method
+func NewGetClaimRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/reconciliations/claim")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRunReconciliationRequest constructs an http.Request for the RunReconciliation method
+func NewRunReconciliationRequest(server string, name SystemName) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/reconciliations/%s/run", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -8969,6 +9544,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /directory/plan (the `PlanDirectory` operationId).
 	PlanDirectoryWithResponse(ctx context.Context, body PlanDirectoryJSONRequestBody, reqEditors ...RequestEditorFn) (*PlanDirectoryResponse, error)
 
+	// ListFindingsWithResponse Differences between targets and the record, newest first
+	//
+	// Scope `read`. Who answers for a system sees its findings; administrators and auditors see all.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /findings (the `ListFindings` operationId).
+	ListFindingsWithResponse(ctx context.Context, params *ListFindingsParams, reqEditors ...RequestEditorFn) (*ListFindingsResponse, error)
+
+	// GetFindingWithResponse One finding
+	//
+	// Scope `read`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /findings/{id} (the `GetFinding` operationId).
+	GetFindingWithResponse(ctx context.Context, id FindingID, reqEditors ...RequestEditorFn) (*GetFindingResponse, error)
+
 	// ListGrantsWithResponse Grants of the caller and of whom the caller answers for, newest first
 	//
 	// Scope `read`. An auditor, an administrator, or the owner of the named system sees all.
@@ -9332,6 +9925,33 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /proposals/{id}/withdraw (the `WithdrawProposal` operationId).
 	WithdrawProposalWithResponse(ctx context.Context, id ProposalID, params *WithdrawProposalParams, body WithdrawProposalJSONRequestBody, reqEditors ...RequestEditorFn) (*WithdrawProposalResponse, error)
+
+	// ListReconciliationsWithResponse How systems stand that the caller may see findings of, by name
+	//
+	// Scope `read`. Who answers for a system sees it; administrators and auditors see all.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /reconciliations (the `ListReconciliations` operationId).
+	ListReconciliationsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListReconciliationsResponse, error)
+
+	// GetClaimWithResponse Whether every live entitlement has exactly one approved, unexpired request
+	//
+	// Scope `read`. For administrators and auditors. It says what it rests on, and is `not-proven` while a system is looked after by hand, was never read, or was read too long ago.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /reconciliations/claim (the `GetClaim` operationId).
+	GetClaimWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetClaimResponse, error)
+
+	// RunReconciliationWithResponse Read a target at once
+	//
+	// Scope `grant`. For who answers for the system, and administrators. It is read within moments after this is answered.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /reconciliations/{name}/run (the `RunReconciliation` operationId).
+	RunReconciliationWithResponse(ctx context.Context, name SystemName, reqEditors ...RequestEditorFn) (*RunReconciliationResponse, error)
 
 	// ListRequestsWithResponse Requests that the caller has to do with, newest first
 	//
@@ -10121,6 +10741,88 @@ func (r PlanDirectoryResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r PlanDirectoryResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListFindingsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *FindingPage
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListFindingsResponse) GetJSON200() *FindingPage {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListFindingsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListFindingsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListFindingsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListFindingsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetFindingResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AccessFinding
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetFindingResponse) GetJSON200() *AccessFinding {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r GetFindingResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetFindingResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetFindingResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetFindingResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -11215,6 +11917,129 @@ func (r WithdrawProposalResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r WithdrawProposalResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListReconciliationsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ReconciliationList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListReconciliationsResponse) GetJSON200() *ReconciliationList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListReconciliationsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListReconciliationsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListReconciliationsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListReconciliationsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetClaimResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Claim
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetClaimResponse) GetJSON200() *Claim {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r GetClaimResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetClaimResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetClaimResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetClaimResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RunReconciliationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Reconciliation
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RunReconciliationResponse) GetJSON200() *Reconciliation {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r RunReconciliationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RunReconciliationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RunReconciliationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RunReconciliationResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -12781,6 +13606,36 @@ func (c *ClientWithResponses) PlanDirectoryWithResponse(ctx context.Context, bod
 	return ParsePlanDirectoryResponse(rsp)
 }
 
+// ListFindingsWithResponse Differences between targets and the record, newest first
+//
+// Scope `read`. Who answers for a system sees its findings; administrators and auditors see all.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /findings (the `ListFindings` operationId).
+func (c *ClientWithResponses) ListFindingsWithResponse(ctx context.Context, params *ListFindingsParams, reqEditors ...RequestEditorFn) (*ListFindingsResponse, error) {
+	rsp, err := c.ListFindings(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListFindingsResponse(rsp)
+}
+
+// GetFindingWithResponse One finding
+//
+// Scope `read`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /findings/{id} (the `GetFinding` operationId).
+func (c *ClientWithResponses) GetFindingWithResponse(ctx context.Context, id FindingID, reqEditors ...RequestEditorFn) (*GetFindingResponse, error) {
+	rsp, err := c.GetFinding(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetFindingResponse(rsp)
+}
+
 // ListGrantsWithResponse Grants of the caller and of whom the caller answers for, newest first
 //
 // Scope `read`. An auditor, an administrator, or the owner of the named system sees all.
@@ -13377,6 +14232,51 @@ func (c *ClientWithResponses) WithdrawProposalWithResponse(ctx context.Context, 
 		return nil, err
 	}
 	return ParseWithdrawProposalResponse(rsp)
+}
+
+// ListReconciliationsWithResponse How systems stand that the caller may see findings of, by name
+//
+// Scope `read`. Who answers for a system sees it; administrators and auditors see all.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /reconciliations (the `ListReconciliations` operationId).
+func (c *ClientWithResponses) ListReconciliationsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListReconciliationsResponse, error) {
+	rsp, err := c.ListReconciliations(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListReconciliationsResponse(rsp)
+}
+
+// GetClaimWithResponse Whether every live entitlement has exactly one approved, unexpired request
+//
+// Scope `read`. For administrators and auditors. It says what it rests on, and is `not-proven` while a system is looked after by hand, was never read, or was read too long ago.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /reconciliations/claim (the `GetClaim` operationId).
+func (c *ClientWithResponses) GetClaimWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetClaimResponse, error) {
+	rsp, err := c.GetClaim(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetClaimResponse(rsp)
+}
+
+// RunReconciliationWithResponse Read a target at once
+//
+// Scope `grant`. For who answers for the system, and administrators. It is read within moments after this is answered.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /reconciliations/{name}/run (the `RunReconciliation` operationId).
+func (c *ClientWithResponses) RunReconciliationWithResponse(ctx context.Context, name SystemName, reqEditors ...RequestEditorFn) (*RunReconciliationResponse, error) {
+	rsp, err := c.RunReconciliation(ctx, name, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRunReconciliationResponse(rsp)
 }
 
 // ListRequestsWithResponse Requests that the caller has to do with, newest first
@@ -14346,6 +15246,58 @@ func ParsePlanDirectoryResponse(rsp *http.Response) (*PlanDirectoryResponse, err
 	return response, nil
 }
 
+// ParseListFindingsResponse parses an HTTP response from a ListFindingsWithResponse call
+func ParseListFindingsResponse(rsp *http.Response) (*ListFindingsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListFindingsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest FindingPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetFindingResponse parses an HTTP response from a GetFindingWithResponse call
+func ParseGetFindingResponse(rsp *http.Response) (*GetFindingResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetFindingResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AccessFinding
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListGrantsResponse parses an HTTP response from a ListGrantsWithResponse call
 func ParseListGrantsResponse(rsp *http.Response) (*ListGrantsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -15064,6 +16016,84 @@ func ParseWithdrawProposalResponse(rsp *http.Response) (*WithdrawProposalRespons
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Proposal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListReconciliationsResponse parses an HTTP response from a ListReconciliationsWithResponse call
+func ParseListReconciliationsResponse(rsp *http.Response) (*ListReconciliationsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListReconciliationsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ReconciliationList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetClaimResponse parses an HTTP response from a GetClaimWithResponse call
+func ParseGetClaimResponse(rsp *http.Response) (*GetClaimResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetClaimResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Claim
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRunReconciliationResponse parses an HTTP response from a RunReconciliationWithResponse call
+func ParseRunReconciliationResponse(rsp *http.Response) (*RunReconciliationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RunReconciliationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Reconciliation
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

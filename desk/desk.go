@@ -45,6 +45,8 @@ type Config struct {
 	// Channels name the ways by which people are told; notices are written for those
 	// that exist.
 	Channels []string
+	// ReconcileEvery returns how often a system is read; nil or 0 for once a day.
+	ReconcileEvery func(system string) countersign.Seconds
 	// Replica names this process, as the holder of leases.
 	Replica string
 	// BornLeased lets a commit lease its new intents to this replica, which then
@@ -438,7 +440,7 @@ func (tx *transaction) seal(ctx context.Context) error {
 // id was minted in this transaction.
 func without(streams []countersign.Stream, stream countersign.Stream) []countersign.Stream {
 	switch countersign.PrefixOf(string(stream)) {
-	case "req", "grt", "idn", "grp", "rec", "bat", "dlg":
+	case "req", "grt", "idn", "grp", "rec", "bat", "dlg", "fnd":
 	default:
 		return streams
 	}

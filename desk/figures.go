@@ -2,6 +2,8 @@ package desk
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/store"
@@ -16,6 +18,8 @@ type Figures struct {
 	OldestUntold countersign.Instant
 	// Powers are those of the desk, by name.
 	Powers map[string]PowerFigures
+	// Systems counts those that are not retired, by how sure the record can be of them.
+	Systems map[SystemState]int
 	// Ahead counts commits to streams whose last event had a later time than the
 	// commit, since this process began.
 	Ahead int64
@@ -69,6 +73,17 @@ func (d *Desk) Figures(ctx context.Context) (*Figures, error) {
 			return nil, err
 		}
 		figures.OldestUntold = event.Header.Time
+	}
+	figures.Systems = map[SystemState]int{}
+	for _, state := range SystemStates {
+		figures.Systems[state] = 0
+	}
+	views, err := d.stand(ctx, slices.Collect(maps.Values(known.systems)), now)
+	if err != nil {
+		return nil, err
+	}
+	for _, view := range views {
+		figures.Systems[view.State]++
 	}
 	system := known.systemNames[SystemName]
 	for _, entitlement := range known.entitlements {

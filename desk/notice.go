@@ -31,6 +31,8 @@ const (
 	NoticeParked         = "parked"
 	NoticeLapsing        = "lapsing"
 	NoticeEmergency      = "emergency-policy"
+	NoticeFindings       = "findings"
+	NoticeUnread         = "target-unread"
 )
 
 // digestEvery gathers what can wait: all that a person is to be told of a quarter
@@ -79,6 +81,13 @@ func (tx *transaction) tellings(payload countersign.Payload, request *countersig
 		return []telling{{kind: NoticeReminder, people: []countersign.IdentityID{grant.Holder, grant.Requester}}}
 	case *workflow.ProposalEnforced:
 		return []telling{{kind: NoticeEmergency, people: event.Change.Told, atOnce: true}}
+	case *workflow.ReconciliationCompleted:
+		if event.Change.Opened+event.Change.Beyond == 0 {
+			return nil
+		}
+		return []telling{{kind: NoticeFindings, people: tx.ownersOf(event.Change.System)}}
+	case *workflow.ReconciliationFailed:
+		return []telling{{kind: NoticeUnread, people: tx.ownersOf(event.Change.System)}}
 	case *workflow.GrantLapsing:
 		people := []countersign.IdentityID{grant.Holder, grant.Requester}
 		if holder := tx.directory.identities[grant.Holder]; holder != nil {
@@ -120,7 +129,8 @@ func (tx *transaction) notify() {
 		request, _ := states[event.Stream].(*countersign.Request)
 		grant, _ := states[event.Stream].(*countersign.Grant)
 		_, proposal := states[event.Stream].(*countersign.Proposal)
-		if request == nil && grant == nil && !proposal {
+		_, reconciliation := states[event.Stream].(*countersign.Reconciliation)
+		if request == nil && grant == nil && !proposal && !reconciliation {
 			continue
 		}
 		for _, telling := range tx.tellings(event.Payload, request, grant) {
@@ -139,6 +149,14 @@ func (tx *transaction) notify() {
 			}
 		}
 	}
+}
+
+// ownersOf are the owner and the second owner of a system.
+func (tx *transaction) ownersOf(id countersign.SystemID) []countersign.IdentityID {
+	if system := tx.directory.systems[id]; system != nil {
+		return []countersign.IdentityID{system.Owner, system.SecondOwner}
+	}
+	return nil
 }
 
 // reachable returns the people who are told, each once: for a machine whoever
@@ -259,6 +277,17 @@ func (tx *transaction) aboutWhat(ctx context.Context, id string) (*countersign.R
 		}
 		return &countersign.Request{}, tx.directory.nameOf(proposal.By) + ": policy", nil
 	}
+	if countersign.PrefixOf(id) == "rcn" {
+		all, err := tx.desk.Store.Reconciliations(ctx)
+		if err != nil {
+			return nil, "", err
+		}
+		for _, one := range all {
+			if system := tx.directory.systems[one.System]; string(one.ID) == id && system != nil {
+				return &countersign.Request{}, system.Name, nil
+			}
+		}
+	}
 	request, err := tx.desk.Store.Request(ctx, countersign.RequestID(id))
 	if err != nil {
 		return nil, "", err
@@ -271,6 +300,7 @@ func noticeSubject(kind, what string) string {
 		NoticeAskedToDecide: "Your decision is asked for", NoticeAskedToReview: "Your review is asked for", NoticeAskedToConsent: "Your consent is asked for", NoticeAskedToTriage: "Somebody asks in their own words",
 		NoticeBreakGlass: "Break-glass access was taken", NoticeOutcome: "Decided", NoticeQuestion: "A question about a request", NoticeReminder: "Access ends soon",
 		NoticeOverdue: "Evidence is overdue", NoticeEnding: "Access ends", NoticeParked: "Work waits for you", NoticeLapsing: "Access will lapse", NoticeEmergency: "A policy was put into force by one person",
+		NoticeFindings: "A system differs from the record", NoticeUnread: "A system cannot be read",
 	}[kind]
 	return fmt.Sprintf("%s (%s)", words, what)
 }

@@ -258,6 +258,14 @@ func (d *snapshot) grantSentence(payload countersign.Payload) string {
 		return fmt.Sprintf("the end is put off to %s, because fewer than two others hold this power; give it to somebody else first", event.Change.Until)
 	case *workflow.ProposalEnforced:
 		return fmt.Sprintf("%s put a policy into force alone%s. Publish or reject it; it lapses at %s", d.nameOf(event.Change.By), because(event.Reason), event.Change.Until)
+	case *workflow.ReconciliationCompleted:
+		text := fmt.Sprintf("%d new finding(s), see finding list", event.Change.Opened)
+		if event.Change.Beyond > 0 {
+			text += fmt.Sprintf("; %d more have none of their own", event.Change.Beyond)
+		}
+		return text
+	case *workflow.ReconciliationFailed:
+		return "the target does not list what it holds" + because(event.Reason) + ". Until it does, nothing is known of it"
 	case *workflow.GrantLapsing:
 		return fmt.Sprintf("the access lapses at %s (%s)%s", event.Change.Until, event.Change.Cause, because(event.Reason))
 	case *workflow.GrantKept:

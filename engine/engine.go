@@ -139,6 +139,9 @@ func (e *Engine) Sweep(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := e.Desk.ScheduleReconciliations(ctx); err != nil {
+		return err
+	}
 	e.sweptTo = now
 	return nil
 }
@@ -189,6 +192,28 @@ func (e *Engine) Identities(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	return len(works), e.Desk.LookAtIdentities(ctx, works)
+}
+
+// Reconcile reads the next target that is due and has what it lists compared with
+// the record, and returns how many it took. Ends do not wait for it.
+func (e *Engine) Reconcile(ctx context.Context) (int, error) {
+	works, err := e.Store.Claim(ctx, store.Claim{Now: e.now(), Owner: e.Replica, Kinds: []store.WorkKind{store.ReconcileWork}, Limit: 1, Lease: desk.ReconcileLease})
+	if err != nil || len(works) == 0 {
+		return 0, err
+	}
+	reading, err := e.Desk.PrepareReconciliation(ctx, works[0])
+	if err != nil || reading == nil {
+		return 1, err
+	}
+	listing, cancel := context.WithTimeout(ctx, time.Duration(desk.ListTime)*time.Second)
+	defer cancel()
+	if err := reading.Target.List(listing, reading.Scope, reading.Found); err != nil {
+		if ctx.Err() != nil {
+			return 1, nil // this process stops, which says nothing of the target
+		}
+		return 1, e.Desk.FailReconciliation(ctx, reading, err)
+	}
+	return 1, e.Desk.CompleteReconciliation(ctx, reading)
 }
 
 // Batches opens the next requests of batches, and returns how many batches it

@@ -30,6 +30,8 @@ func (e *Engine) Run(ctx context.Context) {
 	loops.Go(func() {
 		e.keepDoing(ctx, "batches", func(ctx context.Context) (int, error) { return e.Batches(context.WithoutCancel(ctx)) })
 	})
+	// A target that is read when the process stops is left to its lease.
+	loops.Go(func() { e.keepDoing(ctx, "reconcile", e.Reconcile) })
 	loops.Go(func() {
 		e.keepDoing(ctx, "identities", func(ctx context.Context) (int, error) { return e.Identities(context.WithoutCancel(ctx)) })
 	})

@@ -57,6 +57,8 @@ type Options struct {
 	// SourceCredentials are what the sources of tickets take as Authorization, by the
 	// name of the source.
 	SourceCredentials map[string]countersign.Secret
+	// ReconcileEvery returns how often a system is read; nil or 0 for once a day.
+	ReconcileEvery func(system string) countersign.Seconds
 	// Channels bring what people are told out of the house.
 	Channels []notify.Channel
 	// DeliverByClaim makes the engine find its work by claiming it, as after a
@@ -143,10 +145,11 @@ func Open(ctx context.Context, options Options) (*House, error) {
 		Power: func(holder countersign.IdentityID, power string) bool {
 			return h.Point.Allowed(holder, power, desk.SystemName+"/"+desk.ResourceName, countersign.InstantOf(options.Clock.Now()))
 		},
-		Answers:  h.Point.Answers,
-		Stop:     func(hold bool, ids ...string) { each(ids, hold, h.Stops.Stop) },
-		Forget:   func(hold bool, ids ...string) { each(ids, hold, h.Stops.Lift) },
-		Channels: channelNames(options.Channels), Shared: options.Shared, Replica: options.Replica, BornLeased: !options.DeliverByClaim,
+		Answers:        h.Point.Answers,
+		Stop:           func(hold bool, ids ...string) { each(ids, hold, h.Stops.Stop) },
+		Forget:         func(hold bool, ids ...string) { each(ids, hold, h.Stops.Lift) },
+		ReconcileEvery: options.ReconcileEvery,
+		Channels:       channelNames(options.Channels), Shared: options.Shared, Replica: options.Replica, BornLeased: !options.DeliverByClaim,
 	})
 	h.Engine = engine.New(engine.Config{
 		Desk: h.Desk, Store: options.Store, Clock: options.Clock, Connectors: connectors, Replica: options.Replica, Log: options.Log,
@@ -199,7 +202,7 @@ func each(ids []string, hold bool, tell func(target.ID, target.Cause)) {
 func (h *House) Run(ctx context.Context) { h.Engine.Run(ctx) }
 
 // Settle lets the engine do what is due now, step by step, until nothing is: for
-// a house whose clock is moved by hand.
+// a house whose clock is moved by hand. It reads no target; see Engine.Reconcile.
 func (h *House) Settle(ctx context.Context) error {
 	const rounds = 1000
 	for range rounds {

@@ -43,6 +43,9 @@ func (e Level) Valid() bool {
 	}
 }
 
+// AccessFinding One difference between a target and the record. It ends nothing, and closes when it is not seen any more.
+type AccessFinding = desk.FindingView
+
 // Amendment An asking without what stays as it is - type, beneficiary and extended grant.
 type Amendment struct {
 	// Answers What the request type asks, by field.
@@ -157,6 +160,9 @@ type Cancellation struct {
 
 // Catalogue defines model for Catalogue.
 type Catalogue = desk.Catalogue
+
+// Claim A claim about all live access, with what it rests on.
+type Claim = desk.ClaimView
 
 // Classification defines model for Classification.
 type Classification struct {
@@ -275,6 +281,14 @@ type FieldChange struct {
 
 // Finding defines model for Finding.
 type Finding = countersign.Outcome
+
+// FindingPage defines model for FindingPage.
+type FindingPage struct {
+	Findings []AccessFinding `json:"findings"`
+
+	// Next The cursor of the next page; absent on the last one.
+	Next string `json:"next,omitempty,omitzero"`
+}
 
 // Grant defines model for Grant.
 type Grant = desk.GrantView
@@ -490,6 +504,14 @@ type QuestionDraft struct {
 	Question string `json:"question"`
 }
 
+// Reconciliation How the comparison of one system with the record stands.
+type Reconciliation = desk.ReconciliationView
+
+// ReconciliationList defines model for ReconciliationList.
+type ReconciliationList struct {
+	Reconciliations []Reconciliation `json:"reconciliations"`
+}
+
 // Ref Names an identity.
 type Ref = desk.Ref
 
@@ -586,6 +608,9 @@ type Cursor = string
 // Exceptions defines model for Exceptions.
 type Exceptions = bool
 
+// FindingID defines model for FindingID.
+type FindingID = string
+
 // GrantID defines model for GrantID.
 type GrantID = string
 
@@ -638,6 +663,21 @@ type EndDelegationParams struct {
 	// ASCII characters. The same key with another body is 409
 	// `idempotency-key-reused`.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// ListFindingsParams defines parameters for ListFindings.
+type ListFindingsParams struct {
+	// System Only of this system; an id or a name.
+	System string `form:"system,omitempty" json:"system,omitempty,omitzero"`
+
+	// All Closed ones, too.
+	All bool `form:"all,omitempty" json:"all,omitempty,omitzero"`
+
+	// Cursor The `next` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Limit How many at most on one page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // ListGrantsParams defines parameters for ListGrants.
@@ -1177,6 +1217,12 @@ type ServerInterface interface {
 	// PlanDirectory Compare files with the directory
 	// (POST /directory/plan)
 	PlanDirectory(w http.ResponseWriter, r *http.Request)
+	// ListFindings Differences between targets and the record, newest first
+	// (GET /findings)
+	ListFindings(w http.ResponseWriter, r *http.Request, params ListFindingsParams)
+	// GetFinding One finding
+	// (GET /findings/{id})
+	GetFinding(w http.ResponseWriter, r *http.Request, id FindingID)
 	// ListGrants Grants of the caller and of whom the caller answers for, newest first
 	// (GET /grants)
 	ListGrants(w http.ResponseWriter, r *http.Request, params ListGrantsParams)
@@ -1255,6 +1301,15 @@ type ServerInterface interface {
 	// WithdrawProposal Take it back, as who proposed it
 	// (POST /proposals/{id}/withdraw)
 	WithdrawProposal(w http.ResponseWriter, r *http.Request, id ProposalID, params WithdrawProposalParams)
+	// ListReconciliations How systems stand that the caller may see findings of, by name
+	// (GET /reconciliations)
+	ListReconciliations(w http.ResponseWriter, r *http.Request)
+	// GetClaim Whether every live entitlement has exactly one approved, unexpired request
+	// (GET /reconciliations/claim)
+	GetClaim(w http.ResponseWriter, r *http.Request)
+	// RunReconciliation Read a target at once
+	// (POST /reconciliations/{name}/run)
+	RunReconciliation(w http.ResponseWriter, r *http.Request, name SystemName)
 	// ListRequests Requests that the caller has to do with, newest first
 	// (GET /requests)
 	ListRequests(w http.ResponseWriter, r *http.Request, params ListRequestsParams)
@@ -1561,6 +1616,104 @@ func (siw *ServerInterfaceWrapper) PlanDirectory(w http.ResponseWriter, r *http.
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.PlanDirectory(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListFindings operation middleware
+func (siw *ServerInterfaceWrapper) ListFindings(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListFindingsParams
+
+	// ------------- Optional query parameter "system" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "system", r.URL.Query(), &params.System, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "system"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "system", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "all" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "all", r.URL.Query(), &params.All, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "all"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "all", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListFindings(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetFinding operation middleware
+func (siw *ServerInterfaceWrapper) GetFinding(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id FindingID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetFinding(w, r, id)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2689,6 +2842,60 @@ func (siw *ServerInterfaceWrapper) WithdrawProposal(w http.ResponseWriter, r *ht
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.WithdrawProposal(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListReconciliations operation middleware
+func (siw *ServerInterfaceWrapper) ListReconciliations(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListReconciliations(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetClaim operation middleware
+func (siw *ServerInterfaceWrapper) GetClaim(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetClaim(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RunReconciliation operation middleware
+func (siw *ServerInterfaceWrapper) RunReconciliation(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name SystemName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RunReconciliation(w, r, name)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4490,6 +4697,8 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/delegations/{id}/end", wrapper.EndDelegation)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/directory/apply", wrapper.ApplyDirectory)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/directory/plan", wrapper.PlanDirectory)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/findings", wrapper.ListFindings)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/findings/{id}", wrapper.GetFinding)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/grants", wrapper.ListGrants)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/grants/{id}", wrapper.GetGrant)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/grants/{id}/retry", wrapper.RetryGrant)
@@ -4516,6 +4725,9 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/proposals/{id}/publish", wrapper.PublishProposal)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/proposals/{id}/reject", wrapper.RejectProposal)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/proposals/{id}/withdraw", wrapper.WithdrawProposal)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/reconciliations", wrapper.ListReconciliations)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/reconciliations/{name}/run", wrapper.RunReconciliation)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/reconciliations/claim", wrapper.GetClaim)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/requests", wrapper.ListRequests)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests", wrapper.SubmitRequest)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/requests/{id}", wrapper.GetRequest)
@@ -4746,6 +4958,50 @@ type PlanDirectoryResponseObject interface {
 type PlanDirectory200JSONResponse Difference
 
 func (response PlanDirectory200JSONResponse) VisitPlanDirectoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListFindingsRequestObject struct {
+	Params ListFindingsParams
+}
+
+type ListFindingsResponseObject interface {
+	VisitListFindingsResponse(w http.ResponseWriter) error
+}
+
+type ListFindings200JSONResponse FindingPage
+
+func (response ListFindings200JSONResponse) VisitListFindingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetFindingRequestObject struct {
+	Id FindingID `json:"id"`
+}
+
+type GetFindingResponseObject interface {
+	VisitGetFindingResponse(w http.ResponseWriter) error
+}
+
+type GetFinding200JSONResponse AccessFinding
+
+func (response GetFinding200JSONResponse) VisitGetFindingResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -5343,6 +5599,70 @@ type WithdrawProposalResponseObject interface {
 type WithdrawProposal200JSONResponse struct{ ProposalJSONResponse }
 
 func (response WithdrawProposal200JSONResponse) VisitWithdrawProposalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListReconciliationsRequestObject struct {
+}
+
+type ListReconciliationsResponseObject interface {
+	VisitListReconciliationsResponse(w http.ResponseWriter) error
+}
+
+type ListReconciliations200JSONResponse ReconciliationList
+
+func (response ListReconciliations200JSONResponse) VisitListReconciliationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetClaimRequestObject struct {
+}
+
+type GetClaimResponseObject interface {
+	VisitGetClaimResponse(w http.ResponseWriter) error
+}
+
+type GetClaim200JSONResponse Claim
+
+func (response GetClaim200JSONResponse) VisitGetClaimResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RunReconciliationRequestObject struct {
+	Name SystemName `json:"name"`
+}
+
+type RunReconciliationResponseObject interface {
+	VisitRunReconciliationResponse(w http.ResponseWriter) error
+}
+
+type RunReconciliation200JSONResponse Reconciliation
+
+func (response RunReconciliation200JSONResponse) VisitRunReconciliationResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -6156,6 +6476,12 @@ type StrictServerInterface interface {
 	// PlanDirectory Compare files with the directory
 	// (POST /directory/plan)
 	PlanDirectory(ctx context.Context, request PlanDirectoryRequestObject) (PlanDirectoryResponseObject, error)
+	// ListFindings Differences between targets and the record, newest first
+	// (GET /findings)
+	ListFindings(ctx context.Context, request ListFindingsRequestObject) (ListFindingsResponseObject, error)
+	// GetFinding One finding
+	// (GET /findings/{id})
+	GetFinding(ctx context.Context, request GetFindingRequestObject) (GetFindingResponseObject, error)
 	// ListGrants Grants of the caller and of whom the caller answers for, newest first
 	// (GET /grants)
 	ListGrants(ctx context.Context, request ListGrantsRequestObject) (ListGrantsResponseObject, error)
@@ -6234,6 +6560,15 @@ type StrictServerInterface interface {
 	// WithdrawProposal Take it back, as who proposed it
 	// (POST /proposals/{id}/withdraw)
 	WithdrawProposal(ctx context.Context, request WithdrawProposalRequestObject) (WithdrawProposalResponseObject, error)
+	// ListReconciliations How systems stand that the caller may see findings of, by name
+	// (GET /reconciliations)
+	ListReconciliations(ctx context.Context, request ListReconciliationsRequestObject) (ListReconciliationsResponseObject, error)
+	// GetClaim Whether every live entitlement has exactly one approved, unexpired request
+	// (GET /reconciliations/claim)
+	GetClaim(ctx context.Context, request GetClaimRequestObject) (GetClaimResponseObject, error)
+	// RunReconciliation Read a target at once
+	// (POST /reconciliations/{name}/run)
+	RunReconciliation(ctx context.Context, request RunReconciliationRequestObject) (RunReconciliationResponseObject, error)
 	// ListRequests Requests that the caller has to do with, newest first
 	// (GET /requests)
 	ListRequests(ctx context.Context, request ListRequestsRequestObject) (ListRequestsResponseObject, error)
@@ -6587,6 +6922,58 @@ func (sh *strictHandler) PlanDirectory(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(PlanDirectoryResponseObject); ok {
 		if err := validResponse.VisitPlanDirectoryResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListFindings operation middleware
+func (sh *strictHandler) ListFindings(w http.ResponseWriter, r *http.Request, params ListFindingsParams) {
+	var request ListFindingsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListFindings(ctx, request.(ListFindingsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListFindings")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListFindingsResponseObject); ok {
+		if err := validResponse.VisitListFindingsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetFinding operation middleware
+func (sh *strictHandler) GetFinding(w http.ResponseWriter, r *http.Request, id FindingID) {
+	var request GetFindingRequestObject
+
+	request.Id = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetFinding(ctx, request.(GetFindingRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetFinding")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetFindingResponseObject); ok {
+		if err := validResponse.VisitGetFindingResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -7358,6 +7745,80 @@ func (sh *strictHandler) WithdrawProposal(w http.ResponseWriter, r *http.Request
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(WithdrawProposalResponseObject); ok {
 		if err := validResponse.VisitWithdrawProposalResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListReconciliations operation middleware
+func (sh *strictHandler) ListReconciliations(w http.ResponseWriter, r *http.Request) {
+	var request ListReconciliationsRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListReconciliations(ctx, request.(ListReconciliationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListReconciliations")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListReconciliationsResponseObject); ok {
+		if err := validResponse.VisitListReconciliationsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetClaim operation middleware
+func (sh *strictHandler) GetClaim(w http.ResponseWriter, r *http.Request) {
+	var request GetClaimRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetClaim(ctx, request.(GetClaimRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetClaim")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetClaimResponseObject); ok {
+		if err := validResponse.VisitGetClaimResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RunReconciliation operation middleware
+func (sh *strictHandler) RunReconciliation(w http.ResponseWriter, r *http.Request, name SystemName) {
+	var request RunReconciliationRequestObject
+
+	request.Name = name
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RunReconciliation(ctx, request.(RunReconciliationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RunReconciliation")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RunReconciliationResponseObject); ok {
+		if err := validResponse.VisitRunReconciliationResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

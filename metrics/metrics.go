@@ -168,6 +168,11 @@ func tellRecord(record *desk.Figures, now countersign.Instant, tell func(*promet
 	tell(oldestEnd, since(record.Ending.Oldest))
 	tell(overdue, float64(record.Overdue))
 	tell(oldestNotice, since(record.OldestUntold))
+	tell(findingsOpen, float64(record.Findings.Count))
+	tell(oldestFinding, since(record.Findings.Oldest))
+	for state, count := range record.Systems {
+		tell(systems, float64(count), string(state))
+	}
 	for power, figures := range record.Powers {
 		tell(powerHolders, float64(figures.Holders), power)
 		if figures.FirstEnd != 0 {

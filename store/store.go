@@ -98,6 +98,12 @@ type Reader interface {
 
 	Batch(ctx context.Context, id countersign.BatchID) (*countersign.Batch, error)
 
+	Finding(ctx context.Context, id countersign.FindingID) (*countersign.Finding, error)
+	// Findings returns findings, newest first.
+	Findings(ctx context.Context, query FindingQuery) ([]*countersign.Finding, error)
+	// Reconciliations returns those of every system that was ever read.
+	Reconciliations(ctx context.Context) ([]*countersign.Reconciliation, error)
+
 	// House returns the house's own row.
 	House(ctx context.Context) (*countersign.House, error)
 
@@ -195,12 +201,14 @@ const (
 	// ProposalWork ends an emergency change that nobody confirmed; its key is the
 	// proposal's id.
 	ProposalWork WorkKind = "proposal"
+	// ReconcileWork compares a target with the record; Ref is the system.
+	ReconcileWork WorkKind = "reconcile"
 	// NoticeWork tells one person one thing through one channel; Ref is the person.
 	NoticeWork WorkKind = "notice"
 )
 
 // WorkKinds is the closed list.
-var WorkKinds = []WorkKind{DeliverWork, RequestWork, GrantWork, HoldWork, BatchWork, IdentityWork, ProposalWork, NoticeWork}
+var WorkKinds = []WorkKind{DeliverWork, RequestWork, GrantWork, HoldWork, BatchWork, IdentityWork, ProposalWork, ReconcileWork, NoticeWork}
 
 // Work is one thing to do at a time.
 type Work struct {
@@ -233,6 +241,8 @@ type Backlog struct {
 	Ending Queue
 	// Overdue counts requests that owe evidence or a review whose time has passed.
 	Overdue int
+	// Findings are those that are open.
+	Findings Queue
 	// Untold is the notice that was tried most often and not taken; zero for none.
 	Untold Work
 }
@@ -294,6 +304,16 @@ type RequestQuery struct {
 	States   []countersign.RequestState
 	// Before continues a list: requests with ids below it.
 	Before countersign.RequestID
+	Limit  int
+}
+
+// FindingQuery selects findings. Zero fields ask nothing.
+type FindingQuery struct {
+	Systems []countersign.SystemID
+	// All selects closed ones, too.
+	All bool
+	// Before continues a list: findings with ids below it.
+	Before countersign.FindingID
 	Limit  int
 }
 

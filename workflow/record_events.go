@@ -219,6 +219,24 @@ func (p *Replay) Apply(header countersign.Header, payload countersign.Payload) e
 			p.put(after)
 			return nil
 		}
+		if strings.HasPrefix(payload.EventKind(), "finding.") {
+			before, _ := p.Rows[key].(*countersign.Finding)
+			after, err := ApplyFinding(before, stamp, payload)
+			if err != nil {
+				return err
+			}
+			p.put(after)
+			return nil
+		}
+		if strings.HasPrefix(payload.EventKind(), "reconciliation.") {
+			before, _ := p.Rows[key].(*countersign.Reconciliation)
+			after, err := ApplyReconciliation(before, stamp, payload)
+			if err != nil {
+				return err
+			}
+			p.put(after)
+			return nil
+		}
 		before, _ := p.Rows[key].(*countersign.Grant)
 		after, err := ApplyGrant(before, stamp, payload)
 		if err != nil {

@@ -14,7 +14,7 @@ import (
 // stands behind those that it refers to.
 var copied = []string{
 	"house", "policy", "policy_set", "identity", "access_group", "system", "entitlement", "record", "handle", "delegation",
-	"request", "request_entitlement", "request_party", "access_grant", "hold", "proposal", "batch",
+	"request", "request_entitlement", "request_party", "access_grant", "hold", "proposal", "batch", "finding", "reconciliation",
 	"event", "event_value", "content", "guard", "work", "idempotency", "shelf_item",
 }
 

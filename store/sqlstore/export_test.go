@@ -30,6 +30,9 @@ func ColumnsAt(t *testing.T, version int64) map[string][]backup.Column {
 // Newest is the schema that this version knows.
 func Newest(t *testing.T) int64 { return newest(t, goose.DialectSQLite3) }
 
+// Versions are the schemas that there were, in order.
+func Versions(t *testing.T) []int64 { return versions(t, goose.DialectSQLite3) }
+
 // later is the schema of testdata/later on top of all others.
 func later(t *testing.T, dialect goose.Dialect, folder string) fs.FS {
 	t.Helper()

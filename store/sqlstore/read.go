@@ -192,6 +192,29 @@ func (s *Store) Batch(ctx context.Context, id countersign.BatchID) (*countersign
 	return noun[*countersign.Batch](ctx, s, batchTable, "batch", string(id))
 }
 
+func (s *Store) Finding(ctx context.Context, id countersign.FindingID) (*countersign.Finding, error) {
+	return noun[*countersign.Finding](ctx, s, findingTable, "finding", string(id))
+}
+
+func (s *Store) Findings(ctx context.Context, query store.FindingQuery) ([]*countersign.Finding, error) {
+	var where conditions
+	if len(query.Systems) > 0 {
+		where.add(`system {any}`, texts(query.Systems))
+	}
+	if !query.All {
+		where.add(`open`)
+	}
+	where.text(`id < ?`, string(query.Before))
+	text, args := where.newestFirst(findingTable, query.Limit)
+	return nouns[*countersign.Finding](ctx, s, findingTable, text, args...)
+}
+
+func (s *Store) Reconciliations(ctx context.Context) ([]*countersign.Reconciliation, error) {
+	var where conditions
+	text, args := where.newestFirst(reconciliationTable, 0)
+	return nouns[*countersign.Reconciliation](ctx, s, reconciliationTable, text, args...)
+}
+
 func (s *Store) Holds(ctx context.Context, all bool, before countersign.HoldID, limit int) ([]*countersign.Hold, error) {
 	text, args := holdsText(all, before, limit)
 	return nouns[*countersign.Hold](ctx, s, holdTable, text, args...)

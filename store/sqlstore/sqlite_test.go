@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -51,6 +52,26 @@ func upTo(t *testing.T, dialect goose.Dialect, version int64) fs.FS {
 	return files
 }
 
+// versions are the schemas that there were, in order; numbers can be missing.
+func versions(t *testing.T, dialect goose.Dialect) []int64 {
+	t.Helper()
+	all := migrationsOf(dialect)
+	names, err := fs.Glob(all, "*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var numbers []int64
+	for _, name := range names {
+		number, err := goose.NumericComponent(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		numbers = append(numbers, number)
+	}
+	slices.Sort(numbers)
+	return numbers
+}
+
 func newest(t *testing.T, dialect goose.Dialect) int64 {
 	t.Helper()
 	version, err := newestVersion(migrationsOf(dialect))
@@ -61,10 +82,10 @@ func newest(t *testing.T, dialect goose.Dialect) int64 {
 }
 
 func TestEveryEarlierSQLiteSchemaMigratesItselfStepByStep(t *testing.T) {
-	known := newest(t, goose.DialectSQLite3)
-	for from := int64(1); from <= known; from++ {
+	known := versions(t, goose.DialectSQLite3)
+	for i, from := range known {
 		path := filepath.Join(t.TempDir(), "house.db")
-		for version := from; version <= known; version++ {
+		for _, version := range known[i:] {
 			s := opened(t)(openSQLite(background, path, Options{}, upTo(t, goose.DialectSQLite3, version)))
 			if found, err := s.SchemaVersion(background); err != nil || found != version {
 				t.Fatalf("from %d: got schema %d (%v), want %d", from, found, err, version)

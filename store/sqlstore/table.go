@@ -64,17 +64,21 @@ var (
 	entitlementTable = newTable("entitlement", true, []string{"system"}, func(e *countersign.Entitlement) []any {
 		return []any{string(e.System)}
 	})
-	proposalTable   = newTable("proposal", false, []string{"state"}, func(p *countersign.Proposal) []any { return []any{string(p.State)} })
-	holdTable       = newTable("hold", false, []string{"active"}, func(h *countersign.Hold) []any { return []any{h.State() == countersign.HoldActive} })
-	recordTable     = newTable[countersign.Record]("record", true, nil, nil)
-	batchTable      = newTable[countersign.Batch]("batch", false, nil, nil)
-	delegationTable = newTable[countersign.Delegation]("delegation", true, nil, nil)
-	policyTable     = newTable[countersign.PolicyRow]("policy", false, nil, nil)
-	houseTable      = newTable[countersign.House]("house", false, nil, nil)
+	proposalTable = newTable("proposal", false, []string{"state"}, func(p *countersign.Proposal) []any { return []any{string(p.State)} })
+	holdTable     = newTable("hold", false, []string{"active"}, func(h *countersign.Hold) []any { return []any{h.State() == countersign.HoldActive} })
+	recordTable   = newTable[countersign.Record]("record", true, nil, nil)
+	batchTable    = newTable[countersign.Batch]("batch", false, nil, nil)
+	findingTable  = newTable("finding", false, []string{"system", "open"}, func(f *countersign.Finding) []any {
+		return []any{string(f.System), f.State == countersign.FindingOpen}
+	})
+	reconciliationTable = newTable[countersign.Reconciliation]("reconciliation", false, nil, nil)
+	delegationTable     = newTable[countersign.Delegation]("delegation", true, nil, nil)
+	policyTable         = newTable[countersign.PolicyRow]("policy", false, nil, nil)
+	houseTable          = newTable[countersign.House]("house", false, nil, nil)
 )
 
 // tables lists every noun's table by name, which is the order of writes.
-var tables = []*table{grantTable, groupTable, batchTable, delegationTable, entitlementTable, holdTable, houseTable, identityTable, policyTable, proposalTable, recordTable, requestTable, systemTable}
+var tables = []*table{grantTable, groupTable, batchTable, delegationTable, entitlementTable, findingTable, holdTable, houseTable, identityTable, policyTable, proposalTable, reconciliationTable, recordTable, requestTable, systemTable}
 
 func tableOf(row countersign.Row) (*table, error) {
 	switch row.(type) {
@@ -94,6 +98,10 @@ func tableOf(row countersign.Row) (*table, error) {
 		return recordTable, nil
 	case *countersign.Batch:
 		return batchTable, nil
+	case *countersign.Finding:
+		return findingTable, nil
+	case *countersign.Reconciliation:
+		return reconciliationTable, nil
 	case *countersign.Delegation:
 		return delegationTable, nil
 	case *countersign.PolicyRow:

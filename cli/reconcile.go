@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign/client"
+)
+
+func reconcileCommand() *cobra.Command {
+	c := &connection{}
+	group := &cobra.Command{
+		Use: "reconcile", Short: "Compare targets with the record, and say what is proven",
+		Long: "Every system whose connector can list is read once a day, or as often as\ncountersign.yaml says. What differs is a finding: see `finding ls`. It ends nothing.\n" + connectionHelp,
+	}
+	c.flags(group)
+	list := on(c, "ls", "List systems and when they were read", 0, func(ctx context.Context, api *client.Client, _ []string) (*client.ReconciliationList, error) {
+		return client.Content(api.ListReconciliationsWithResponse(ctx))
+	}, reconciliationsText)
+	list.Aliases = []string{"list"}
+	group.AddCommand(
+		list,
+		on(c, "run SYSTEM", "Have a system read at once", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Reconciliation, error) {
+			return client.Content(api.RunReconciliationWithResponse(ctx, args[0]))
+		}, func(one *client.Reconciliation) string {
+			return fmt.Sprintf("%s is read now; see `countersign reconcile ls` and `countersign finding ls --system %s`.\n", one.System, one.System)
+		}),
+		on(c, "claim", "Say whether every live entitlement has exactly one approved, unexpired request", 0, func(ctx context.Context, api *client.Client, _ []string) (*client.Claim, error) {
+			return client.Content(api.GetClaimWithResponse(ctx))
+		}, claimText),
+	)
+	return group
+}
+
+func reconciliationsText(list *client.ReconciliationList) string {
+	var text strings.Builder
+	table := newTable("SYSTEM", "CONNECTOR", "STATE", "READ", "PAIRS", "OURS", "DIFFERENCES", "TROUBLE")
+	for _, one := range list.Reconciliations {
+		differences := 0
+		for _, count := range one.Last.Differences {
+			differences += count.Count
+		}
+		table.row(one.System, one.Connector, string(one.State), stamp(one.ReadAt), fmt.Sprint(one.Last.Pairs), fmt.Sprint(one.Last.Ours), fmt.Sprint(differences), one.Trouble)
+	}
+	// A strings.Builder takes everything.
+	_ = table.write(&text)
+	return text.String()
+}
+
+func claimText(claim *client.Claim) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s\n  %s\n", claim.Claim, strings.ReplaceAll(string(claim.Verdict), "-", " "))
+	fmt.Fprintf(&text, "  systems: %d known, %d connected, %d by hand; %d read within their interval, %d read too long ago, %d never read\n",
+		claim.Systems, claim.Connected, claim.Manual, claim.Current, claim.Late, claim.NeverRead)
+	fmt.Fprintf(&text, "  pairs of holder and entitlement seen: %d, of which live grants give %d; %d on their way\n", claim.Pairs, claim.Ours, claim.Unsettled)
+	for _, count := range claim.Live {
+		fmt.Fprintf(&text, "  live grants from %s: %d\n", count.Origin, count.Count)
+	}
+	for _, count := range claim.Differences {
+		fmt.Fprintf(&text, "  %s: %d\n", count.Kind, count.Count)
+	}
+	for _, reason := range claim.Because {
+		fmt.Fprintf(&text, "  because %s\n", reason)
+	}
+	return text.String()
+}
+
+func findingCommand() *cobra.Command {
+	c := &connection{}
+	group := &cobra.Command{
+		Use: "finding", Aliases: []string{"findings"}, Short: "Look at differences between targets and the record",
+		Long: "A finding closes itself when it is not seen any more at the next reading.\n" + connectionHelp,
+	}
+	c.flags(group)
+	group.AddCommand(findingListCommand(c), on(c, "show FINDING", "Show a finding", 1, func(ctx context.Context, api *client.Client, args []string) (*client.AccessFinding, error) {
+		return client.Content(api.GetFindingWithResponse(ctx, args[0]))
+	}, findingText))
+	return group
+}
+
+func findingListCommand(c *connection) *cobra.Command {
+	var params client.ListFindingsParams
+	cmd := &cobra.Command{
+		Use: "ls", Aliases: []string{"list"}, Short: "List findings, newest first", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			api, err := c.open()
+			if err != nil {
+				return err
+			}
+			findings, err := pages(math.MaxInt, func(_ int, cursor string) ([]client.AccessFinding, string, error) {
+				params.Cursor = cursor
+				found, err := client.Content(api.ListFindingsWithResponse(cmd.Context(), &params))
+				if err != nil {
+					return nil, "", err
+				}
+				return found.Findings, found.Next, nil
+			})
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return writeJSON(cmd.OutOrStdout(), findings)
+			}
+			table := newTable("FINDING", "STATE", "KIND", "OWNER", "SINCE", "DEADLINE", "WHAT")
+			for _, finding := range findings {
+				state := string(finding.State)
+				if finding.Overdue {
+					state = "overdue"
+				}
+				table.row(finding.Id, state, string(finding.Kind), finding.Owner.Name, stamp(finding.OpenedAt), stamp(finding.Deadline), finding.Text)
+			}
+			return table.write(cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVar(&params.System, "system", "", "only of this system")
+	cmd.Flags().BoolVar(&params.All, "all", false, "closed findings, too")
+	return cmd
+}
+
+func findingText(finding *client.AccessFinding) string {
+	text := fmt.Sprintf("%s  %s on %s: %s\n  %s\n  since %s, to be dealt with by %s until %s\n",
+		finding.Id, finding.Kind, finding.System, finding.State, finding.Text, stamp(finding.OpenedAt), finding.Owner.Name, stamp(finding.Deadline))
+	if finding.Grant != "" {
+		text += fmt.Sprintf("  grant %s\n", finding.Grant)
+	}
+	if finding.Credential != "" {
+		text += fmt.Sprintf("  mark %s\n", finding.Credential)
+	}
+	if finding.State == client.AccessFindingStateClosed {
+		text += fmt.Sprintf("  not seen any more since %s\n", stamp(finding.ClosedAt))
+	}
+	return text
+}

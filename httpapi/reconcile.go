@@ -1,0 +1,63 @@
+package httpapi
+
+import (
+	"context"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/desk"
+)
+
+// ListReconciliations answers how systems stand.
+func (a *api) ListReconciliations(ctx context.Context, _ ListReconciliationsRequestObject) (ListReconciliationsResponseObject, error) {
+	views, err := a.Desk.Reconciliations(ctx, sessionOf(ctx).caller)
+	if err != nil {
+		return nil, err
+	}
+	return ListReconciliations200JSONResponse{Reconciliations: views}, nil
+}
+
+// GetClaim answers whether every live entitlement has its request.
+func (a *api) GetClaim(ctx context.Context, _ GetClaimRequestObject) (GetClaimResponseObject, error) {
+	view, err := a.Desk.Claim(ctx, sessionOf(ctx).caller)
+	if err != nil {
+		return nil, err
+	}
+	return GetClaim200JSONResponse(*view), nil
+}
+
+// RunReconciliation has a target read at once.
+func (a *api) RunReconciliation(ctx context.Context, request RunReconciliationRequestObject) (RunReconciliationResponseObject, error) {
+	view, err := a.Desk.ReconcileNow(ctx, sessionOf(ctx).caller, request.Name)
+	if err != nil {
+		return nil, err
+	}
+	return RunReconciliation200JSONResponse(*view), nil
+}
+
+// ListFindings answers what differs.
+func (a *api) ListFindings(ctx context.Context, request ListFindingsRequestObject) (ListFindingsResponseObject, error) {
+	limit, err := pageSize(request.Params.Limit)
+	if err != nil {
+		return nil, err
+	}
+	before, err := readCursor("fnd", request.Params.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	filter := desk.FindingFilter{System: request.Params.System, All: request.Params.All, Before: countersign.FindingID(before), Limit: looked(limit)}
+	findings, err := a.Desk.Findings(ctx, sessionOf(ctx).caller, filter)
+	if err != nil {
+		return nil, err
+	}
+	findings, next := page(findings, limit, func(finding AccessFinding) string { return string(finding.ID) })
+	return ListFindings200JSONResponse{Findings: findings, Next: next}, nil
+}
+
+// GetFinding answers one of them.
+func (a *api) GetFinding(ctx context.Context, request GetFindingRequestObject) (GetFindingResponseObject, error) {
+	view, err := a.Desk.Finding(ctx, sessionOf(ctx).caller, countersign.FindingID(request.Id))
+	if err != nil {
+		return nil, err
+	}
+	return GetFinding200JSONResponse(*view), nil
+}
