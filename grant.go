@@ -115,6 +115,9 @@ type Grant struct {
 	Queue  []Intent `json:"queue,omitempty"`
 	// Extending is set while the target is told a later end.
 	Extending *Extension `json:"extending,omitempty"`
+	// Rotating is set from an approved rotation on until the older credentials are
+	// gone.
+	Rotating *Rotation `json:"rotating,omitempty"`
 	// EffectiveBy is when what the target handed out has run out, or when the
 	// second read-back falls due; set while revoked.
 	EffectiveBy Instant `json:"effective_by,omitempty"`

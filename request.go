@@ -124,6 +124,8 @@ type Request struct {
 	Told []IdentityID `json:"told,omitempty"`
 	// Extends is the grant whose end the request moves; "" for new access.
 	Extends GrantID `json:"extends,omitempty"`
+	// Rotates is the grant that is to get another credential; nil for new access.
+	Rotates *Rotates `json:"rotates,omitempty"`
 	// Exception is what a refusal was waived for; nil where nothing was.
 	Exception *Exception `json:"exception,omitempty"`
 	// Priority is 1 (most urgent) to 4, for what goes through triage; ClassifiedBy is

@@ -12,23 +12,24 @@ import (
 	"github.com/countersign/countersign/client"
 )
 
-// askingFlags are what preview, new, amend and extend have in common, as far as
+// askingFlags are what preview, new, amend, extend and rotate have in common, as far as
 // each of them takes it.
 type askingFlags struct {
-	typeName, beneficiary, extends string
-	reason, duration, until        string
-	answers                        string
-	entitlements, answer, evidence []string
-	control, owner, exceptionUntil string
-	noException                    bool
+	typeName, beneficiary, extends, rotates string
+	reason, duration, until                 string
+	answers                                 string
+	entitlements, answer, evidence          []string
+	control, owner, exceptionUntil          string
+	noException                             bool
 }
 
-// add adds the flags of an asking for new access or a later end.
+// add adds the flags of an asking for new access, a later end or another credential.
 func (f *askingFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.typeName, "type", "", "the request type (default: the one that fits)")
 	flags.StringVar(&f.beneficiary, "for", "", "who the access is for (default: you)")
 	flags.StringVar(&f.extends, "extends", "", "the grant whose end is to be moved (default: new access)")
+	flags.StringVar(&f.rotates, "rotates", "", "the grant that is to get another credential (default: new access)")
 	f.addContent(cmd, "the type's")
 	f.addException(cmd)
 	must(cmd.MarkFlagRequired("entitlement"))
@@ -63,7 +64,7 @@ func (f *askingFlags) addException(cmd *cobra.Command) {
 func (f *askingFlags) asking() (client.Asking, error) {
 	content, err := f.change(client.Amendment{})
 	return client.Asking{
-		Type: f.typeName, Beneficiary: f.beneficiary, Extends: f.extends,
+		Type: f.typeName, Beneficiary: f.beneficiary, Extends: f.extends, Rotates: f.rotates,
 		Entitlements: content.Entitlements, Reason: content.Reason, Duration: content.Duration, Until: content.Until,
 		Answers: content.Answers, Evidence: content.Evidence, Exception: content.Exception,
 	}, err
@@ -203,6 +204,29 @@ func grantExtendCommand(c *connection) *cobra.Command {
 	cmd.Long = "Asks for the same right for the same holder. It is decided like any other request,\nand the end stands where it is until the target was read back with the later one.\n--duration counts from the approval on."
 	cmd.Example = "  countersign grant extend grt_… --duration 30d --reason \"the close takes until June\"\n" +
 		"  countersign grant extend grt_… --until 2026-12-31T18:00:00Z --reason \"until the contract ends\" --answer ticket=OPS-7"
+	flags.addTerms(cmd, "the type's")
+	cmd.Flags().StringVar(&flags.typeName, "type", "", "the request type (default: the one that fits)")
+	cmd.Flags().Lookup("reason").Usage = "why (required)"
+	must(cmd.MarkFlagRequired("reason"))
+	return cmd
+}
+
+func requestRotateCommand(c *connection) *cobra.Command {
+	var flags askingFlags
+	cmd := on(c, "rotate GRANT", "Ask for another credential of a grant", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Request, error) {
+		grant, err := client.Content(api.GetGrantWithResponse(ctx, args[0]))
+		if err != nil {
+			return nil, err
+		}
+		flags.beneficiary, flags.rotates, flags.entitlements = grant.Holder.Id, grant.Id, []string{grant.Entitlement.Id}
+		asking, err := flags.asking()
+		if err != nil {
+			return nil, err
+		}
+		return client.Submitted(api.SubmitRequestWithResponse(ctx, &client.SubmitRequestParams{IdempotencyKey: newKey()}, asking))
+	}, requestText)
+	cmd.Long = "For what a request type rotates. It is decided like any other request; once the new\ncredential was read back, the older one works beside it for the overlap of the type,\nand ends then. Where the new one fails, the older one stays. What no request type\nrotates is rotated at once with `countersign grant rotate`."
+	cmd.Example = "  countersign request rotate grt_… --reason \"the certificate ends in two weeks\" --answer record=SR-1044 --answer \"csr=$(cat shop.csr)\""
 	flags.addTerms(cmd, "the type's")
 	cmd.Flags().StringVar(&flags.typeName, "type", "", "the request type (default: the one that fits)")
 	cmd.Flags().Lookup("reason").Usage = "why (required)"

@@ -18,7 +18,7 @@ func requestCommand() *cobra.Command {
 	group := &cobra.Command{Use: "request", Aliases: []string{"requests"}, Short: "Ask for access, decide, and look", Long: "Ask for access, decide on what others ask, and look at both.\n" + connectionHelp}
 	c.flags(group)
 	group.AddCommand(
-		requestPreviewCommand(c), requestNewCommand(c), requestDescribeCommand(c), requestClassifyCommand(c), requestPrioritiseCommand(c), requestMergeCommand(c), requestDeclineCommand(c), requestManyCommand(c), requestBatchCommand(c), requestAmendCommand(c), requestCancelCommand(c), requestCloseCommand(c), requestConsentCommand(c),
+		requestPreviewCommand(c), requestNewCommand(c), requestDescribeCommand(c), requestClassifyCommand(c), requestPrioritiseCommand(c), requestMergeCommand(c), requestDeclineCommand(c), requestManyCommand(c), requestBatchCommand(c), requestAmendCommand(c), requestRotateCommand(c), requestCancelCommand(c), requestCloseCommand(c), requestConsentCommand(c),
 		requestAttachCommand(c), requestFetchCommand(c), requestOpenCommand(c),
 		requestListCommand(c), requestShowCommand(c), requestWatchCommand(c),
 		requestAskCommand(c), requestAnswerCommand(c), requestApproveCommand(c), requestDenyCommand(c),

@@ -106,6 +106,9 @@ func requestText(request *client.Request) string {
 	if request.Extends != "" {
 		fmt.Fprintf(&out, "  extends   %s\n", request.Extends)
 	}
+	if rotates := request.Rotates; rotates.Grant != "" {
+		fmt.Fprintf(&out, "  rotates   %s, with an overlap of %s\n", rotates.Grant, countersign.Seconds(rotates.Overlap))
+	}
 	fmt.Fprintf(&out, "  asked by  %s, %s: %s\n", request.Requester.Name, stamp(request.SubmittedAt), request.Reason)
 	for _, effect := range request.Effects {
 		fmt.Fprintf(&out, "  effect    %s\n", effect)

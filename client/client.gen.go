@@ -888,6 +888,9 @@ type Asking struct {
 	Extends string `json:"extends,omitempty,omitzero"`
 	Reason  string `json:"reason,omitempty,omitzero"`
 
+	// Rotates The grant that is to get another credential; only with a request type that rotates.
+	Rotates string `json:"rotates,omitempty,omitzero"`
+
 	// Route The route of the preview that was agreed to.
 	Route string `json:"route,omitempty,omitzero"`
 
@@ -1892,6 +1895,14 @@ type Request struct {
 	// Requester Names an identity.
 	Requester Ref `json:"requester"`
 
+	// Rotates The grant that the request gives another credential, and how long the older one works beside it.
+	Rotates struct {
+		Grant string `json:"grant"`
+
+		// Overlap A duration in whole seconds.
+		Overlap Seconds `json:"overlap,omitempty,omitzero"`
+	} `json:"rotates,omitempty,omitzero"`
+
 	// Route `sha256:` and 64 hexadecimal digits.
 	Route Digest `json:"route"`
 
@@ -1985,6 +1996,12 @@ type RequestType struct {
 	// Parameters The fields whose answers the connector is given.
 	Parameters []string `json:"parameters,omitempty,omitzero"`
 	Priority   int      `json:"priority"`
+
+	// Rotates There where the type gives a live grant another credential, and no new access.
+	Rotates struct {
+		// Overlap A duration in whole seconds.
+		Overlap Seconds `json:"overlap"`
+	} `json:"rotates,omitempty,omitzero"`
 
 	// Rule `sha256:` and 64 hexadecimal digits.
 	Rule Digest `json:"rule"`

@@ -73,7 +73,7 @@ func (d *Desk) parkRestored(ctx context.Context, grant *countersign.Grant, taken
 			return err
 		}
 		why := "The house was restored from a copy of " + takenAt.String() + ", when this was under way. Look at the target: retry it if it is still to be given, or revoke it."
-		return tx.park(ctx, grant, work, why)
+		return tx.park(ctx, grant, work, why, "")
 	})
 }
 
@@ -83,11 +83,12 @@ func gives(operation countersign.Operation) bool {
 }
 
 // park leaves the operation under way to the owner of its system, who retries it
-// or revokes the grant.
-func (tx *transaction) park(ctx context.Context, grant *countersign.Grant, work store.Work, why string) error {
+// or revokes the grant. A rotation that was approved is dropped where drop says why:
+// the older credential works.
+func (tx *transaction) park(ctx context.Context, grant *countersign.Grant, work store.Work, why, drop string) error {
 	command := workflow.GrantCommand{Name: workflow.Park, Intent: grant.Intent.ID, Attempt: work.Attempt, Reason: why, Person: tx.directory.systems[grant.System].Owner}
 	standing := workflow.Standing{Actor: countersign.SystemDelivery, Roles: []workflow.Role{workflow.Delivery}}
-	if err := tx.decideGrant(ctx, grant, command, workflow.GrantVerdict{Standing: standing}); err != nil {
+	if err := tx.decideGrant(ctx, grant, command, workflow.GrantVerdict{Standing: standing, Drop: drop}); err != nil || drop != "" && grant.Issuing() {
 		return err
 	}
 	parked := work

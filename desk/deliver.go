@@ -56,8 +56,15 @@ func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) 
 		}
 		if grant.Intent.Operation == countersign.ApplyOperation {
 			cause, why, err := tx.stopsFulfilment(ctx, grant)
+			if err == nil && cause == "" && grant.Issuing() {
+				why, err = tx.rejected(ctx, grant.Rotating.Request)
+			}
 			if err != nil {
 				return err
+			}
+			if grant.Issuing() && why != "" && (cause == "" || cause == postponed) {
+				verdict := workflow.GrantVerdict{Standing: workflow.Standing{Actor: tx.occasion.Actor, Roles: []workflow.Role{workflow.Timer}}, Drop: why}
+				return tx.decideGrant(ctx, grant, workflow.GrantCommand{Name: workflow.Wake}, verdict)
 			}
 			if cause == postponed {
 				later := work
@@ -78,7 +85,11 @@ func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) 
 		task := &delivery.Task
 		// An end never waits for a policy set.
 		if operation := grant.Intent.Operation; operation == countersign.ApplyOperation || operation == countersign.ExtendOperation {
-			if task.Parameters, err = tx.parameters(ctx, grant.Request); err != nil {
+			asked := grant.Request
+			if grant.Issuing() {
+				asked = grant.Rotating.Request
+			}
+			if task.Parameters, err = tx.parameters(ctx, asked); err != nil {
 				return err
 			}
 			task.Bounds = tx.directory.bounds(grant.Terms, item)
@@ -357,7 +368,10 @@ func (d *Desk) Fail(ctx context.Context, delivery *Delivery, cause error) error 
 		work.Reported = kind != connector.Transient && work.Attempt == 1
 		work.DueAt = tx.now().Add(max(backoff(work.Attempt), after))
 		if gives(delivery.Intent.Operation) && (kind == connector.Rejected || work.Attempt >= parkAfter) {
-			return tx.park(ctx, grant, work, work.Trouble)
+			if work.Reported {
+				tx.reported = work.Key
+			}
+			return tx.park(ctx, grant, work, work.Trouble, work.Trouble)
 		}
 		tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: work, Attempt: work.Attempt})
 		return nil

@@ -151,6 +151,8 @@ type transaction struct {
 	match func(version int64) error
 	// preparing is the key of the work that this transaction prepares.
 	preparing string
+	// reported is the key of the work whose operation is known here to have ended.
+	reported string
 	// events are sealed when the transaction is complete.
 	events []countersign.Event
 	// requests are states that this transaction has changed already.

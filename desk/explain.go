@@ -31,6 +31,7 @@ func Explain(set *policy.Set, files []directory.File, requester string, asking A
 		return "", err
 	}
 	r := known.resolver(m, now, asking.Type)
+	r.rotates = set.Rotates(asking.Type)
 	base := r.baseFacts(asking.Reason, asking.Duration, asking.Until, asking.Answers, known.onePerson(m, nil))
 	typeName, err := set.Find(asking.Type, base)
 	if err != nil {

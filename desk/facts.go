@@ -248,6 +248,8 @@ type resolved struct {
 	now       countersign.Instant
 	// requestType is what delegations have to cover.
 	requestType string
+	// rotates says that what is asked for is another credential of a live grant.
+	rotates bool
 	// held reports a hold: nobody decides in the place of somebody under one.
 	held    func(on string) bool
 	answers map[string][]policy.Candidate
@@ -479,7 +481,7 @@ func (r *resolved) record(key string) policy.RecordFact {
 // baseFacts are the facts that need no policy to be known.
 func (r *resolved) baseFacts(reason string, duration countersign.Seconds, until countersign.Instant, answers json.RawMessage, same map[countersign.IdentityID]string) policy.Facts {
 	facts := policy.Facts{
-		Now: r.now, Requester: r.directory.party(r.matter.requester, r.now), Beneficiary: r.directory.party(r.matter.beneficiary, r.now),
+		Rotates: r.rotates, Now: r.now, Requester: r.directory.party(r.matter.requester, r.now), Beneficiary: r.directory.party(r.matter.beneficiary, r.now),
 		Reason: reason, Duration: duration, Until: until, Answers: answers, SamePerson: same,
 	}
 	for _, id := range r.directory.answering(r.matter.beneficiary) {

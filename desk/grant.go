@@ -58,10 +58,17 @@ func (d *Desk) onGrant(ctx context.Context, caller Caller, key Key, id countersi
 				return "", err
 			}
 		}
-		if command.Name == workflow.Rotate && d.needsAnswers(grant) {
-			return "", countersign.Errorf(countersign.Refused, "rotation-needs-answers", "The connector %q makes each credential from something new that its holder sends, which this command does not bring: it takes a request.", grant.Step.Connector)
+		verdict := workflow.GrantVerdict{Standing: standing}
+		if command.Name == workflow.Rotate {
+			if verdict.RotatedBy, err = tx.rotatedBy(grant); err != nil {
+				return "", err
+			}
+			tx.relyOnPolicy()
+			if verdict.RotatedBy == "" && d.needsAnswers(grant) {
+				return "", countersign.Errorf(countersign.Refused, "rotation-needs-answers", "The connector %q makes each credential from something new that its holder sends, which this command does not bring: it takes a request.", grant.Step.Connector)
+			}
 		}
-		return string(id), tx.decideGrant(ctx, grant, command, workflow.GrantVerdict{Standing: standing})
+		return string(id), tx.decideGrant(ctx, grant, command, verdict)
 	})
 	return err
 }
@@ -134,7 +141,7 @@ func (tx *transaction) decideGrant(ctx context.Context, grant *countersign.Grant
 	}
 	switch {
 	case claimed.Key != tx.preparing:
-		verdict.Flight = workflow.Flight{Claimed: claimed.Attempt > 0, Reported: claimed.Reported, Attempt: claimed.Attempt, LeaseUntil: claimed.LeaseUntil}
+		verdict.Flight = workflow.Flight{Claimed: claimed.Attempt > 0, Reported: claimed.Reported || claimed.Key == tx.reported && claimed.Key != "", Attempt: claimed.Attempt, LeaseUntil: claimed.LeaseUntil}
 	case claimed.Attempt > 1:
 		// What this very transaction prepares has not begun; of an earlier attempt
 		// nobody can tell any more whether it was settled.
@@ -148,7 +155,21 @@ func (tx *transaction) decideGrant(ctx context.Context, grant *countersign.Grant
 	tx.guardClaim(claimed)
 	after := outcome.Grants[0]
 	if grant.Extending != nil && after.Extending == nil {
-		if err := tx.progressExtension(ctx, grant.Extending.Request, after, command); err != nil {
+		progress := workflow.RequestCommand{Name: workflow.Progress, Grant: grant.ID, GrantState: after.State}
+		if command.Name != workflow.Observe {
+			progress.Reason = "the extension was dropped"
+		}
+		if err := tx.progressChange(ctx, grant.Extending.Request, progress); err != nil {
+			return err
+		}
+	}
+	if step := workflow.StepOfRotation(grant, after); step != "" {
+		reason := cmp.Or(verdict.Drop, command.Reason)
+		if verdict.Lapse != nil {
+			reason = verdict.Lapse.Reason
+		}
+		progress := workflow.RequestCommand{Name: workflow.Progress, Grant: grant.ID, GrantState: after.State, Rotation: step, Reason: reason}
+		if err := tx.progressChange(ctx, grant.Rotating.Request, progress); err != nil {
 			return err
 		}
 	}
@@ -219,8 +240,9 @@ func (tx *transaction) progress(ctx context.Context, grant *countersign.Grant) e
 	return nil
 }
 
-// progressExtension tells a request for a later end what became of it.
-func (tx *transaction) progressExtension(ctx context.Context, id countersign.RequestID, grant *countersign.Grant, command workflow.GrantCommand) error {
+// progressChange tells a request for a later end or another credential what became
+// of it.
+func (tx *transaction) progressChange(ctx context.Context, id countersign.RequestID, progress workflow.RequestCommand) error {
 	request, err := tx.load(ctx, id)
 	if kind := countersign.KindOf(err); kind == countersign.Internal || kind == countersign.NotFound {
 		// A request that cannot be read keeps no access from ending.
@@ -228,10 +250,6 @@ func (tx *transaction) progressExtension(ctx context.Context, id countersign.Req
 	}
 	if err != nil || request.State.Final() {
 		return err
-	}
-	progress := workflow.RequestCommand{Name: workflow.Progress, Grant: grant.ID, GrantState: grant.State}
-	if command.Name != workflow.Observe {
-		progress.Reason = "the extension was dropped"
 	}
 	verdict := workflow.RequestVerdict{Standing: workflow.Standing{Actor: countersign.SystemDelivery, Roles: []workflow.Role{workflow.Delivery}}}
 	outcome, err := workflow.DecideRequest(tx.occasion, request, progress, verdict)

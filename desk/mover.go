@@ -138,6 +138,7 @@ func (tx *transaction) newStages(ctx context.Context, request *countersign.Reque
 	if err != nil {
 		return nil, nil
 	}
+	r.rotates = request.Rotates != nil
 	// That time goes by is no change of what was asked.
 	facts := r.baseFacts(request.Reason, request.Duration, 0, request.Answers, nil)
 	facts.Now = request.SubmittedAt

@@ -37,8 +37,9 @@ type DecisionPage struct {
 	Versions     map[countersign.EntitlementID]int64 `json:"versions"`
 	// Step is the step of the open stages; 0 where none is open.
 	Step int `json:"step"`
-	// Extends, Exception and Questions are there where the request has them.
+	// Extends, Rotates, Exception and Questions are there where the request has them.
 	Extends   countersign.GrantID    `json:"extends,omitempty"`
+	Rotates   *countersign.Rotates   `json:"rotates,omitempty"`
 	Exception *countersign.Exception `json:"exception,omitempty"`
 	Questions countersign.Digest     `json:"questions,omitempty"`
 	// Effects are what the connectors said that they would do.
@@ -56,7 +57,7 @@ func (d *snapshot) pageOf(request *countersign.Request) (countersign.Digest, err
 		Answers: countersign.DigestBytes("answers", request.Answers), Evidence: map[string]countersign.Digest{},
 		Route: request.Route, PolicySet: request.PolicySet, Versions: map[countersign.EntitlementID]int64{},
 		Consent: map[string]countersign.IdentityID{"of": request.Consent.Of, "by": request.Consent.By},
-		Extends: request.Extends, Exception: request.Exception, Effects: request.Effects,
+		Extends: request.Extends, Rotates: request.Rotates, Exception: request.Exception, Effects: request.Effects,
 	}
 	if len(request.Questions) > 0 {
 		var err error
@@ -245,6 +246,9 @@ func (d *Desk) Amend(ctx context.Context, caller Caller, key Key, id countersign
 		}
 		amendment := asking
 		amendment.Type, amendment.Beneficiary, amendment.Extends = request.Type, string(request.Beneficiary), request.Extends
+		if request.Rotates != nil {
+			amendment.Rotates = request.Rotates.Grant
+		}
 		judged, err := d.judge(ctx, tx, caller, &amendment, request, asked)
 		if err != nil {
 			return "", err
@@ -308,6 +312,9 @@ func (tx *transaction) closeGrants(ctx context.Context, request *countersign.Req
 	if request.Extends != "" {
 		return countersign.Errorf(countersign.Conflict, "nothing-to-close", "This only moves the end of the grant %s: revoke that, or let it be.", request.Extends)
 	}
+	if request.Rotates != nil {
+		return countersign.Errorf(countersign.Conflict, "nothing-to-close", "This only gives the grant %s another credential: revoke that, or let it be.", request.Rotates.Grant)
+	}
 	for _, ref := range request.Grants {
 		if ref.State != countersign.GrantProvisioning && ref.State != countersign.GrantLive {
 			continue
@@ -351,7 +358,7 @@ func (d *Desk) onRequest(ctx context.Context, caller Caller, key Key, id counter
 			return string(id), nil
 		}
 		tx.relyOnPolicy()
-		tx.write(outcome, request, verdict.Extended)
+		tx.write(outcome, request, verdict.Changed)
 		return string(id), nil
 	})
 	return err
@@ -411,8 +418,8 @@ func (tx *transaction) verdict(ctx context.Context, request *countersign.Request
 	} else if len(added) > 0 {
 		refusals = append(refusals, policy.Refusal{Reason: "path-has-changed", Because: fmt.Sprintf("The stage %q has to decide, too, by now: look at the request again in a moment.", request.Stages[added[0]].Name)})
 	}
-	if request.Extends != "" {
-		if verdict.Extended, err = tx.read.Grant(ctx, request.Extends); err != nil {
+	if id := request.Changes(); id != "" {
+		if verdict.Changed, err = tx.read.Grant(ctx, id); err != nil {
 			return verdict, err
 		}
 	}
@@ -427,6 +434,7 @@ func (tx *transaction) verdict(ctx context.Context, request *countersign.Request
 
 // recheck asks today's policy set for everything that can only refuse.
 func (tx *transaction) recheck(ctx context.Context, request *countersign.Request, r *resolved, same map[countersign.IdentityID]string) (policy.Facts, []policy.Refusal, error) {
+	r.rotates = request.Rotates != nil
 	facts := r.baseFacts(request.Reason, request.Duration, 0, request.Answers, same)
 	for _, slot := range request.Evidence {
 		if slot.Held != nil {
@@ -459,7 +467,7 @@ func (tx *transaction) recheck(ctx context.Context, request *countersign.Request
 		if err != nil {
 			return facts, nil, err
 		}
-		if held != nil && held.ID != request.Extends {
+		if held != nil && held.ID != request.Changes() {
 			refusals = append(refusals, policy.Refusal{Reason: "already-held", Because: r.directory.alreadyHeld(held)})
 		}
 	}

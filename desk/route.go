@@ -31,7 +31,10 @@ func (tx *transaction) route(ctx context.Context, j *judgement, asking Asking) (
 		Route: j.preview.Route, ConsentOf: j.preview.ConsentOf, Fulfil: plan.Fulfil, Terms: plan.Terms, Facts: facts,
 		BreakGlass: plan.BreakGlass, Extends: asking.Extends,
 	}
-	verdict := workflow.RequestVerdict{Systems: j.matter.systems(), Rungs: map[int][]workflow.Rung{}, Extended: j.extended}
+	if plan.Rotates != nil {
+		route.Rotates = &countersign.Rotates{Grant: asking.Rotates, Overlap: plan.Rotates.Overlap}
+	}
+	verdict := workflow.RequestVerdict{Systems: j.matter.systems(), Rungs: map[int][]workflow.Rung{}, Changed: j.changed}
 	if exception := j.facts.Exception; exception != nil {
 		route.Exception = &countersign.Exception{Control: exception.Control, Owner: exception.Owner, Until: exception.Until}
 		for _, waived := range plan.Waived {
@@ -74,7 +77,7 @@ func (tx *transaction) writeRouted(j *judgement, outcome workflow.Outcome, befor
 		}
 	}
 	tx.relyOnPolicy()
-	tx.write(outcome, before, j.extended)
+	tx.write(outcome, before, j.changed)
 }
 
 // tell returns the active people whom the rules find, each once, sorted.
@@ -116,11 +119,15 @@ func (tx *transaction) exceptionFact(asked *AskedException) (*policy.ExceptionFa
 	return fact, nil
 }
 
-// extended returns the grant that is to be extended, and refuses in the plan what
-// cannot be.
-func (tx *transaction) extended(ctx context.Context, id countersign.GrantID, m matter, plan *policy.Plan) (*countersign.Grant, error) {
+// changed returns the grant that is to be extended or rotated, and refuses in the
+// plan what cannot be.
+func (tx *transaction) changed(ctx context.Context, asking *Asking, m matter, plan *policy.Plan) (*countersign.Grant, error) {
+	id, field, reason := asking.Extends, "/extends", "cannot-extend"
+	if asking.Rotates != "" {
+		id, field, reason = asking.Rotates, "/rotates", "cannot-rotate"
+	}
 	grant, err := tx.desk.Store.Grant(ctx, id)
-	missing := countersign.Errorf(countersign.NotFound, "no-such-grant", "There is no grant %q that you may see.", countersign.Clip(string(id))).At("/extends")
+	missing := countersign.Errorf(countersign.NotFound, "no-such-grant", "There is no grant %q that you may see.", countersign.Clip(string(id))).At(field)
 	if countersign.KindOf(err) == countersign.NotFound {
 		return nil, missing
 	}
@@ -135,19 +142,27 @@ func (tx *transaction) extended(ctx context.Context, id countersign.GrantID, m m
 		return nil, missing
 	}
 	refuse := func(format string, args ...any) {
-		plan.Refusals = append(plan.Refusals, policy.Refusal{Reason: "cannot-extend", Field: "/extends", Because: fmt.Sprintf(format, args...)})
+		plan.Refusals = append(plan.Refusals, policy.Refusal{Reason: reason, Field: field, Because: fmt.Sprintf(format, args...)})
 	}
 	if grant.Holder != m.beneficiary.ID || len(m.items) != 1 || m.items[0].entitlement.ID != grant.Entitlement {
 		refuse("The grant %s is of another holder or entitlement than is asked for.", id)
 	}
 	if grant.State != countersign.GrantLive {
-		refuse("The grant %s is %s: only live access is extended.", id, grant.State)
+		refuse("The grant %s is %s: only live access is extended or rotated.", id, grant.State)
 	}
+	if asking.Rotates != "" {
+		tx.refuseRotation(grant, plan, refuse)
+		return grant, nil
+	}
+	return grant, tx.refuseExtension(ctx, grant, plan, refuse)
+}
+
+func (tx *transaction) refuseExtension(ctx context.Context, grant *countersign.Grant, plan *policy.Plan, refuse func(string, ...any)) error {
 	taken := false
 	if grant.Request != "" {
 		first, err := tx.load(ctx, grant.Request)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		taken = first.BreakGlass
 	}
@@ -158,7 +173,39 @@ func (tx *transaction) extended(ctx context.Context, id countersign.GrantID, m m
 		refuse("The connector %q cannot move the end of what it gave: ask again when it has ended.", grant.Step.Connector)
 	}
 	if end := countersign.Earliest(tx.now().Add(plan.Duration), plan.LatestEnd); end <= grant.Until {
-		refuse("The grant %s ends at %s already, and what is asked for would end at %s.", id, grant.Until, end)
+		refuse("The grant %s ends at %s already, and what is asked for would end at %s.", grant.ID, grant.Until, end)
 	}
-	return grant, nil
+	return nil
+}
+
+func (tx *transaction) refuseRotation(grant *countersign.Grant, plan *policy.Plan, refuse func(string, ...any)) {
+	if grant.Rotating != nil {
+		refuse("The grant %s is being rotated already: the older credential is still to go.", grant.ID)
+	}
+	if hands, err := tx.desk.Connectors.Find(grant.Step.Connector); err != nil || !hands.Describe().Rotates {
+		refuse("The connector %q has nothing to rotate: the access carries no credential of its own.", grant.Step.Connector)
+	}
+	if grant.Step != plan.Fulfil[0] {
+		refuse("The grant %s is carried out by %s, and the request type %q by %s.", grant.ID, grant.Step, plan.Type, plan.Fulfil[0])
+	}
+}
+
+// rotatedBy returns the request type that another credential of the grant is asked
+// for with; "" where none is.
+func (tx *transaction) rotatedBy(grant *countersign.Grant) (string, error) {
+	set, err := tx.policy.judging()
+	if err != nil {
+		return "", err
+	}
+	m, err := tx.directory.matterOf(grant.Holder, grant.Holder, []countersign.EntitlementID{grant.Entitlement})
+	if err != nil {
+		return "", err
+	}
+	r := tx.resolver(m, "")
+	r.rotates = true
+	found, err := set.Find("", r.baseFacts("", 0, 0, nil, nil))
+	if countersign.ReasonOf(err) == policy.ReasonNoRequestType {
+		return "", nil
+	}
+	return found, err
 }

@@ -32,6 +32,8 @@ type Asking struct {
 	Evidence []EvidenceContent
 	// Extends is the grant whose end is to be moved; "" asks for new access.
 	Extends countersign.GrantID
+	// Rotates is the grant that is to get another credential; "" asks for none.
+	Rotates countersign.GrantID
 	// Exception asks to waive what the policy lets be waived; nil for nothing.
 	Exception *AskedException
 	// Route is the digest of the preview that was agreed to; "" agrees to any.
@@ -83,7 +85,8 @@ type judgement struct {
 	same     map[countersign.IdentityID]string
 	set      *policy.Set
 	asked    tickets
-	extended *countersign.Grant
+	// changed is the grant that is to be extended or rotated; nil for new access.
+	changed *countersign.Grant
 }
 
 // Preview judges an asking and changes nothing. What the policy refuses is in
@@ -146,6 +149,10 @@ func (d *Desk) judge(ctx context.Context, tx *transaction, caller Caller, asking
 		return nil, err
 	}
 	j := &judgement{matter: m, resolver: tx.resolver(m, ""), same: tx.directory.samePerson(m, nil, tx.now(), tx.now()), asked: asked}
+	if asking.Extends != "" && asking.Rotates != "" {
+		return nil, countersign.Errorf(countersign.Invalid, "extends-and-rotates", "A request extends a grant or rotates it: a rotation can give it a later end, too.").At("/rotates")
+	}
+	j.resolver.rotates = asking.Rotates != ""
 	if tx.classifies {
 		j.same[tx.occasion.Actor.Identity()] = classified
 	}
@@ -186,8 +193,8 @@ func (d *Desk) judge(ctx context.Context, tx *transaction, caller Caller, asking
 		}
 		plan.Refusals = append(plan.Refusals, tx.policy.set.Recheck(typeName, facts)...)
 	}
-	if asking.Extends != "" {
-		if j.extended, err = tx.extended(ctx, asking.Extends, m, &plan); err != nil {
+	if asking.Extends != "" || asking.Rotates != "" {
+		if j.changed, err = tx.changed(ctx, asking, m, &plan); err != nil {
 			return nil, err
 		}
 	}
@@ -290,6 +297,9 @@ func (d *Desk) effects(ctx context.Context, j *judgement, now countersign.Instan
 			task.Parameters = j.set.Parameters(plan.Type, j.facts.Answers)
 			task.Bounds = j.resolver.directory.bounds(plan.Terms, item)
 			task.Until = countersign.Earliest(now.Add(plan.Duration), plan.LatestEnd)
+			if plan.Rotates != nil && j.changed != nil {
+				task.Until = max(task.Until, j.changed.Until)
+			}
 			effect, err := hands.Plan(ctx, task)
 			var failure *connector.Failure
 			switch {
@@ -403,7 +413,7 @@ func (tx *transaction) checkDuplicate(ctx context.Context, j *judgement) error {
 		if err != nil {
 			return err
 		}
-		if held != nil && (j.extended == nil || held.ID != j.extended.ID) {
+		if held != nil && (j.changed == nil || held.ID != j.changed.ID) {
 			return countersign.Errorf(countersign.Conflict, "already-held", "%s", j.resolver.directory.alreadyHeld(held))
 		}
 	}

@@ -238,6 +238,12 @@ func (d *snapshot) grantSentence(payload countersign.Payload) string {
 		return text
 	case *workflow.RotationStarted:
 		return "a new credential is to be issued under the same grant" + because(event.Reason)
+	case *workflow.RotationAsked:
+		return fmt.Sprintf("asks for another credential of the grant %s; the older one works beside it for %s", event.Change.Grant, event.Change.Overlap)
+	case *workflow.RotationApproved:
+		return fmt.Sprintf("another credential is to be issued under the same grant, by the request %s", event.Change.Rotation.Request)
+	case *workflow.RotationDropped:
+		return "the older credential stays, and what there may be of the new one goes" + because(event.Reason)
 	case *workflow.ExtensionStarted:
 		return fmt.Sprintf("the end is to be moved by the request %s", event.Change.Extension.Request)
 	case *workflow.CredentialExtended:

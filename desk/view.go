@@ -62,9 +62,12 @@ type RequestView struct {
 	BreakGlass bool  `json:"break_glass,omitempty"`
 	Told       []Ref `json:"told,omitempty"`
 	// Extends is the grant whose end the request moves.
-	Extends   countersign.GrantID `json:"extends,omitempty"`
-	Exception *ExceptionView      `json:"exception,omitempty"`
-	Questions []QuestionView      `json:"questions,omitempty"`
+	Extends countersign.GrantID `json:"extends,omitempty"`
+	// Rotates is the grant that gets another credential, and how long the older one
+	// works beside it.
+	Rotates   *countersign.Rotates `json:"rotates,omitempty"`
+	Exception *ExceptionView       `json:"exception,omitempty"`
+	Questions []QuestionView       `json:"questions,omitempty"`
 	// Priority is 1 to 4 for what goes through triage; ClassifiedBy the operator who
 	// said which request it is.
 	Priority     int  `json:"priority,omitempty"`
@@ -256,7 +259,7 @@ func (tx *transaction) requestView(request *countersign.Request, s *stance, gran
 		Reason: request.Reason, Answers: request.Answers, Effects: request.Effects, Duration: request.Duration, LatestEnd: request.LatestEnd,
 		PolicySet: request.PolicySet, Route: request.Route, SubmittedAt: request.SubmittedAt, DecidedAt: request.DecidedAt,
 		ClosedAt: request.ClosedAt, Outcome: request.Outcome,
-		BreakGlass: request.BreakGlass, Extends: request.Extends,
+		BreakGlass: request.BreakGlass, Extends: request.Extends, Rotates: request.Rotates,
 		Entitlements: []EntitlementRef{}, Evidence: []SlotView{}, Stages: []StageView{}, Grants: []GrantView{}, Offered: []workflow.Command{},
 	}
 	view.Told, view.Priority = dir.refs(request.Told), request.Priority
@@ -364,6 +367,9 @@ func (tx *transaction) grantView(grant *countersign.Grant, standing workflow.Sta
 		if command == workflow.Rotate {
 			hands, err := tx.desk.Connectors.Find(grant.Step.Connector)
 			if err != nil || !hands.Describe().Rotates || tx.desk.needsAnswers(grant) {
+				continue
+			}
+			if by, err := tx.rotatedBy(grant); by != "" || err != nil {
 				continue
 			}
 		}

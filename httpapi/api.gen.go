@@ -129,6 +129,9 @@ type Asking struct {
 	Extends string `json:"extends,omitempty,omitzero"`
 	Reason  string `json:"reason,omitempty,omitzero"`
 
+	// Rotates The grant that is to get another credential; only with a request type that rotates.
+	Rotates string `json:"rotates,omitempty,omitzero"`
+
 	// Route The route of the preview that was agreed to.
 	Route string `json:"route,omitempty,omitzero"`
 

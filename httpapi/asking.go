@@ -14,7 +14,8 @@ func (asking *Asking) read() (desk.Asking, error) {
 		Answers: asking.Answers, Evidence: asking.Evidence, Exception: asking.Exception,
 	}
 	read, err := amendable.read()
-	read.Type, read.Beneficiary, read.Extends, read.Route = asking.Type, asking.Beneficiary, countersign.GrantID(asking.Extends), countersign.Digest(asking.Route)
+	read.Type, read.Beneficiary, read.Route = asking.Type, asking.Beneficiary, countersign.Digest(asking.Route)
+	read.Extends, read.Rotates = countersign.GrantID(asking.Extends), countersign.GrantID(asking.Rotates)
 	return read, err
 }
 

@@ -45,6 +45,8 @@ type TypeInfo struct {
 	Terms      countersign.GrantTerms `json:"terms"`
 	// BreakGlass says that the access is taken at once, and reviewed afterwards.
 	BreakGlass bool `json:"break_glass"`
+	// Rotates is nil where new access is asked for.
+	Rotates *Rotation `json:"rotates,omitempty"`
 	// Tell are the rules that find who is told of it.
 	Tell []string `json:"tell,omitempty"`
 }
@@ -60,6 +62,10 @@ func (s *Set) Types() []TypeInfo {
 			Evidence: t.slots(), Fulfil: slices.Clone(t.fulfil), Parameters: slices.Clone(t.parameters),
 			Terms: countersign.GrantTerms{Remind: t.terms.Remind, EndsWhen: slices.Clone(t.terms.EndsWhen), BoundedBy: cloneBounds(t.terms.BoundedBy)},
 		})
+		if t.rotates != nil {
+			rotation := *t.rotates
+			infos[len(infos)-1].Rotates = &rotation
+		}
 		if t.breakGlass != nil {
 			infos[len(infos)-1].BreakGlass, infos[len(infos)-1].Tell = true, slices.Clone(t.breakGlass.tell)
 		}
@@ -119,7 +125,7 @@ func common(a, b []string) bool {
 
 // overlaps reports whether a request could match both types.
 func (t *requestType) overlaps(other *requestType) bool {
-	return t.grants.Kind == other.grants.Kind &&
+	return t.grants.Kind == other.grants.Kind && (t.rotates == nil) == (other.rotates == nil) &&
 		common(t.grants.Systems, other.grants.Systems) &&
 		common(t.grants.Resources, other.grants.Resources) &&
 		common(t.grants.Entitlements, other.grants.Entitlements) &&
@@ -148,7 +154,7 @@ func (t *requestType) mismatch(facts Facts) string {
 			}
 		}
 	}
-	return ""
+	return t.mismatchRotation(facts)
 }
 
 // Find returns the request type for the facts' items and beneficiary. With a

@@ -72,6 +72,9 @@ func (s *Set) Explain(typeName string, facts Facts) (string, error) {
 	for _, bound := range plan.Terms.BoundedBy {
 		line(1, "within what the %s of the agent holds: %s", bound.Who, enumerate(bound.Holds, "or"))
 	}
+	if plan.Rotates != nil {
+		line(1, "as another credential of the grant; the older one works beside it for %s, and ends then", plan.Rotates.Overlap)
+	}
 	if names := j.kind.parameters; len(names) > 0 {
 		line(1, "which is told %s", enumerate(names, "and"))
 	}

@@ -54,6 +54,9 @@ type Facts struct {
 	// Items are the entitlements asked for; at least one.
 	Items []Item `json:"items"`
 
+	// Rotates says that a live grant is to get another credential, and nobody new access.
+	Rotates bool `json:"rotates,omitempty"`
+
 	Reason   string              `json:"reason"`
 	Duration countersign.Seconds `json:"duration,omitempty"`
 	Until    countersign.Instant `json:"until,omitempty"`

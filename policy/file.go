@@ -17,9 +17,11 @@ type requestType struct {
 	path                     string
 	line, column             int
 	// rule is the digest of the file.
-	rule        countersign.Digest
-	priority    int
-	grants      Selector
+	rule     countersign.Digest
+	priority int
+	grants   Selector
+	// rotates is nil where new access is asked for.
+	rotates     *Rotation
 	beneficiary []countersign.IdentityKind
 	form        *form
 	variables   []variable
@@ -72,7 +74,7 @@ const (
 // readType reads one request type file, which may name what the set holds besides
 // request types. Problems stay with the source.
 func readType(s *source, root *yaml.Node, set *Set) *requestType {
-	m := s.mapping(root, "a request type", "request", "title", "description", "priority", "grants", "beneficiary", "ask",
+	m := s.mapping(root, "a request type", "request", "title", "description", "priority", "grants", "rotates", "beneficiary", "ask",
 		"variables", "limits", "collect_within", "evidence", "refuse", "stages", "fulfil", "parameters", "grant",
 		"break_glass", "review", "close", "tests")
 	m.require("request", "title", "grants", "beneficiary", "limits", "stages", "fulfil")
@@ -85,6 +87,7 @@ func readType(s *source, root *yaml.Node, set *Set) *requestType {
 		t.grants = readSelector(s, m.values["grants"])
 	}
 	t.beneficiary = m.kinds("beneficiary")
+	t.readRotation(m)
 	if m.has("collect_within") {
 		t.collectWithin = m.within("collect_within")
 	}
@@ -131,6 +134,7 @@ func readType(s *source, root *yaml.Node, set *Set) *requestType {
 	t.readReview(c, m, set.calendarNames())
 	t.readBreakGlass(m)
 	t.readFulfilment(m)
+	t.checkRotation(m)
 	for _, node := range m.list("tests") {
 		t.tests = append(t.tests, readTest(s, node, t))
 	}

@@ -58,6 +58,10 @@ func (s *Set) judge(typeName string, facts Facts) (*judgement, error) {
 		Stages: []PlannedStage{}, Fulfil: slices.Clone(t.fulfil), Terms: t.terms,
 	}
 	j.plan.Terms.EndsWhen, j.plan.Terms.BoundedBy = slices.Clone(t.terms.EndsWhen), cloneBounds(t.terms.BoundedBy)
+	if t.rotates != nil {
+		rotation := *t.rotates
+		j.plan.Rotates = &rotation
+	}
 	if t.breakGlass != nil {
 		j.plan.BreakGlass, j.plan.Tell = true, slices.Clone(t.breakGlass.tell)
 	}

@@ -28,6 +28,8 @@ type Plan struct {
 	Stages   []PlannedStage         `json:"stages"`
 	Fulfil   []countersign.Step     `json:"fulfil"`
 	Terms    countersign.GrantTerms `json:"terms"`
+	// Rotates is nil where new access is asked for.
+	Rotates *Rotation `json:"rotates,omitempty"`
 	// BreakGlass says that the access is taken at once, and reviewed afterwards; Tell
 	// are the rules that find who is told.
 	BreakGlass bool     `json:"break_glass,omitempty"`

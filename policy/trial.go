@@ -144,7 +144,7 @@ var testNow = countersign.InstantOf(time.Date(2026, time.January, 5, 9, 0, 0, 0,
 
 func (t *requestType) readFacts(m *mapping) Facts {
 	facts := Facts{
-		Now: testNow, Reason: m.text("reason"), Duration: m.seconds("duration"), Until: m.instant("until"),
+		Now: testNow, Rotates: t.rotates != nil, Reason: m.text("reason"), Duration: m.seconds("duration"), Until: m.instant("until"),
 		OpenRequests: m.number("open_requests", 0, 0, 1_000_000), Approvers: map[string][]Candidate{},
 		Records: map[string]RecordFact{}, SamePerson: map[countersign.IdentityID]string{},
 	}

@@ -128,6 +128,9 @@ func ApplyRequest(r *countersign.Request, stamp Stamp, payload countersign.Paylo
 		if r.Effects = nil; event.Facts != nil {
 			r.Effects = event.Facts.Effects
 		}
+	case *RotationAsked:
+		rotates := event.Change
+		r.Rotates = &rotates
 	case *RequestRerouted:
 		addStages(r, event.Change.Stages, event.Change.Voids)
 	case *EvidenceWrittenOff:
@@ -272,6 +275,10 @@ func ApplyGrant(g *countersign.Grant, stamp Stamp, payload countersign.Payload) 
 	case *RotationStarted:
 		g.Credentials = append(g.Credentials, countersign.Credential{ID: event.Change.Intent.Credential, State: countersign.CredentialIssuing})
 		push(g, event.Change.Intent)
+	case *RotationApproved:
+		applyRotationApproved(g, event.Change)
+	case *RotationDropped:
+		applyRotationDropped(g, event.Change)
 	case *ExtensionStarted:
 		extension := event.Change.Extension
 		g.Extending = &extension
@@ -296,7 +303,7 @@ func ApplyGrant(g *countersign.Grant, stamp Stamp, payload countersign.Payload) 
 		if event.Reason != nil && event.Reason.Text != "" {
 			g.Ending = event.Reason.Text
 		}
-		g.Intent, g.Queue, g.Parked, g.Extending = nil, nil, nil, nil
+		g.Intent, g.Queue, g.Parked, g.Extending, g.Rotating = nil, nil, nil, nil, nil
 		for _, intent := range event.Change.Intents {
 			push(g, intent)
 			if credential := g.FindCredential(intent.Credential); credential != nil && credential.State != countersign.CredentialGone {
@@ -354,10 +361,15 @@ func applyCredential(g *countersign.Grant, stamp Stamp, change CredentialApplied
 		for i := range g.Credentials {
 			credential := &g.Credentials[i]
 			if credential.ID != change.Observation.Credential && credential.State == countersign.CredentialLive {
-				credential.RetireAt = change.RetireOthersAt
+				retiring := credential.RetireAt
+				// What an approved rotation replaces ends no later than it would have.
+				if credential.RetireAt = change.RetireOthersAt; g.Issuing() {
+					credential.RetireAt = countersign.Earliest(change.RetireOthersAt, retiring, credential.Until)
+				}
 			}
 		}
 	}
+	applyRotated(g, change)
 	g.Parked = nil
 	next(g)
 }
@@ -401,6 +413,7 @@ func applyRevoked(g *countersign.Grant, stamp Stamp, change CredentialRevokedCha
 	if credential := g.FindCredential(change.Observation.Credential); credential != nil {
 		credential.State, credential.RetireAt = countersign.CredentialGone, 0
 	}
+	settleRotation(g)
 	next(g)
 	if change.Confirm != nil {
 		push(g, *change.Confirm)

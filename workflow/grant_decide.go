@@ -28,8 +28,8 @@ type GrantVerdict struct {
 	// EndCause and EndReason say why the grant ends now; "" where it does not.
 	EndCause  string
 	EndReason string
-	// Drop says why an extension that is under way cannot be carried out; the
-	// earlier end stands.
+	// Drop says why an extension or an approved rotation that is under way cannot be
+	// carried out; the earlier end, or the older credential, stands.
 	Drop string
 	// DeferTo puts the end off to then, where the grant may not lapse by itself.
 	DeferTo countersign.Instant
@@ -41,6 +41,9 @@ type GrantVerdict struct {
 	Flight Flight
 	// Rotates says that the connector keeps two credentials of one grant apart.
 	Rotates bool
+	// RotatedBy is the request type that rotations of such a grant are asked for
+	// with; "" where they need no approval.
+	RotatedBy string
 	// Lease is how long a claim lasts, in seconds: how long an unsettled operation
 	// can go on after its claim.
 	Lease countersign.Seconds
@@ -141,7 +144,7 @@ func (f *folding) onGrant(command GrantCommand, verdict GrantVerdict) error {
 	case Observe:
 		return f.observe(command, verdict)
 	case Park:
-		return f.park(command)
+		return f.park(command, verdict)
 	case Wake:
 		return f.wake(verdict)
 	case Consent, Attach, Fetch, Open, Approve, Deny, Classify, Prioritise, Merge, Decline, Ask, Answer, Amend, Cancel, Close, Review, Unblock, Tick, Progress, Publish, Enforce, Reject, Withdraw, Lift:
@@ -198,7 +201,9 @@ func (f *folding) rotate(command GrantCommand, verdict GrantVerdict) error {
 	switch {
 	case !verdict.Rotates:
 		return countersign.Errorf(countersign.Refused, "cannot-rotate", "The connector %q has nothing to rotate: the access carries no credential of its own.", g.Step.Connector)
-	case g.Intent != nil:
+	case verdict.RotatedBy != "":
+		return countersign.Errorf(countersign.Refused, "rotation-needs-approval", "Another credential for this grant takes an approval: ask for it with the request type %q, as in countersign request rotate %s.", verdict.RotatedBy, g.ID)
+	case g.Intent != nil || g.Rotating != nil:
 		return countersign.Errorf(countersign.Conflict, "operation-under-way", "Another operation on this grant is under way; rotate when it is done.")
 	case command.Overlap < 0:
 		return countersign.Errorf(countersign.Invalid, "overlap-negative", "The overlap must be zero or more.").At("/overlap")
@@ -225,13 +230,17 @@ func (f *folding) retry() error {
 	return f.grant(g.ID, retried)
 }
 
-func (f *folding) park(command GrantCommand) error {
+func (f *folding) park(command GrantCommand, verdict GrantVerdict) error {
 	g := f.outcome.Grants[0]
 	if g.Parked != nil {
 		return nil
 	}
 	if g.Intent.Operation != countersign.ApplyOperation && g.Intent.Operation != countersign.ExtendOperation {
 		return countersign.Errorf(countersign.Refused, "revokes-never-park", "A revoke is retried without end.")
+	}
+	if verdict.Drop != "" && g.Issuing() {
+		// The older credential works: whoever wants another one asks anew.
+		return f.dropRotation(verdict.Drop, verdict)
 	}
 	parked := &IntentParked{Reason: &Reason{Text: command.Reason}}
 	parked.Change.Intent, parked.Change.Attempt, parked.Change.Person = command.Intent, command.Attempt, command.Person
@@ -319,7 +328,7 @@ func (f *folding) wake(verdict GrantVerdict) error {
 	switch {
 	case verdict.EndCause != "":
 		return f.endGrant(verdict.EndCause, verdict.EndReason, verdict)
-	case verdict.Drop != "" && g.Extending != nil:
+	case verdict.Drop != "" && (g.Extending != nil || g.Issuing()):
 		return f.drop(verdict.Drop, verdict)
 	case g.Until != 0 && f.Now >= g.Until && verdict.DeferTo != 0:
 		deferred := &EndDeferred{}
@@ -337,7 +346,7 @@ func (f *folding) wake(verdict GrantVerdict) error {
 	}
 	for _, credential := range slices.Clone(f.outcome.Grants[0].Credentials) {
 		if credential.State == countersign.CredentialLive && credential.RetireAt != 0 && f.Now >= credential.RetireAt {
-			if now := f.outcome.Grants[0]; now.Parked != nil && now.Extending != nil {
+			if now := f.outcome.Grants[0]; now.Parked != nil && (now.Extending != nil || now.Issuing()) {
 				// What takes away waits for nothing that a person has to move on.
 				if err := f.drop("It was parked, and an older credential has to go.", verdict); err != nil {
 					return err
@@ -369,7 +378,7 @@ func (f *folding) lapse(verdict GrantVerdict) error {
 		return f.grant(g.ID, &GrantKept{})
 	case lapse == nil || g.Lapsing != nil || g.State != countersign.GrantLive || g.Until != 0 && g.Until <= lapse.Until:
 		return nil
-	case g.Extending != nil:
+	case g.Extending != nil || g.Issuing():
 		if err := f.drop(lapse.Reason, verdict); err != nil {
 			return err
 		}
@@ -377,10 +386,13 @@ func (f *folding) lapse(verdict GrantVerdict) error {
 	return f.grant(g.ID, &GrantLapsing{Change: GrantLapsingChange{Until: verdict.Lapse.Until, Cause: verdict.Lapse.Cause}, Reason: &Reason{Text: verdict.Lapse.Reason}})
 }
 
-// drop gives an extension up that is under way. What its operation may have done is
+// drop gives an extension or rotation up that is under way. What its operation may have done is
 // looked for when the credential is taken away.
 func (f *folding) drop(why string, verdict GrantVerdict) error {
 	g := f.outcome.Grants[0]
+	if g.Issuing() {
+		return f.dropRotation(why, verdict)
+	}
 	dropped := &ExtensionDropped{Reason: &Reason{Text: why}}
 	if g.Intent != nil && g.Intent.Operation == countersign.ExtendOperation && verdict.Flight.unsettled() {
 		dropped.Change.Unsettled = g.Intent.Credential

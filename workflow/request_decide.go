@@ -31,6 +31,7 @@ type Route struct {
 	CollectBy  countersign.Instant
 	BreakGlass bool
 	Extends    countersign.GrantID
+	Rotates    *countersign.Rotates
 	Exception  *countersign.Exception
 	// Facts is the complete typed input of the judgement.
 	Facts json.RawMessage
@@ -59,6 +60,8 @@ type RequestCommand struct {
 	// Grant and GrantState belong to Progress.
 	Grant      countersign.GrantID
 	GrantState countersign.GrantState
+	// Rotation is what became of the rotation that was approved; only with Progress.
+	Rotation RotationStep
 }
 
 // RequestVerdict is what desk found out for a command on a request.
@@ -79,8 +82,8 @@ type RequestVerdict struct {
 	Told map[string][]countersign.IdentityID
 	// Tell is who is told at once that the request was approved.
 	Tell []countersign.IdentityID
-	// Extended is the grant whose end the request moves.
-	Extended *countersign.Grant
+	// Changed is the grant that the request extends or rotates.
+	Changed *countersign.Grant
 	// Added are stages that were skipped, or passed by a rule, and that people have to
 	// decide by now; only with Tick.
 	Added []int
@@ -101,6 +104,9 @@ func SubmitRequest(occasion Occasion, route Route, verdict RequestVerdict) (Outc
 	f := &folding{Occasion: occasion}
 	submitted := &RequestSubmitted{Change: submittedChange(route), Reason: reasonOf(route), Facts: &FactsValue{Judged: route.Facts}}
 	if err := f.request(occasion.Mint.Request(), submitted); err != nil {
+		return Outcome{}, err
+	}
+	if err := f.rotationAsked(route.Rotates); err != nil {
 		return Outcome{}, err
 	}
 	if err := f.planned(route.Effects); err != nil {
@@ -295,6 +301,9 @@ func (f *folding) approved(verdict RequestVerdict) error {
 	if r.Extends != "" {
 		return f.extend(approved, verdict)
 	}
+	if r.Rotates != nil {
+		return f.rotateApproved(approved, verdict)
+	}
 	var opened []*GrantOpened
 	for _, entitlement := range r.Entitlements {
 		system, known := verdict.Systems[entitlement]
@@ -322,8 +331,8 @@ func (f *folding) approved(verdict RequestVerdict) error {
 // extend has the end of a live grant moved. The earlier end stands until the
 // target was read back with the later one.
 func (f *folding) extend(approved *RequestApproved, verdict RequestVerdict) error {
-	r, g := f.outcome.Request, verdict.Extended
-	if g == nil || g.ID != r.Extends || g.State != countersign.GrantLive || g.Extending != nil || g.Intent != nil {
+	r, g := f.outcome.Request, verdict.Changed
+	if g == nil || g.ID != r.Extends || g.State != countersign.GrantLive || g.Extending != nil || g.Issuing() || g.Intent != nil {
 		return countersign.Errorf(countersign.Conflict, "cannot-extend-now", "The grant %s is not live, or another operation on it is under way.", r.Extends)
 	}
 	approved.Change.Grants = []countersign.GrantRef{{Grant: g.ID, Entitlement: g.Entitlement, State: g.State}}
@@ -404,6 +413,9 @@ func (f *folding) progress(command RequestCommand, verdict RequestVerdict) error
 	r := f.outcome.Request
 	if r.Extends != "" {
 		return f.progressExtension(command)
+	}
+	if r.Rotates != nil {
+		return f.progressRotation(command)
 	}
 	ended, failed, waiting, live := 0, 0, 0, 0
 	known := false
