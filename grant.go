@@ -104,6 +104,11 @@ type Grant struct {
 	Until Instant    `json:"until,omitempty"`
 	Terms GrantTerms `json:"terms"`
 
+	// Definition is the version of the entitlement that was approved. Redefined is set
+	// while it is another one by now.
+	Definition string        `json:"definition,omitempty"`
+	Redefined  *Redefinition `json:"redefined,omitempty"`
+
 	// Lapsing is set while the access goes on that its holder would not get any more.
 	Lapsing     *Lapse       `json:"lapsing,omitempty"`
 	Reminded    bool         `json:"reminded,omitempty"`
@@ -177,6 +182,15 @@ type Extension struct {
 	// Duration counts from the claim of the operation; LatestEnd limits it.
 	Duration  Seconds `json:"duration"`
 	LatestEnd Instant `json:"latest_end,omitempty"`
+	// Definition is the version of the entitlement that it was approved for.
+	Definition string `json:"definition,omitempty"`
+}
+
+// Redefinition says since when an entitlement means something else than what was
+// approved.
+type Redefinition struct {
+	Since      Instant `json:"since"`
+	Definition string  `json:"definition"`
 }
 
 // Parked says since when an intent waits for a person, for whom, and why.
@@ -232,6 +246,14 @@ func (g *Grant) EndingSince() Instant {
 		return 0
 	}
 	return g.EndAt
+}
+
+// Means returns the version of the entitlement that the grant is known to be by now.
+func (g *Grant) Means() string {
+	if g.Redefined != nil {
+		return g.Redefined.Definition
+	}
+	return g.Definition
 }
 
 // FindCredential returns the credential with the id, or nil.

@@ -110,12 +110,15 @@ type Request struct {
 	PolicySet Digest `json:"policy_set"`
 	Route     Digest `json:"route"`
 
-	Consent  Consent    `json:"consent"`
-	Evidence []Slot     `json:"evidence"`
-	Stages   []Stage    `json:"stages"`
-	Fulfil   []Step     `json:"fulfil"`
-	Terms    GrantTerms `json:"terms"`
-	Grants   []GrantRef `json:"grants"`
+	Consent  Consent `json:"consent"`
+	Evidence []Slot  `json:"evidence"`
+	Stages   []Stage `json:"stages"`
+	Fulfil   []Step  `json:"fulfil"`
+	// Definitions are the versions of the entitlements that are asked for, where they
+	// have one.
+	Definitions map[EntitlementID]string `json:"definitions,omitempty"`
+	Terms       GrantTerms               `json:"terms"`
+	Grants      []GrantRef               `json:"grants"`
 
 	// BreakGlass says that the access was taken at once, in an emergency, and that a
 	// review is owed for it.

@@ -65,7 +65,10 @@ type Entitlement struct {
 	// EligibleFor makes the right an eligible assignment: whoever holds it may take
 	// the named entitlement of the same resource by break-glass.
 	EligibleFor string `json:"eligible_for,omitempty"`
-	Retired     bool   `json:"retired,omitempty"`
+	// Definition is the version of what the entitlement means on its target, as that
+	// counts it; "" where nobody says.
+	Definition string `json:"definition,omitempty"`
+	Retired    bool   `json:"retired,omitempty"`
 }
 
 // FindResource returns the resource with the id, or nil.

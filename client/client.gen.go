@@ -1215,11 +1215,13 @@ type EntitlementKind string
 
 // EntitlementRef Names an entitlement, as system/resource/entitlement.
 type EntitlementRef struct {
-	Id    string          `json:"id"`
-	Kind  EntitlementKind `json:"kind"`
-	Name  string          `json:"name"`
-	Risk  Risk            `json:"risk"`
-	Title string          `json:"title,omitempty,omitzero"`
+	// Definition The version of what it means on its target.
+	Definition string          `json:"definition,omitempty,omitzero"`
+	Id         string          `json:"id"`
+	Kind       EntitlementKind `json:"kind"`
+	Name       string          `json:"name"`
+	Risk       Risk            `json:"risk"`
+	Title      string          `json:"title,omitempty,omitzero"`
 }
 
 // Evidence defines model for Evidence.
@@ -1364,12 +1366,21 @@ type Grant struct {
 	} `json:"lapsing,omitempty,omitzero"`
 
 	// Offered The commands that the caller may give now.
-	Offered  []string    `json:"offered"`
-	Origin   GrantOrigin `json:"origin"`
-	Parked   Parked      `json:"parked,omitempty,omitzero"`
-	Reminded bool        `json:"reminded,omitempty,omitzero"`
-	Request  string      `json:"request,omitempty,omitzero"`
-	State    GrantState  `json:"state"`
+	Offered []string    `json:"offered"`
+	Origin  GrantOrigin `json:"origin"`
+	Parked  Parked      `json:"parked,omitempty,omitzero"`
+
+	// Redefined Since when the entitlement means something else on its target than what was approved.
+	Redefined struct {
+		// Definition The version of the definition by now.
+		Definition string `json:"definition"`
+
+		// Since A moment in UTC, to the millisecond.
+		Since Instant `json:"since"`
+	} `json:"redefined,omitempty,omitzero"`
+	Reminded bool       `json:"reminded,omitempty,omitzero"`
+	Request  string     `json:"request,omitempty,omitzero"`
+	State    GrantState `json:"state"`
 
 	// Until A moment in UTC, to the millisecond.
 	Until   Instant `json:"until,omitempty,omitzero"`

@@ -157,7 +157,7 @@ func (tx *transaction) applyBirthrights(ctx context.Context, b *birthrights) err
 		rule := one.rule
 		outcome, err := workflow.OpenUnasked(tx.occasion, workflow.UnaskedGrant{
 			Origin: countersign.FromBirthright, Holder: b.identity.ID, Entitlement: one.item.entitlement.ID, System: one.item.system.ID, Step: step,
-			Duration: one.item.entitlement.MaxDuration, Birthright: &rule,
+			Duration: one.item.entitlement.MaxDuration, Birthright: &rule, Definition: one.item.entitlement.Definition,
 			Terms: countersign.GrantTerms{EndsWhen: []countersign.EndCondition{{Kind: countersign.OwnerLeft}, {Kind: countersign.SystemRetired}}},
 		})
 		if err != nil {

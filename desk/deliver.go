@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/countersign/countersign"
@@ -209,6 +210,9 @@ func (tx *transaction) rejected(ctx context.Context, id countersign.RequestID) (
 		return "Somebody who approved this counts by now as one person with who asked or is to have it.", nil
 	}
 	r := tx.resolver(m, request.Type)
+	for id := range tx.directory.redefined(request) {
+		return fmt.Sprintf("%s means something else by now than what was approved.", tx.directory.entitlementRef(id).Name), nil
+	}
 	if added, err := tx.newStages(ctx, request, r); err != nil {
 		return "", err
 	} else if len(added) > 0 {

@@ -454,7 +454,7 @@ func (tx *transaction) grantPower(known *snapshot, power *countersign.Entitlemen
 	}
 	for _, holder := range holders {
 		outcome, err := workflow.OpenUnasked(tx.occasion, workflow.UnaskedGrant{
-			Origin: origin, Holder: holder, Entitlement: power.ID, System: power.System, Step: step, Duration: PowerDuration,
+			Origin: origin, Holder: holder, Entitlement: power.ID, Definition: power.Definition, System: power.System, Step: step, Duration: PowerDuration,
 		})
 		if err != nil {
 			return err

@@ -33,6 +33,7 @@ const (
 	NoticeEmergency      = "emergency-policy"
 	NoticeFindings       = "findings"
 	NoticeUnread         = "target-unread"
+	NoticeRedefined      = "redefined"
 )
 
 // digestEvery gathers what can wait: all that a person is to be told of a quarter
@@ -94,6 +95,9 @@ func (tx *transaction) tellings(payload countersign.Payload, request *countersig
 			people = append(people, holder.Manager)
 		}
 		return []telling{{kind: NoticeLapsing, people: people}}
+	case *workflow.GrantRedefined:
+		// The holder, or who answers for it, and who owns the system.
+		return []telling{{kind: NoticeRedefined, people: append([]countersign.IdentityID{grant.Holder}, tx.directory.ownersOf(grant.System)...)}}
 	case *workflow.GrantEnding:
 		return []telling{{kind: NoticeEnding, people: []countersign.IdentityID{grant.Holder, grant.Requester}, atOnce: event.Change.Cause != workflow.CauseExpired}}
 	case *workflow.IntentParked:
@@ -299,7 +303,7 @@ func noticeSubject(kind, what string) string {
 	words := map[string]string{
 		NoticeAskedToDecide: "Your decision is asked for", NoticeAskedToReview: "Your review is asked for", NoticeAskedToConsent: "Your consent is asked for", NoticeAskedToTriage: "Somebody asks in their own words",
 		NoticeBreakGlass: "Break-glass access was taken", NoticeOutcome: "Decided", NoticeQuestion: "A question about a request", NoticeReminder: "Access ends soon",
-		NoticeOverdue: "Evidence is overdue", NoticeEnding: "Access ends", NoticeParked: "Work waits for you", NoticeLapsing: "Access will lapse", NoticeEmergency: "A policy was put into force by one person",
+		NoticeOverdue: "Evidence is overdue", NoticeEnding: "Access ends", NoticeParked: "Work waits for you", NoticeLapsing: "Access will lapse", NoticeRedefined: "Access means something else now", NoticeEmergency: "A policy was put into force by one person",
 		NoticeFindings: "A system differs from the record", NoticeUnread: "A system cannot be read",
 	}[kind]
 	return fmt.Sprintf("%s (%s)", words, what)

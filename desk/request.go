@@ -418,6 +418,9 @@ func (tx *transaction) verdict(ctx context.Context, request *countersign.Request
 	} else if len(added) > 0 {
 		refusals = append(refusals, policy.Refusal{Reason: "path-has-changed", Because: fmt.Sprintf("The stage %q has to decide, too, by now: look at the request again in a moment.", request.Stages[added[0]].Name)})
 	}
+	for id := range tx.directory.redefined(request) {
+		refusals = append(refusals, policy.Refusal{Reason: "redefined", Because: fmt.Sprintf("%s means something else by now: look at the request again in a moment.", tx.directory.entitlementRef(id).Name)})
+	}
 	if id := request.Changes(); id != "" {
 		if verdict.Changed, err = tx.read.Grant(ctx, id); err != nil {
 			return verdict, err

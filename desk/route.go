@@ -46,6 +46,12 @@ func (tx *transaction) route(ctx context.Context, j *judgement, asking Asking) (
 	}
 	for _, item := range j.matter.items {
 		route.Entitlements = append(route.Entitlements, item.entitlement.ID)
+		if definition := item.entitlement.Definition; definition != "" {
+			if route.Definitions == nil {
+				route.Definitions = workflow.Definitions{}
+			}
+			route.Definitions[item.entitlement.ID] = definition
+		}
 	}
 	if route.Evidence, err = tx.fillSlots(ctx, j, asking); err != nil {
 		return route, verdict, err

@@ -153,6 +153,16 @@ func (d *snapshot) sentence(request *countersign.Request, payload countersign.Pa
 			return "what would be done was said"
 		}
 		return "this would be done: " + strings.Join(event.Facts.Effects, " ")
+	case *workflow.RequestRedefined:
+		names := make([]string, 0, len(event.Change.Definitions))
+		for _, id := range slices.Sorted(maps.Keys(event.Change.Definitions)) {
+			names = append(names, d.entitlementRef(id).Name+", "+definitionText(event.Change.Definitions[id]))
+		}
+		text := "what is asked for has another definition by now: " + strings.Join(names, "; ")
+		if event.Change.Voids {
+			text += "; what was approved before is decided anew"
+		}
+		return text
 	case *workflow.RequestRerouted:
 		names := make([]string, len(event.Change.Stages))
 		for i, index := range event.Change.Stages {
@@ -276,6 +286,8 @@ func (d *snapshot) grantSentence(payload countersign.Payload) string {
 		return fmt.Sprintf("the access lapses at %s (%s)%s", event.Change.Until, event.Change.Cause, because(event.Reason))
 	case *workflow.GrantKept:
 		return "the access does not lapse after all"
+	case *workflow.GrantRedefined:
+		return fmt.Sprintf("the entitlement has another definition by now: %s", definitionText(event.Change.Definition))
 	case *workflow.GrantReminded:
 		return fmt.Sprintf("reminded: the access ends at %s", event.Change.Ends)
 	case *workflow.IntentParked:

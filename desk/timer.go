@@ -67,6 +67,12 @@ func (tx *transaction) wakeGrant(ctx context.Context, grant *countersign.Grant, 
 	verdict := workflow.GrantVerdict{
 		Standing: workflow.Standing{Actor: tx.occasion.Actor, Roles: []workflow.Role{workflow.Timer}}, EndCause: cause, EndReason: why,
 	}
+	if entitlement := tx.directory.entitlements[grant.Entitlement]; entitlement != nil {
+		verdict.Definition = &entitlement.Definition
+		if entitlement.Definition != grant.Means() {
+			tx.relyOn(entitlement)
+		}
+	}
 	if cause == "" && grant.Until != 0 && tx.now() >= grant.Until {
 		last, err := tx.amongTheLast(ctx, grant)
 		if err != nil {
@@ -178,14 +184,15 @@ func (d *Desk) TickRequests(ctx context.Context, works []store.Work) error {
 // reroute finds the stages that people have to decide by now, and who decides them.
 func (tx *transaction) reroute(ctx context.Context, request *countersign.Request, s *stance, verdict *workflow.RequestVerdict) error {
 	var err error
-	if verdict.Added, err = tx.newStages(ctx, request, s.resolver); err != nil || len(verdict.Added) == 0 {
+	verdict.Redefined = tx.directory.redefined(request)
+	if verdict.Added, err = tx.newStages(ctx, request, s.resolver); err != nil || len(verdict.Added)+len(verdict.Redefined) == 0 {
 		return err
 	}
 	pinned, err := tx.desk.policySet(ctx, request.PolicySet)
 	if err != nil {
 		return err
 	}
-	stages, _ := workflow.Reroute(request, verdict.Added)
+	stages, _ := workflow.Reroute(workflow.Redefine(request, verdict.Redefined), verdict.Added)
 	for index, stage := range stages {
 		if stage.State != countersign.StageWaiting || stage.Review {
 			continue

@@ -27,6 +27,8 @@ type EntitlementRef struct {
 	Title string                      `json:"title,omitempty"`
 	Kind  countersign.EntitlementKind `json:"kind"`
 	Risk  countersign.Risk            `json:"risk"`
+	// Definition is the version of what the entitlement means on its target.
+	Definition string `json:"definition,omitempty"`
 }
 
 // RequestView is a request as one reader sees it.
@@ -187,11 +189,13 @@ type GrantView struct {
 	Holder      Ref                    `json:"holder"`
 	Entitlement EntitlementRef         `json:"entitlement"`
 	// Birthright is the rule that gave it; Lapsing why it goes, and since when.
-	Birthright  *countersign.Birthright `json:"birthright,omitempty"`
-	Lapsing     *countersign.Lapse      `json:"lapsing,omitempty"`
-	From        countersign.Instant     `json:"from,omitzero"`
-	Until       countersign.Instant     `json:"until,omitzero"`
-	Credentials []CredentialView        `json:"credentials"`
+	Birthright *countersign.Birthright `json:"birthright,omitempty"`
+	Lapsing    *countersign.Lapse      `json:"lapsing,omitempty"`
+	// Redefined says that the entitlement means something else than what was approved.
+	Redefined   *countersign.Redefinition `json:"redefined,omitempty"`
+	From        countersign.Instant       `json:"from,omitzero"`
+	Until       countersign.Instant       `json:"until,omitzero"`
+	Credentials []CredentialView          `json:"credentials"`
 	// EffectiveBy is when what the target handed out has run out, while revoked.
 	EffectiveBy countersign.Instant `json:"effective_by,omitzero"`
 	Ending      string              `json:"ending,omitempty"`
@@ -245,7 +249,7 @@ func (d *snapshot) behalf(asked countersign.Asked) *Ref {
 func (d *snapshot) entitlementRef(id countersign.EntitlementID) EntitlementRef {
 	ref := EntitlementRef{ID: id, Name: string(id)}
 	if item, err := d.rightOf(id); err == nil {
-		ref = EntitlementRef{ID: id, Name: d.rightName(item.entitlement), Title: item.entitlement.Title, Kind: item.entitlement.Kind, Risk: item.risk()}
+		ref = EntitlementRef{ID: id, Name: d.rightName(item.entitlement), Title: item.entitlement.Title, Kind: item.entitlement.Kind, Risk: item.risk(), Definition: item.entitlement.Definition}
 	}
 	return ref
 }
@@ -350,7 +354,7 @@ func (d *snapshot) stageView(stage *countersign.Stage) StageView {
 func (tx *transaction) grantView(grant *countersign.Grant, standing workflow.Standing) *GrantView {
 	dir := tx.directory
 	view := &GrantView{
-		ID: grant.ID, Version: grant.Version, State: grant.State, Origin: grant.Origin, Request: grant.Request, Birthright: grant.Birthright, Lapsing: grant.Lapsing,
+		ID: grant.ID, Version: grant.Version, State: grant.State, Origin: grant.Origin, Request: grant.Request, Birthright: grant.Birthright, Lapsing: grant.Lapsing, Redefined: grant.Redefined,
 		Holder: dir.ref(grant.Holder), Entitlement: dir.entitlementRef(grant.Entitlement), From: grant.From, Until: grant.Until,
 		EffectiveBy: grant.EffectiveBy, Ending: grant.Ending, EndAt: grant.EndAt, GoneAt: grant.GoneAt, Reminded: grant.Reminded,
 		Credentials: []CredentialView{}, Offered: []workflow.Command{},

@@ -103,6 +103,7 @@ func (c *comparison) entitlementChange(oldSystem, system *countersign.System, re
 		Risk:        wanted.Risk,
 		MaxDuration: wanted.MaxDuration,
 		EligibleFor: wanted.EligibleFor,
+		Definition:  wanted.Version,
 	}
 	change := Change{Noun: EntitlementNoun, Name: system.Name + "/" + resource + "/" + wanted.Name, After: after}
 	before := c.oldRight[right{after.Resource, wanted.Name}]

@@ -190,6 +190,7 @@ func describeEntitlement(e *countersign.Entitlement) []attribute {
 		{name: "risk", text: string(e.Risk)},
 		{name: "max duration", text: limit},
 		{name: "eligible for", text: e.EligibleFor},
+		{name: "version", text: e.Definition},
 		{name: "retired", text: yes(e.Retired)},
 	}
 }

@@ -18,6 +18,8 @@ type Organisation struct {
 	Identities []Identity
 	Groups     []Group
 	Systems    []System
+	// Catalogues are part of their systems once the files are read.
+	Catalogues []Catalogue
 	Records    []Record
 	Powers     []Power
 }
@@ -91,6 +93,16 @@ type Entitlement struct {
 	// EligibleFor names the entitlement of the same resource that holders may take
 	// by break-glass.
 	EligibleFor string
+	// Version is that of the definition on the target.
+	Version string
+
+	spots spots
+}
+
+// Catalogue adds a resource with its entitlements to a system of another file.
+type Catalogue struct {
+	System   string
+	Resource Resource
 
 	spots spots
 }

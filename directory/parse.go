@@ -25,6 +25,7 @@ func Parse(files []File) (*Organisation, []Problem) {
 			r.organisation(root, organisation)
 		}
 	}
+	organisation.takeIn(&found)
 	check(organisation, &found)
 	if len(found.list) > 0 {
 		return nil, found.sorted()
@@ -34,15 +35,16 @@ func Parse(files []File) (*Organisation, []Problem) {
 
 func (r *reader) organisation(node *yaml.Node, o *Organisation) {
 	r.mapping(node, "a directory file", nil, fields{
-		"people":    r.each(func(n *yaml.Node) { o.Identities = append(o.Identities, r.person(n)) }),
-		"services":  r.each(func(n *yaml.Node) { o.Identities = append(o.Identities, r.machine(n, countersign.Service)) }),
-		"workloads": r.each(func(n *yaml.Node) { o.Identities = append(o.Identities, r.machine(n, countersign.Workload)) }),
-		"agents":    r.each(func(n *yaml.Node) { o.Identities = append(o.Identities, r.machine(n, countersign.Agent)) }),
-		"groups":    r.each(func(n *yaml.Node) { o.Groups = append(o.Groups, r.group(n, false)) }),
-		"teams":     r.each(func(n *yaml.Node) { o.Groups = append(o.Groups, r.group(n, true)) }),
-		"systems":   r.each(func(n *yaml.Node) { o.Systems = append(o.Systems, r.system(n)) }),
-		"records":   r.each(func(n *yaml.Node) { o.Records = append(o.Records, r.record(n)) }),
-		"powers":    func(n *yaml.Node, _ string, _ spots) { r.powers(n, o) },
+		"people":     r.each(func(n *yaml.Node) { o.Identities = append(o.Identities, r.person(n)) }),
+		"services":   r.each(func(n *yaml.Node) { o.Identities = append(o.Identities, r.machine(n, countersign.Service)) }),
+		"workloads":  r.each(func(n *yaml.Node) { o.Identities = append(o.Identities, r.machine(n, countersign.Workload)) }),
+		"agents":     r.each(func(n *yaml.Node) { o.Identities = append(o.Identities, r.machine(n, countersign.Agent)) }),
+		"groups":     r.each(func(n *yaml.Node) { o.Groups = append(o.Groups, r.group(n, false)) }),
+		"teams":      r.each(func(n *yaml.Node) { o.Groups = append(o.Groups, r.group(n, true)) }),
+		"systems":    r.each(func(n *yaml.Node) { o.Systems = append(o.Systems, r.system(n)) }),
+		"catalogues": r.each(func(n *yaml.Node) { o.Catalogues = append(o.Catalogues, r.catalogue(n)) }),
+		"records":    r.each(func(n *yaml.Node) { o.Records = append(o.Records, r.record(n)) }),
+		"powers":     func(n *yaml.Node, _ string, _ spots) { r.powers(n, o) },
 	})
 }
 
@@ -177,6 +179,15 @@ func (r *reader) resource(node *yaml.Node) Resource {
 	return s
 }
 
+func (r *reader) catalogue(node *yaml.Node) Catalogue {
+	var c Catalogue
+	c.spots = r.mapping(node, "a catalogue", []string{"system", "resource"}, fields{
+		"system":   r.slug(&c.System),
+		"resource": func(n *yaml.Node, _ string, _ spots) { c.Resource = r.resource(n) },
+	})
+	return c
+}
+
 func (r *reader) entitlement(node *yaml.Node) Entitlement {
 	var e Entitlement
 	e.spots = r.mapping(node, "an entitlement", []string{"name", "kind"}, fields{
@@ -186,6 +197,7 @@ func (r *reader) entitlement(node *yaml.Node) Entitlement {
 		"risk":         r.risk(&e.Risk),
 		"max_duration": r.duration(&e.MaxDuration),
 		"eligible_for": r.word(&e.EligibleFor),
+		"version":      r.word(&e.Version),
 	})
 	return e
 }

@@ -20,7 +20,7 @@ func AmendRequest(occasion Occasion, state *countersign.Request, route Route, ve
 	f := &folding{Occasion: occasion, outcome: Outcome{Request: Copy(state)}}
 	change := RequestAmendedChange{
 		Voids: widens(state, route), Entitlements: route.Entitlements, Duration: route.Duration, LatestEnd: route.LatestEnd, Route: route.Route,
-		ConsentOf: route.ConsentOf, Evidence: route.Evidence, Stages: slices.Clone(route.Stages), CollectBy: route.CollectBy, Exception: exceptionChange(route.Exception),
+		ConsentOf: route.ConsentOf, Evidence: route.Evidence, Stages: slices.Clone(route.Stages), CollectBy: route.CollectBy, Exception: exceptionChange(route.Exception), Definitions: route.Definitions,
 	}
 	if !change.Voids {
 		for i := range change.Stages {
@@ -99,6 +99,39 @@ func (f *folding) reroute(verdict RequestVerdict) error {
 		return err
 	}
 	return f.advance(verdict)
+}
+
+// redefine has everything decided anew that was approved for what an entitlement
+// meant before.
+func (f *folding) redefine(verdict RequestVerdict) error {
+	if len(verdict.Redefined) == 0 {
+		return nil
+	}
+	r := f.outcome.Request
+	voids := slices.ContainsFunc(r.Stages, func(stage countersign.Stage) bool { return len(stage.Decisions) > 0 })
+	if err := f.request(r.ID, &RequestRedefined{RequestRedefinedChange{Definitions: verdict.Redefined, Voids: voids}}); err != nil || !voids {
+		return err
+	}
+	return f.advance(verdict)
+}
+
+// Redefine returns the request as it is once its entitlements mean something else.
+func Redefine(request *countersign.Request, redefined Definitions) *countersign.Request {
+	r := Copy(request)
+	redefine(r, redefined, len(redefined) > 0)
+	return r
+}
+
+func redefine(r *countersign.Request, redefined Definitions, voids bool) {
+	for id, definition := range redefined {
+		if r.Definitions == nil {
+			r.Definitions = Definitions{}
+		}
+		r.Definitions[id] = definition
+	}
+	if voids {
+		addStages(r, nil, true)
+	}
 }
 
 // Reroute returns the stages of a request as they are once the added ones are to be

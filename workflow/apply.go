@@ -20,10 +20,10 @@ type Stamp struct {
 var Registry = countersign.PayloadRegistry{}.Register(
 	&RequestSubmitted{}, &RequestConsented{}, &EvidenceAttached{}, &StageOpened{}, &RequestDecided{},
 	&StageSettled{}, &RequestApproved{}, &RequestEnded{}, &RequestProgressed{}, &EvidenceOverdue{},
-	&RequestAmended{}, &EvidenceOpened{}, &EvidenceWrittenOff{}, &RequestRerouted{}, &QuestionAsked{}, &QuestionAnswered{}, &BlockLifted{},
+	&RequestAmended{}, &RequestRedefined{}, &EvidenceOpened{}, &EvidenceWrittenOff{}, &RequestRerouted{}, &QuestionAsked{}, &QuestionAnswered{}, &BlockLifted{},
 	&GrantOpened{}, &CredentialApplied{}, &RotationStarted{}, &CredentialRetiring{}, &GrantEnding{},
 	&CredentialRevoked{}, &GrantReminded{}, &EndDeferred{}, &IntentParked{}, &IntentRetried{},
-	&ExtensionStarted{}, &CredentialExtended{}, &ExtensionDropped{}, &GrantLapsing{}, &GrantKept{},
+	&ExtensionStarted{}, &CredentialExtended{}, &ExtensionDropped{}, &GrantLapsing{}, &GrantKept{}, &GrantRedefined{},
 )
 
 // Copy returns a deep copy of a state. Apply takes its argument over; copy what
@@ -133,6 +133,8 @@ func ApplyRequest(r *countersign.Request, stamp Stamp, payload countersign.Paylo
 		r.Rotates = &rotates
 	case *RequestRerouted:
 		addStages(r, event.Change.Stages, event.Change.Voids)
+	case *RequestRedefined:
+		redefine(r, event.Change.Definitions, event.Change.Voids)
 	case *EvidenceWrittenOff:
 		for _, name := range event.Change.Slots {
 			if slot := findSlot(r, name); slot != nil {
@@ -177,7 +179,7 @@ func applySubmitted(stamp Stamp, event *RequestSubmitted) *countersign.Request {
 		PolicySet: stamp.PolicySet, Route: change.Route, Consent: countersign.Consent{Of: change.ConsentOf},
 		Evidence: change.Evidence, Stages: change.Stages, Fulfil: change.Fulfil, Terms: change.Terms,
 		SubmittedAt: stamp.Time, CollectBy: change.CollectBy, Grants: []countersign.GrantRef{},
-		BreakGlass: change.BreakGlass, Extends: change.Extends,
+		BreakGlass: change.BreakGlass, Extends: change.Extends, Definitions: change.Definitions,
 	}
 	applyWords(r, event.Reason, change.Exception)
 	return Copy(r)
@@ -212,6 +214,7 @@ func applyAmended(r *countersign.Request, event *RequestAmended) {
 	}
 	r.Entitlements, r.Duration, r.LatestEnd, r.Route = change.Entitlements, change.Duration, change.LatestEnd, change.Route
 	r.Evidence, r.Stages, r.CollectBy = Copy(&change).Evidence, Copy(&change).Stages, change.CollectBy
+	r.Definitions = change.Definitions
 	applyWords(r, event.Reason, change.Exception)
 	r.State = countersign.RequestCollecting
 	if len(r.OpenStages()) > 0 {
@@ -322,6 +325,10 @@ func ApplyGrant(g *countersign.Grant, stamp Stamp, payload countersign.Payload) 
 		g.Until, g.Lapsing = g.Lapsing.Was, nil
 	case *GrantReminded:
 		g.Reminded = true
+	case *GrantRedefined:
+		if g.Redefined = nil; event.Change.Definition != g.Definition {
+			g.Redefined = &countersign.Redefinition{Since: stamp.Time, Definition: event.Change.Definition}
+		}
 	case *EndDeferred:
 		g.Until = event.Change.Until
 	case *IntentParked:
@@ -341,7 +348,7 @@ func applyOpened(stamp Stamp, change GrantOpenedChange) *countersign.Grant {
 	g := &countersign.Grant{
 		ID: countersign.GrantID(stamp.Stream), Version: stamp.Seq, State: countersign.GrantProvisioning, Origin: change.Origin, Request: change.Request, Requester: change.Requester,
 		Holder: change.Holder, Entitlement: change.Entitlement, System: change.System, Step: change.Step,
-		Duration: change.Duration, LatestEnd: change.LatestEnd, Terms: change.Terms, OpenedAt: stamp.Time, Birthright: change.Birthright,
+		Duration: change.Duration, LatestEnd: change.LatestEnd, Terms: change.Terms, OpenedAt: stamp.Time, Birthright: change.Birthright, Definition: change.Definition,
 		Credentials: []countersign.Credential{{ID: change.Intent.Credential, State: countersign.CredentialIssuing}},
 	}
 	push(g, change.Intent)
@@ -392,6 +399,11 @@ func applyExtended(g *countersign.Grant, observation countersign.Observation, un
 	if g.Intent != nil && g.Intent.Operation == countersign.ExtendOperation || g.Extending == nil {
 		return
 	}
+	// Who approved the later end approved what the entitlement meant by then.
+	if g.Redefined != nil && g.Redefined.Definition == g.Extending.Definition {
+		g.Redefined = nil
+	}
+	g.Definition = g.Extending.Definition
 	g.Until, g.LatestEnd, g.Extending, g.Reminded, g.Lapsing = until, g.Extending.LatestEnd, nil, false, nil
 }
 

@@ -37,6 +37,8 @@ type GrantVerdict struct {
 	// made it lapse is over.
 	Lapse *Lapse
 	Keep  bool
+	// Definition is the version of the entitlement by now; nil where nobody looked.
+	Definition *string
 	// Flight is the claim of the grant's present intent.
 	Flight Flight
 	// Rotates says that the connector keeps two credentials of one grant apart.
@@ -100,6 +102,8 @@ type UnaskedGrant struct {
 	Duration   countersign.Seconds
 	Terms      countersign.GrantTerms
 	Birthright *countersign.Birthright
+	// Definition is the version of the entitlement.
+	Definition string
 }
 
 // OpenUnasked opens a grant without a request.
@@ -107,7 +111,7 @@ func OpenUnasked(occasion Occasion, unasked UnaskedGrant) (Outcome, error) {
 	f := &folding{Occasion: occasion}
 	err := f.grant(occasion.Mint.Grant(), &GrantOpened{GrantOpenedChange{
 		Origin: unasked.Origin, Holder: unasked.Holder, Entitlement: unasked.Entitlement, System: unasked.System,
-		Step: unasked.Step, Duration: unasked.Duration, Terms: unasked.Terms, Birthright: unasked.Birthright,
+		Step: unasked.Step, Duration: unasked.Duration, Terms: unasked.Terms, Birthright: unasked.Birthright, Definition: unasked.Definition,
 		Intent: countersign.Intent{ID: occasion.Mint.Intent(), Operation: countersign.ApplyOperation, Credential: occasion.Mint.Credential()},
 	}})
 	return f.result(), err
@@ -340,6 +344,13 @@ func (f *folding) wake(verdict GrantVerdict) error {
 		return f.endGrant(CauseExpired, "", verdict)
 	case g.State == countersign.GrantProvisioning && g.LatestEnd != 0 && f.Now >= g.LatestEnd:
 		return f.endGrant(CauseExpired, "The latest end that was allowed passed before the access could be set up.", verdict)
+	}
+	if definition := verdict.Definition; definition != nil && *definition != g.Means() {
+		redefined := &GrantRedefined{}
+		redefined.Change.Definition = *definition
+		if err := f.grant(g.ID, redefined); err != nil {
+			return err
+		}
 	}
 	if err := f.lapse(verdict); err != nil {
 		return err

@@ -21,6 +21,7 @@ type GrantOpenedChange struct {
 	Terms       countersign.GrantTerms    `json:"terms"`
 	Intent      countersign.Intent        `json:"intent"`
 	Birthright  *countersign.Birthright   `json:"birthright,omitempty"`
+	Definition  string                    `json:"definition,omitempty"`
 }
 
 func (GrantOpened) EventKind() string { return "grant.opened@1" }
@@ -142,6 +143,16 @@ type GrantKept struct {
 }
 
 func (GrantKept) EventKind() string { return "grant.kept@1" }
+
+// GrantRedefined says that the entitlement means something else by now than what was
+// approved, or the same again.
+type GrantRedefined struct {
+	Change struct {
+		Definition string `json:"definition"`
+	} `json:"change"`
+}
+
+func (GrantRedefined) EventKind() string { return "grant.redefined@1" }
 
 type GrantReminded struct {
 	Change struct {

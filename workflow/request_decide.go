@@ -33,6 +33,8 @@ type Route struct {
 	Extends    countersign.GrantID
 	Rotates    *countersign.Rotates
 	Exception  *countersign.Exception
+	// Definitions are the versions of the entitlements.
+	Definitions Definitions
 	// Facts is the complete typed input of the judgement.
 	Facts json.RawMessage
 }
@@ -87,6 +89,9 @@ type RequestVerdict struct {
 	// Added are stages that were skipped, or passed by a rule, and that people have to
 	// decide by now; only with Tick.
 	Added []int
+	// Redefined are the entitlements that mean something else by now than what is asked
+	// for; only with Tick.
+	Redefined Definitions
 	// Facts is the complete typed input of the verdict.
 	Facts json.RawMessage
 }
@@ -124,7 +129,7 @@ func submittedChange(route Route) RequestSubmittedChange {
 		SamePerson: route.SamePerson, Entitlements: route.Entitlements, Duration: route.Duration,
 		LatestEnd: route.LatestEnd, Route: route.Route, ConsentOf: route.ConsentOf, Evidence: route.Evidence,
 		Stages: route.Stages, Fulfil: route.Fulfil, Terms: route.Terms, CollectBy: route.CollectBy,
-		BreakGlass: route.BreakGlass, Extends: route.Extends, Exception: exceptionChange(route.Exception),
+		BreakGlass: route.BreakGlass, Extends: route.Extends, Exception: exceptionChange(route.Exception), Definitions: route.Definitions,
 	}
 }
 
@@ -313,7 +318,7 @@ func (f *folding) approved(verdict RequestVerdict) error {
 		approved.Change.Grants = append(approved.Change.Grants, countersign.GrantRef{Grant: f.Mint.Grant(), Entitlement: entitlement, State: countersign.GrantProvisioning})
 		opened = append(opened, &GrantOpened{GrantOpenedChange{
 			Origin: countersign.FromRequest, Request: r.ID, Requester: r.Requester, Holder: r.Beneficiary, Entitlement: entitlement, System: system,
-			Step: r.Fulfil[0], Duration: r.Duration, LatestEnd: r.LatestEnd, Terms: r.Terms,
+			Step: r.Fulfil[0], Duration: r.Duration, LatestEnd: r.LatestEnd, Terms: r.Terms, Definition: r.Definitions[entitlement],
 			Intent: countersign.Intent{ID: f.Mint.Intent(), Operation: countersign.ApplyOperation, Credential: f.Mint.Credential()},
 		}})
 	}
@@ -340,7 +345,7 @@ func (f *folding) extend(approved *RequestApproved, verdict RequestVerdict) erro
 		return err
 	}
 	started := &ExtensionStarted{}
-	started.Change.Extension = countersign.Extension{Request: r.ID, Duration: f.outcome.Request.Duration, LatestEnd: r.LatestEnd}
+	started.Change.Extension = countersign.Extension{Request: r.ID, Duration: f.outcome.Request.Duration, LatestEnd: r.LatestEnd, Definition: r.Definitions[g.Entitlement]}
 	for _, credential := range g.Credentials {
 		if credential.State == countersign.CredentialLive && credential.RetireAt == 0 {
 			started.Change.Intents = append(started.Change.Intents, countersign.Intent{ID: f.Mint.Intent(), Operation: countersign.ExtendOperation, Credential: credential.ID})
@@ -355,6 +360,9 @@ func (f *folding) tick(verdict RequestVerdict) error {
 	r := f.outcome.Request
 	switch r.State {
 	case countersign.RequestCollecting, countersign.RequestDeciding:
+		if err := f.redefine(verdict); err != nil {
+			return err
+		}
 		if err := f.reroute(verdict); err != nil {
 			return err
 		}

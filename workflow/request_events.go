@@ -47,7 +47,11 @@ type RequestSubmittedChange struct {
 	BreakGlass   bool                        `json:"break_glass,omitempty"`
 	Extends      countersign.GrantID         `json:"extends,omitempty"`
 	Exception    *ExceptionChange            `json:"exception,omitempty"`
+	Definitions  Definitions                 `json:"definitions,omitempty"`
 }
+
+// Definitions are versions of entitlements.
+type Definitions map[countersign.EntitlementID]string
 
 // ExceptionChange is an exception without the words that people wrote.
 type ExceptionChange struct {
@@ -77,6 +81,7 @@ type RequestAmendedChange struct {
 	Stages       []countersign.Stage         `json:"stages"`
 	CollectBy    countersign.Instant         `json:"collect_by,omitempty"`
 	Exception    *ExceptionChange            `json:"exception,omitempty"`
+	Definitions  Definitions                 `json:"definitions,omitempty"`
 }
 
 func (RequestAmended) EventKind() string { return "request.amended@1" }
@@ -93,6 +98,20 @@ type RequestReroutedChange struct {
 }
 
 func (RequestRerouted) EventKind() string { return "request.rerouted@1" }
+
+// RequestRedefined says that entitlements which are asked for mean something else
+// by now.
+type RequestRedefined struct {
+	Change RequestRedefinedChange `json:"change"`
+}
+
+type RequestRedefinedChange struct {
+	Definitions Definitions `json:"definitions"`
+	// Voids says that what was approved is decided anew.
+	Voids bool `json:"voids,omitempty"`
+}
+
+func (RequestRedefined) EventKind() string { return "request.redefined@1" }
 
 type RequestConsented struct {
 	Change struct {
