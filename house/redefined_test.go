@@ -16,7 +16,7 @@ import (
 
 const (
 	managerThenOwner = "- {name: manager, approvers: [manager-of(requester)], within: 2 business days}\n- {name: owner, approvers: [owner-of(resource)], within: 2 business days}"
-	plainRead = "name: books\n        title: Books\n        entitlements:\n          - {name: read, kind: credential}"
+	plainRead        = "name: books\n        title: Books\n        entitlements:\n          - {name: read, kind: credential}"
 )
 
 // defined is the entitlement with a version of its definition.
