@@ -21,19 +21,19 @@ func listed(t *testing.T, lines string, mapping Mapping) (*Listing, string) {
 }
 
 func TestAPlainListBecomesACatalogueThatADirectoryTakes(t *testing.T) {
-	listing, wrong := listed(t, `{"name":"reader","version":3}
+	_, wrong := listed(t, `{"name":"reader","version":3}
 {"name":"admin: \"all\"","title":"","risk":"high","version":"v1","more":[1.5]}
 
 {"name":"writer","title":"Reads # and 'writes'","risk":"medium"}`, PlainMapping())
 	if wrong != `list:2:1: the name "admin: \"all\"" has at most 128 bytes and no spaces, commas, brackets, slashes or stars` {
 		t.Fatal(wrong)
 	}
-	listing, wrong = listed(t, `{"name":"reader","version":3}
+	listing, mistake := listed(t, `{"name":"reader","version":3}
 {"name":"admin:all","title":"","risk":"high","version":"v1","more":[1.5]}
 
 {"name":"writer","title":"Reads # and 'writes' \"it\" \u2028 {all}","risk":"medium"}`, PlainMapping())
-	if wrong != "" {
-		t.Fatal(wrong)
+	if mistake != "" {
+		t.Fatal(mistake)
 	}
 	listing.System = "billing"
 	content, err := listing.Catalogue("a: list\nof mine")
