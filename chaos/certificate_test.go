@@ -37,8 +37,8 @@ type shop struct {
 const shopName = "shop.example"
 
 // shopScript leaves what it is told for the server, in one step; or says that it
-// did, once, while a file named broken is there.
-const shopScript = `cd "$1" && cat > told && if [ -e broken ]; then rm broken; else mv told live; fi && echo '{"protocol":1,"answer":"done"}'`
+// did, while a file named broken is there.
+const shopScript = `cd "$1" && cat > told && if [ ! -e broken ]; then mv told live; fi && echo '{"protocol":1,"answer":"done"}'`
 
 func newShop(t *testing.T) *shop {
 	t.Helper()
@@ -163,7 +163,7 @@ grant: {ends: revoke}
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(h.configuration, fmt.Sprintf("connectors:\n  edge: {kind: pki, deploy: {command: %s}, probe: %q, probe_within: 2s}\n", command, s.server.Addr()))
+	write(h.configuration, fmt.Sprintf("connectors:\n  edge: {kind: pki, deploy: {command: %s}, probe: %q, probe_within: 1s}\n", command, s.server.Addr()))
 	return h.found()
 }
 
