@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -54,7 +55,7 @@ func (o Order) read(now countersign.Instant) (Asked, error) {
 		return Asked{}, refuse("end-has-passed", "the certificate for %s would have ended at %s already", o.Name, o.Until)
 	}
 	// What is claimed a moment later may end a moment later.
-	if life := countersign.Seconds(o.Until.Time().Sub(now.Time()).Seconds()); o.Limits.Longest != 0 && life > o.Limits.Longest {
+	if life := countersign.Seconds(o.Until.Time().Sub(now.Time()).Round(time.Second) / time.Second); o.Limits.Longest != 0 && life > o.Limits.Longest {
 		return Asked{}, refuse("life-too-long", "the certificate for %s would be valid for %s, and this system gives at most %s: ask for less", o.Name, life, o.Limits.Longest)
 	}
 	switch o.Kind {
