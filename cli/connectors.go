@@ -28,6 +28,7 @@ type connectorKind interface {
 
 // connectorKinds is the list of kinds; each has keys of its own.
 var connectorKinds = map[string]func() connectorKind{
+	"acme":     func() connectorKind { return &acmeSettings{} },
 	"exec":     func() connectorKind { return &execSettings{} },
 	"pki":      func() connectorKind { return &pkiSettings{} },
 	"postgres": func() connectorKind { return &postgresSettings{Gives: postgres.Membership} },

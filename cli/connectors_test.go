@@ -1,6 +1,11 @@
 package cli_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,17 +24,35 @@ func TestTheConnectorsOfTheConfigurationAreCheckedBeforeAnythingIsOpened(t *test
 	}
 	good := write("good.url", "postgres://hands:s3cret-word@db.example/orders\n", 0o600)
 	open := write("open.url", "postgres://hands:s3cret-word@db.example/orders\n", 0o644)
+	made, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := write("account.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), 0o600)
 	bad := write("bad.url", "postgres://hands:s3cret-word@db.example:port/orders\n", 0o600)
 	for _, c := range []struct{ text, says string }{
 		{"connectors: {orders-pg: {kind: postgres, url_file: " + good + "}}", ""},
 		{"connectors: {orders-pg: {kind: postgres, gives: login, url_file: " + good + "}}", ""},
-		{"connectors:\n  orders-pg: {kind: postgers}", "line 2: a connector has a kind, one of exec, pki, postgres, webhook"},
+		{"connectors:\n  orders-pg: {kind: postgers}", "line 2: a connector has a kind, one of acme, exec, pki, postgres, webhook"},
 		{"connectors:\n  orders-pg: {kind: postgres, url: x}", "line 2: the connector of the kind postgres: field url not found"},
 		{"connectors: {orders-pg: {kind: postgres, gives: all, url_file: " + good + "}}", "membership or login"},
 		{"connectors: {orders-pg: {kind: postgres}}", "connectors.orders-pg.url_file is missing"},
 		{"connectors: {orders-pg: {kind: postgres, url_file: " + folder + "/nowhere}}", "cannot be read"},
 		{"connectors: {orders-pg: {kind: postgres, url_file: " + open + "}}", "chmod 600"},
 		{"connectors: {orders-pg: {kind: postgres, url_file: " + bad + "}}", "not one of a PostgreSQL server"},
+		{"connectors: {edge: {kind: pki, probe: '{name}:443'}}", ""},
+		{"connectors: {edge: {kind: pki, probe: nowhere}}", "is not host:port"},
+		{"connectors: {edge: {kind: pki, deploy: {command: [/bin/cat]}}}", "must be seen where it is used"},
+		{"connectors: {edge: {kind: pki, deploy: {command: [cat]}, probe: '{name}:443'}}", "connectors/edge/deploy/command/0"},
+		{"connectors: {ssh: {kind: pki}}", "built in"},
+		{"connectors: {public: {kind: acme, directory: 'https://acme.example/dir', account_key_file: " + key + "}}", ""},
+		{"connectors: {public: {kind: acme, directory: 'http://acme.example/dir', account_key_file: " + key + "}}", "https address"},
+		{"connectors: {public: {kind: acme, directory: 'https://acme.example/dir', account_key_file: " + good + "}}", "holds no private key"},
+		{"connectors: {public: {kind: acme, directory: 'https://acme.example/dir', account_key_file: " + key + ", contact: [pki@example.org]}}", "mailto:"},
 		{"connectors: {vault: {kind: postgres, url_file: " + good + "}}", "built in"},
 		{"connectors: {Orders.PG: {kind: postgres, url_file: " + good + "}}", "not the name of a connector"},
 		{"connectors: {orders-pg: }", "has no value"},

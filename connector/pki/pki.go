@@ -37,13 +37,14 @@ type Target interface {
 	Seen(ctx context.Context, credential countersign.CredentialID, notAfter countersign.Instant) error
 	Restore(ctx context.Context, credential countersign.CredentialID, trouble string, notAfter countersign.Instant) error
 	Restored(ctx context.Context, credential countersign.CredentialID, notAfter countersign.Instant) error
-	AuthorityCertificate(ctx context.Context, system countersign.SystemID) ([]byte, error)
 }
 
 // Options say what else than issuing is to be done.
 type Options struct {
 	// Name is what policies call the connector; "" is pki.
 	Name string
+	// Kind is what the target signs; "" is pki.X509.
+	Kind pki.Kind
 	// Deploy takes a certificate to where it is used; nil leaves that to its holder.
 	Deploy wire.Carrier
 	// Probe is where it must be seen then, as host:port, with {name} for the DNS
@@ -78,6 +79,9 @@ var usages = map[string]pki.Limits{"": {Server: true}, "server": {Server: true},
 func New(target Target, options Options, clock connector.Clock) (*Connector, error) {
 	if options.Name == "" {
 		options.Name = standardName
+	}
+	if options.Kind == "" {
+		options.Kind = pki.X509
 	}
 	if options.Within == 0 {
 		options.Within = standardWithin
@@ -129,7 +133,7 @@ func (c *Connector) orderOf(task connector.Task) (pki.Order, error) {
 	}
 	return pki.Order{
 		Intent: task.Intent, Attempt: task.Attempt, Credential: task.Credential, Grant: task.Grant, Holder: task.Holder, System: task.System, SystemName: task.SystemName,
-		Entitlement: task.EntitlementID, Resource: task.Resource, Name: task.Entitlement, Kind: pki.X509, Key: task.Parameters[requestParameter],
+		Entitlement: task.EntitlementID, Resource: task.Resource, Name: task.Entitlement, Kind: c.options.Kind, Key: task.Parameters[requestParameter],
 		Limits: limits, Until: task.Until, NotAfter: task.Deadline,
 	}, nil
 }
@@ -177,6 +181,10 @@ func usageWords(limits pki.Limits) string {
 
 // InWords gives the authority's sentence to people as it is.
 func InWords(err error) error {
+	var failure *connector.Failure
+	if errors.As(err, &failure) {
+		return failure
+	}
 	if kind := countersign.KindOf(err); kind == countersign.Invalid || kind == countersign.Conflict {
 		return &connector.Failure{Kind: connector.Rejected, Message: err.Error()}
 	}
@@ -333,7 +341,7 @@ func (c *Connector) Verify(ctx context.Context, task connector.Task) (connector.
 	if err != nil || !reading.Present {
 		return reading, err
 	}
-	if check.Kind != pki.X509 || check.Holder != task.Holder || check.System != task.System || check.SystemName != task.SystemName || check.Resource != task.Resource || check.Name != task.Entitlement {
+	if check.Kind != c.options.Kind || check.Holder != task.Holder || check.System != task.System || check.SystemName != task.SystemName || check.Resource != task.Resource || check.Name != task.Entitlement {
 		reading.Present = false
 		reading.How += ", which is not what was asked for"
 		return reading, nil
@@ -354,7 +362,10 @@ func (c *Connector) Revoke(ctx context.Context, task connector.Task) error {
 	if err := task.CheckDeadline(ctx, c.clock); err != nil {
 		return err
 	}
-	return connector.FailureOf(c.target.Revoke(ctx, task.Credential, task.Deadline))
+	if err := c.target.Revoke(ctx, task.Credential, task.Deadline); err != nil {
+		return InWords(err)
+	}
+	return nil
 }
 
 // VerifyGone implements connector.Connector. What is only stopped is not gone.
@@ -365,7 +376,7 @@ func (c *Connector) VerifyGone(ctx context.Context, task connector.Task) (connec
 
 // List implements connector.Inventory.
 func (c *Connector) List(ctx context.Context, of connector.Scope, found func(connector.Item) error) error {
-	return c.target.List(ctx, pki.X509, of.System, func(listed pki.Listed) error {
+	return c.target.List(ctx, c.options.Kind, of.System, func(listed pki.Listed) error {
 		return found(connector.Item{
 			Principal: string(listed.Holder), Holder: listed.Holder, Resource: listed.Resource, Entitlement: listed.Name, Credential: listed.Credential, Until: listed.Until,
 		})

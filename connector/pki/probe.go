@@ -29,13 +29,15 @@ func (c *Connector) probe(ctx context.Context, task connector.Task) (bool, error
 	if err != nil {
 		return false, err
 	}
-	der, err := c.target.AuthorityCertificate(ctx, task.System)
-	if err != nil {
-		return false, err
-	}
-	authority, err := x509.ParseCertificate(der)
-	if err != nil {
-		return false, err
+	// The authority that signed it is what is trusted here: that it is ours, or the one
+	// that was ordered from, the register says.
+	roots := x509.NewCertPool()
+	for _, der := range check.Issuers {
+		issuer, err := x509.ParseCertificate(der)
+		if err != nil {
+			return false, err
+		}
+		roots.AddCert(issuer)
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
@@ -49,8 +51,6 @@ func (c *Connector) probe(ctx context.Context, task connector.Task) (bool, error
 			if !bytes.Equal(shown.Raw, check.Certificate) {
 				return fmt.Errorf("it shows the serial number %x and not %s", shown.SerialNumber, check.Serial)
 			}
-			roots := x509.NewCertPool()
-			roots.AddCert(authority)
 			_, err := shown.Verify(x509.VerifyOptions{DNSName: task.Entitlement, Roots: roots, CurrentTime: c.clock.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 			return err
 		},

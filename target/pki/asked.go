@@ -59,7 +59,7 @@ func (o Order) read(now countersign.Instant) (Asked, error) {
 		return Asked{}, refuse("life-too-long", "the certificate for %s would be valid for %s, and this system gives at most %s: ask for less", o.Name, life, o.Limits.Longest)
 	}
 	switch o.Kind {
-	case X509:
+	case X509, Elsewhere:
 		return CheckRequest(o.Key, o.Name)
 	case SSH:
 		return CheckPublicKey(o.Key, o.Name)

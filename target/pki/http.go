@@ -21,7 +21,9 @@ const (
 	SSHPath         = "/targets/pki/{system}/ssh-ca.pub"
 	KRLPath         = "/targets/pki/{system}/krl"
 	RegisterPath    = "/targets/pki/{system}/certificates"
-	IssuedPath      = "/targets/pki/credentials/{credential}/certificate"
+	// ChallengePath is where an authority elsewhere looks (RFC 8555, section 8.3).
+	ChallengePath = "/.well-known/acme-challenge/{token}"
+	IssuedPath    = "/targets/pki/credentials/{credential}/certificate"
 )
 
 const maxRegister = 100
@@ -54,6 +56,7 @@ func (a *Authority) Public() map[string]http.Handler {
 		CRLPath:         of("application/pkix-crl", a.CRL),
 		SSHPath:         of("text/plain; charset=utf-8", a.AuthorityKey),
 		KRLPath:         of("application/octet-stream", a.KRL),
+		ChallengePath:   http.HandlerFunc(a.readChallenge),
 	}
 }
 
@@ -95,11 +98,18 @@ func (a *Authority) Chain(ctx context.Context, credential countersign.Credential
 		}
 		return ssh.MarshalAuthorizedKey(public), nil
 	}
-	authority, err := a.AuthorityCertificate(ctx, held.System)
-	if err != nil {
-		return nil, err
+	chain, issuers := pemOf(held.Certificate), held.Issuers
+	if held.Kind == X509 {
+		authority, err := a.AuthorityCertificate(ctx, held.System)
+		if err != nil {
+			return nil, err
+		}
+		issuers = [][]byte{authority}
 	}
-	return append(pemOf(held.Certificate), pemOf(authority)...), nil
+	for _, issuer := range issuers {
+		chain = append(chain, pemOf(issuer)...)
+	}
+	return chain, nil
 }
 
 func pemOf(certificate []byte) []byte {

@@ -53,7 +53,9 @@ func (a *Authority) follow(ctx context.Context) error {
 			if err := json.Unmarshal(item.Body, &read); err != nil {
 				return fmt.Errorf("pki item %s: %w", item.Key, err)
 			}
-			a.issued[item.Key] = read
+			if read.Kind != Elsewhere {
+				a.issued[item.Key] = read
+			}
 		}
 		a.position = position
 		if len(items) < step {

@@ -37,6 +37,9 @@ type Kind string
 const (
 	X509 Kind = "x509"
 	SSH  Kind = "ssh"
+	// Elsewhere is an X.509 certificate that an authority of somebody else's signed:
+	// it stands in the register, and that authority publishes what it has revoked.
+	Elsewhere Kind = "elsewhere"
 )
 
 // How long verifiers may go by a list that they have fetched, in seconds: an
@@ -123,6 +126,10 @@ type record struct {
 	Certificate []byte              `json:"certificate,omitempty"`
 	Until       countersign.Instant `json:"until,omitempty"`
 	IssuedAt    countersign.Instant `json:"issued_at,omitempty"`
+	// Place is where the authority elsewhere keeps what was ordered; Issuers are the
+	// certificates above, in DER.
+	Place   string   `json:"place,omitempty"`
+	Issuers [][]byte `json:"issuers,omitempty"`
 	// Trouble is why it could not be deployed and was taken back; "" otherwise.
 	Trouble string `json:"trouble,omitempty"`
 	// RevokedAt is set for good. A record with nothing else marks a credential that
@@ -165,6 +172,8 @@ const (
 	listPrefix      = "list/"
 	// deploymentPrefix stands before what is deployed under a name.
 	deploymentPrefix = "deployment/"
+	// challengePrefix stands before what an authority elsewhere wants to read here.
+	challengePrefix = "challenge/"
 )
 
 func serialKey(system countersign.SystemID, kind Kind, serial string) string {
@@ -311,16 +320,20 @@ func (a *Authority) Revoke(ctx context.Context, credential countersign.Credentia
 		case held.RevokedAt != 0:
 			return nil, nil
 		}
-		entry, err := a.mark(ctx, held, now, CessationOfOperation)
-		if err != nil {
-			return nil, err
+		change := &store.ShelfChange{}
+		if held.Serial != "" {
+			entry, err := a.mark(ctx, held, now, CessationOfOperation)
+			if err != nil {
+				return nil, err
+			}
+			change.Puts = append(change.Puts, entry)
 		}
 		held.RevokedAt = now
 		put, err := itemOf(item, held)
 		if err != nil {
 			return nil, err
 		}
-		change := &store.ShelfChange{Puts: []store.Item{put, entry}}
+		change.Puts = append(change.Puts, put)
 		return change, a.record(ctx, change, now, held.System, &CertificateRevoked{CertificateRevokedChange{Credential: credential, Grant: held.Grant, Serial: held.Serial}})
 	})
 }
@@ -351,6 +364,10 @@ type Check struct {
 	Until      countersign.Instant
 	// Certificate is DER, for SSH the wire form.
 	Certificate []byte
+	// Issuers are the certificates above it, in DER; nil for SSH.
+	Issuers [][]byte
+	// Place is where an authority elsewhere keeps it.
+	Place string
 }
 
 // CheckCredential looks the certificate of a credential up.
@@ -367,11 +384,21 @@ func (a *Authority) CheckCredential(ctx context.Context, credential countersign.
 	}
 	check := Check{
 		State: Good, Kind: held.Kind, Holder: held.Holder, System: held.System, SystemName: held.SystemName, Resource: held.Resource, Name: held.Name,
-		Serial: held.Serial, IssuedAt: held.IssuedAt, Until: held.Until, Certificate: held.Certificate,
+		Serial: held.Serial, IssuedAt: held.IssuedAt, Until: held.Until, Certificate: held.Certificate, Issuers: held.Issuers, Place: held.Place,
+	}
+	if held.Kind == X509 {
+		authority, err := a.AuthorityCertificate(ctx, held.System)
+		if err != nil {
+			return Check{}, err
+		}
+		check.Issuers = [][]byte{authority}
 	}
 	switch {
 	case held.RevokedAt != 0:
 		check.State = Revoked
+	case held.Certificate == nil:
+		// It is ordered elsewhere, and not there yet.
+		check.State = Unknown
 	case a.now() >= held.Until:
 		check.State = Expired
 	case a.stopped(issued{Credential: credential, Grant: held.Grant, Holder: held.Holder, System: held.System, Entitlement: held.Entitlement}):
