@@ -90,9 +90,9 @@ type right struct {
 // differs; what agrees leaves 32 bytes.
 type Comparison struct {
 	directory Directory
-	// fresh is from when on a mark may be of a grant that was opened too late to be
-	// among those that are known.
-	fresh countersign.Instant
+	// A mark that was made from fresh on and before future may be of a grant that was
+	// opened too late to be among those that are known. One of later times was made up.
+	fresh, future countersign.Instant
 
 	granted      []Granted
 	seen         []bool
@@ -112,7 +112,7 @@ type Comparison struct {
 // next time.
 func New(directory Directory, granted []Granted, began countersign.Instant) *Comparison {
 	c := &Comparison{
-		directory: directory, fresh: began.Add(-margin), granted: granted, seen: make([]bool, len(granted)),
+		directory: directory, fresh: began.Add(-margin), future: began.Add(longest + margin), granted: granted, seen: make([]bool, len(granted)),
 		byCredential: make(map[countersign.CredentialID]int32, len(granted)), byRight: map[right]int32{}, names: map[[2]string]uint32{},
 		unowned: map[countersign.IdentityID]bool{},
 	}
@@ -121,6 +121,9 @@ func New(directory Directory, granted []Granted, began countersign.Instant) *Com
 	}
 	return c
 }
+
+// longest is more than reading a list takes.
+const longest = 10 * countersign.Minute
 
 // margin is more than the clocks of two replicas may differ by.
 const margin = countersign.Minute
@@ -178,7 +181,7 @@ func (c *Comparison) Found(item connector.Item) error {
 func (c *Comparison) marked(item connector.Item, holder countersign.IdentityID, found Difference) {
 	i, known := c.byCredential[item.Credential]
 	if !known {
-		if made := countersign.TimeOfID(string(item.Credential)); made == 0 || made < c.fresh {
+		if made := countersign.TimeOfID(string(item.Credential)); made < c.fresh || made >= c.future {
 			c.different = append(c.different, found)
 			return
 		}

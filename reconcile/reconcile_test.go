@@ -92,6 +92,7 @@ func TestOnlyWhatDiffersIsFound(t *testing.T) {
 		"our mark on a wider right":              {[]reconcile.Granted{read}, []connector.Item{itemOf(read), wider}, []string{"out-of-band " + string(ana) + " write"}},
 		"the mark of what is gone":               {nil, []connector.Item{itemOf(granted(early, ana, "read"))}, []string{"out-of-band " + string(ana) + " read"}},
 		"the mark of what was opened meanwhile":  {nil, []connector.Item{itemOf(granted(late, ana, "read"))}, nil},
+		"the mark of a time to come":             {nil, []connector.Item{itemOf(granted(countersign.NewMint([32]byte{6}, began.Add(countersign.Hour)), ana, "read"))}, []string{"out-of-band " + string(ana) + " read"}},
 		"listed twice is one difference":         {nil, []connector.Item{byHand, byHand}, []string{"out-of-band " + string(ana) + " read"}},
 		"an account of somebody is no entitling": {nil, []connector.Item{{Principal: "login-" + string(ana)}}, nil},
 	} {
