@@ -127,6 +127,8 @@ type Request struct {
 	Told []IdentityID `json:"told,omitempty"`
 	// Extends is the grant whose end the request moves; "" for new access.
 	Extends GrantID `json:"extends,omitempty"`
+	// Adopts is the finding whose access the grant takes over; "" for none.
+	Adopts FindingID `json:"adopts,omitempty"`
 	// Rotates is the grant that is to get another credential; nil for new access.
 	Rotates *Rotates `json:"rotates,omitempty"`
 	// Exception is what a refusal was waived for; nil where nothing was.

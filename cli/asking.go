@@ -15,12 +15,12 @@ import (
 // askingFlags are what preview, new, amend, extend and rotate have in common, as far as
 // each of them takes it.
 type askingFlags struct {
-	typeName, beneficiary, extends, rotates string
-	reason, duration, until                 string
-	answers                                 string
-	entitlements, answer, evidence          []string
-	control, owner, exceptionUntil          string
-	noException                             bool
+	typeName, beneficiary, extends, rotates, adopts string
+	reason, duration, until                         string
+	answers                                         string
+	entitlements, answer, evidence                  []string
+	control, owner, exceptionUntil                  string
+	noException                                     bool
 }
 
 // add adds the flags of an asking for new access, a later end or another credential.
@@ -64,7 +64,7 @@ func (f *askingFlags) addException(cmd *cobra.Command) {
 func (f *askingFlags) asking() (client.Asking, error) {
 	content, err := f.change(client.Amendment{})
 	return client.Asking{
-		Type: f.typeName, Beneficiary: f.beneficiary, Extends: f.extends, Rotates: f.rotates,
+		Type: f.typeName, Beneficiary: f.beneficiary, Extends: f.extends, Adopts: f.adopts, Rotates: f.rotates,
 		Entitlements: content.Entitlements, Reason: content.Reason, Duration: content.Duration, Until: content.Until,
 		Answers: content.Answers, Evidence: content.Evidence, Exception: content.Exception,
 	}, err

@@ -78,8 +78,39 @@ func findingCommand() *cobra.Command {
 	c.flags(group)
 	group.AddCommand(findingListCommand(c), on(c, "show FINDING", "Show a finding", 1, func(ctx context.Context, api *client.Client, args []string) (*client.AccessFinding, error) {
 		return client.Content(api.GetFindingWithResponse(ctx, args[0]))
-	}, findingText))
+	}, findingText), findingAdoptCommand(c))
 	return group
+}
+
+func findingAdoptCommand(c *connection) *cobra.Command {
+	var flags askingFlags
+	var entitlement string
+	cmd := on(c, "adopt FINDING", "Ask for access that was given by hand, for whoever holds it", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Request, error) {
+		finding, err := client.Content(api.GetFindingWithResponse(ctx, args[0]))
+		if err != nil {
+			return nil, err
+		}
+		if entitlement == "" {
+			entitlement = finding.AskFor
+		}
+		if entitlement == "" {
+			return nil, invalid("%s is not about one entitlement of a known identity that somebody gave by hand; where there are several of the name, say which with --entitlement", finding.Id)
+		}
+		flags.beneficiary, flags.adopts, flags.entitlements = finding.Holder.Id, finding.Id, []string{entitlement}
+		asking, err := flags.asking()
+		if err != nil {
+			return nil, err
+		}
+		return client.Submitted(api.SubmitRequestWithResponse(ctx, &client.SubmitRequestParams{IdempotencyKey: newKey()}, asking))
+	}, requestText)
+	cmd.Long = "It is decided like any other request. When it is approved, its grant takes the place\nof what is on the target, in one step, and ends it with its own end; until then\nnothing is touched. Only where the connector can take over, as that for memberships\non PostgreSQL."
+	cmd.Example = "  countersign finding adopt fnd_… --duration 90d --reason \"was given by hand before we asked\""
+	flags.addTerms(cmd, "the type's")
+	cmd.Flags().StringVar(&flags.typeName, "type", "", "the request type (default: the one that fits)")
+	cmd.Flags().StringVar(&entitlement, "entitlement", "", "which one, where the target does not say")
+	cmd.Flags().Lookup("reason").Usage = "why (required)"
+	must(cmd.MarkFlagRequired("reason"))
+	return cmd
 }
 
 func findingListCommand(c *connection) *cobra.Command {

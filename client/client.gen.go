@@ -757,6 +757,9 @@ func (e TicketState) Valid() bool {
 
 // AccessFinding One difference between a target and the record. It ends nothing, and closes when it is not seen any more.
 type AccessFinding struct {
+	// AskFor The entitlement that can be asked for so that its grant adopts this; absent where there is none, or several.
+	AskFor string `json:"ask_for,omitempty,omitzero"`
+
 	// ClosedAt A moment in UTC, to the millisecond.
 	ClosedAt Instant `json:"closed_at,omitempty,omitzero"`
 
@@ -868,6 +871,9 @@ type AskedException struct {
 
 // Asking defines model for Asking.
 type Asking struct {
+	// Adopts The finding whose access, given by hand, the grant takes over in one step; the right and the beneficiary are those of the finding.
+	Adopts string `json:"adopts,omitempty,omitzero"`
+
 	// Answers What the request type asks, by field.
 	Answers map[string]interface{} `json:"answers,omitempty,omitzero"`
 
@@ -1851,6 +1857,8 @@ type Refusal struct {
 
 // Request defines model for Request.
 type Request struct {
+	// Adopts The finding whose access the grant takes over.
+	Adopts  string                 `json:"adopts,omitempty,omitzero"`
 	Answers map[string]interface{} `json:"answers,omitempty,omitzero"`
 
 	// Beneficiary Names an identity.

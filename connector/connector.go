@@ -62,6 +62,9 @@ type Description struct {
 	ParametersOnce bool
 	// Bounds says that its target gives an answer for every use, and within Task.Bounds.
 	Bounds bool
+	// TakesOver says that Apply can put what it gives in the place of the same access
+	// that somebody gave by hand, in one step; see Task.TakesOver.
+	TakesOver bool
 	// Rotates says that one grant may have two credentials at a time.
 	Rotates bool
 	// Extends says that Apply gives a credential that is there a later Until, under a
@@ -104,6 +107,9 @@ type Task struct {
 	Parameters map[string]string
 	// Bounds are what the access counts within; each of them must be met.
 	Bounds []Bound
+	// TakesOver is the principal, as an Item names it, from whom Apply takes away the
+	// same right that somebody gave by hand; "" for nobody.
+	TakesOver string
 	// Until is the absolute end of the credential; the target is told it.
 	Until countersign.Instant
 	// Deadline is when the operation must not write to the target any more.

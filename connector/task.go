@@ -25,6 +25,9 @@ func (t Task) CheckRight(description Description) error {
 	if len(t.Bounds) > 0 && !description.Bounds {
 		return rejected("the connector %s cannot bound access by what somebody else holds", description.Name)
 	}
+	if t.TakesOver != "" && !description.TakesOver {
+		return rejected("the connector %s cannot take over what others gave", description.Name)
+	}
 	if err := countersign.CheckID("idn", string(t.Holder)); err != nil {
 		return rejected("the holder must be named by id: %v", err)
 	}

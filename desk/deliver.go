@@ -94,6 +94,9 @@ func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) 
 				return err
 			}
 			task.Bounds = tx.directory.bounds(grant.Terms, item)
+			if task.TakesOver, err = tx.adopted(ctx, grant); err != nil {
+				return err
+			}
 		}
 		task.Intent, task.Attempt, task.Credential, task.Grant = grant.Intent.ID, work.Attempt, grant.Intent.Credential, grant.ID
 		delivery.Until = workflow.ClaimedUntil(grant, work.ClaimedAt)

@@ -22,14 +22,16 @@ type FindingView struct {
 	OpenedAt countersign.Instant      `json:"opened_at"`
 	Deadline countersign.Instant      `json:"deadline"`
 	// Overdue says that the deadline has passed while it is open.
-	Overdue     bool                     `json:"overdue"`
-	Principal   string                   `json:"principal"`
-	Holder      Ref                      `json:"holder,omitzero"`
-	Resource    string                   `json:"resource,omitempty"`
-	Entitlement string                   `json:"entitlement,omitempty"`
-	Credential  countersign.CredentialID `json:"credential,omitempty"`
-	Grant       countersign.GrantID      `json:"grant,omitempty"`
-	ClosedAt    countersign.Instant      `json:"closed_at,omitzero"`
+	Overdue     bool   `json:"overdue"`
+	Principal   string `json:"principal"`
+	Holder      Ref    `json:"holder,omitzero"`
+	Resource    string `json:"resource,omitempty"`
+	Entitlement string `json:"entitlement,omitempty"`
+	// AskFor is the entitlement whose grant could adopt this.
+	AskFor     string                   `json:"ask_for,omitempty"`
+	Credential countersign.CredentialID `json:"credential,omitempty"`
+	Grant      countersign.GrantID      `json:"grant,omitempty"`
+	ClosedAt   countersign.Instant      `json:"closed_at,omitzero"`
 }
 
 // FindingFilter selects findings.
@@ -100,13 +102,22 @@ func (d *Desk) Finding(ctx context.Context, caller Caller, id countersign.Findin
 	if err != nil {
 		return nil, err
 	}
-	finding, err := d.Store.Finding(ctx, id)
+	finding, err := tx.seenFinding(ctx, caller, id)
+	if err != nil {
+		return nil, err
+	}
+	return tx.findingView(finding), nil
+}
+
+// seenFinding returns a finding that the caller may see.
+func (tx *transaction) seenFinding(ctx context.Context, caller Caller, id countersign.FindingID) (*countersign.Finding, error) {
+	finding, err := tx.desk.Store.Finding(ctx, id)
 	if err != nil && countersign.KindOf(err) != countersign.NotFound {
 		return nil, err
 	}
 	if err == nil {
-		if system := tx.directory.systems[finding.System]; system != nil && d.seesFindings(caller, system) {
-			return tx.findingView(finding), nil
+		if system := tx.directory.systems[finding.System]; system != nil && tx.desk.seesFindings(caller, system) {
+			return finding, nil
 		}
 	}
 	return nil, notFound("finding", string(id))
@@ -116,7 +127,7 @@ func (tx *transaction) findingView(f *countersign.Finding) *FindingView {
 	view := &FindingView{
 		ID: f.ID, Version: f.Version, Kind: f.Kind, State: f.State, System: string(f.System), Owner: tx.directory.ref(f.Owner),
 		OpenedAt: f.OpenedAt, Deadline: f.Deadline, Overdue: f.State == countersign.FindingOpen && tx.now() >= f.Deadline,
-		Principal: f.Principal, Resource: f.Resource, Entitlement: f.Entitlement, Credential: f.Credential, Grant: f.Grant, ClosedAt: f.ClosedAt,
+		AskFor: tx.directory.askFor(f), Principal: f.Principal, Resource: f.Resource, Entitlement: f.Entitlement, Credential: f.Credential, Grant: f.Grant, ClosedAt: f.ClosedAt,
 	}
 	if system := tx.directory.systems[f.System]; system != nil {
 		view.System = system.Name

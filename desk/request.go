@@ -245,7 +245,7 @@ func (d *Desk) Amend(ctx context.Context, caller Caller, key Key, id countersign
 			return "", err
 		}
 		amendment := asking
-		amendment.Type, amendment.Beneficiary, amendment.Extends = request.Type, string(request.Beneficiary), request.Extends
+		amendment.Type, amendment.Beneficiary, amendment.Extends, amendment.Adopts = request.Type, string(request.Beneficiary), request.Extends, request.Adopts
 		if request.Rotates != nil {
 			amendment.Rotates = request.Rotates.Grant
 		}

@@ -34,6 +34,8 @@ type Asking struct {
 	Extends countersign.GrantID
 	// Rotates is the grant that is to get another credential; "" asks for none.
 	Rotates countersign.GrantID
+	// Adopts is the finding whose access is to be taken over; "" for none.
+	Adopts countersign.FindingID
 	// Exception asks to waive what the policy lets be waived; nil for nothing.
 	Exception *AskedException
 	// Route is the digest of the preview that was agreed to; "" agrees to any.
@@ -87,6 +89,8 @@ type judgement struct {
 	asked    tickets
 	// changed is the grant that is to be extended or rotated; nil for new access.
 	changed *countersign.Grant
+	// takesOver is the principal whose access is adopted; "" for new access.
+	takesOver string
 }
 
 // Preview judges an asking and changes nothing. What the policy refuses is in
@@ -198,6 +202,11 @@ func (d *Desk) judge(ctx context.Context, tx *transaction, caller Caller, asking
 			return nil, err
 		}
 	}
+	if asking.Adopts != "" {
+		if j.takesOver, err = tx.takesOver(ctx, asking.Adopts, m); err != nil {
+			return nil, err
+		}
+	}
 	plan.Refusals = append(append(plan.Refusals, d.refuseHeld(m)...), slices.Concat(tx.refuseUnsponsored(m), tx.refuseAuthor(m))...)
 	j.preview = Preview{Plan: plan, Beneficiary: m.beneficiary.ID, Names: map[countersign.IdentityID]string{}}
 	if !m.beneficiary.Human() && m.beneficiary.Owner != m.requester.ID {
@@ -296,6 +305,7 @@ func (d *Desk) effects(ctx context.Context, j *judgement, now countersign.Instan
 			task := d.task(j.matter.beneficiary, item, step)
 			task.Parameters = j.set.Parameters(plan.Type, j.facts.Answers)
 			task.Bounds = j.resolver.directory.bounds(plan.Terms, item)
+			task.TakesOver = j.takesOver
 			task.Until = countersign.Earliest(now.Add(plan.Duration), plan.LatestEnd)
 			if plan.Rotates != nil && j.changed != nil {
 				task.Until = max(task.Until, j.changed.Until)
@@ -316,9 +326,10 @@ func (d *Desk) effects(ctx context.Context, j *judgement, now countersign.Instan
 }
 
 // planned is what the connectors say that they would do with the answers that they
-// are given. Where they are given none, the right and its holder say it all.
+// are given, or about what they would take over. Otherwise the right and its holder
+// say it all.
 func (j *judgement) planned() []string {
-	if j.set.Parameters(j.preview.Plan.Type, j.facts.Answers) == nil {
+	if j.takesOver == "" && j.set.Parameters(j.preview.Plan.Type, j.facts.Answers) == nil {
 		return nil
 	}
 	return j.preview.Effects

@@ -65,6 +65,8 @@ type RequestView struct {
 	Told       []Ref `json:"told,omitempty"`
 	// Extends is the grant whose end the request moves.
 	Extends countersign.GrantID `json:"extends,omitempty"`
+	// Adopts is the finding whose access the grant takes over.
+	Adopts countersign.FindingID `json:"adopts,omitempty"`
 	// Rotates is the grant that gets another credential, and how long the older one
 	// works beside it.
 	Rotates   *countersign.Rotates `json:"rotates,omitempty"`
@@ -263,7 +265,7 @@ func (tx *transaction) requestView(request *countersign.Request, s *stance, gran
 		Reason: request.Reason, Answers: request.Answers, Effects: request.Effects, Duration: request.Duration, LatestEnd: request.LatestEnd,
 		PolicySet: request.PolicySet, Route: request.Route, SubmittedAt: request.SubmittedAt, DecidedAt: request.DecidedAt,
 		ClosedAt: request.ClosedAt, Outcome: request.Outcome,
-		BreakGlass: request.BreakGlass, Extends: request.Extends, Rotates: request.Rotates,
+		BreakGlass: request.BreakGlass, Extends: request.Extends, Adopts: request.Adopts, Rotates: request.Rotates,
 		Entitlements: []EntitlementRef{}, Evidence: []SlotView{}, Stages: []StageView{}, Grants: []GrantView{}, Offered: []workflow.Command{},
 	}
 	view.Told, view.Priority = dir.refs(request.Told), request.Priority

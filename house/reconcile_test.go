@@ -280,3 +280,47 @@ func TestFindingsAreSeenByWhoAnswersForTheSystem(t *testing.T) {
 	w.refused(w.runNow("ana", "ledger"), "no-such-system")
 	w.must(w.runNow("pit", "ledger"))
 }
+
+func TestWhatWasGivenByHandIsAdoptedByARequestAndEndsWithIt(t *testing.T) {
+	everyDatabase(t, func(t *testing.T, open database) {
+		w := found(t, open, policyFor(managerStage, ""))
+		byHand := w.plant("ana")
+		w.reread("ledger")
+		w.expectOpen("somebody gave it by hand", "out-of-band ana books/write")
+		findings, err := w.house.Desk.Findings(w.ctx, w.as("otto"), desk.FindingFilter{})
+		w.must(err)
+		finding := findings[0]
+		if finding.AskFor != "ledger/books/write" {
+			t.Fatalf("what can be asked for is %q", finding.AskFor)
+		}
+		adopting := func(entitlement string) desk.Asking {
+			return desk.Asking{Beneficiary: "ana", Entitlements: []string{entitlement}, Reason: "it was given by hand before", Adopts: finding.ID}
+		}
+		_, err = w.house.Desk.Submit(w.ctx, w.as("otto"), desk.Key{}, adopting("ledger/books/read"))
+		w.refused(err, "something-else")
+		_, err = w.house.Desk.Submit(w.ctx, w.as("ana"), desk.Key{}, adopting("ledger/books/write"))
+		w.refused(err, "no-such-finding")
+		id := w.submit("otto", adopting("ledger/books/write"))
+		// Until it is approved nothing is touched, and approvers see what would be done.
+		w.settle()
+		if !w.target.Holds(byHand.Credential) || len(w.view(id).Effects) != 1 || w.view(id).Adopts != finding.ID {
+			t.Fatalf("before the approval: %+v", w.view(id))
+		}
+		w.must(w.approve("bea", id))
+		w.settle()
+		w.state(id, countersign.RequestActive)
+		grant := w.stored(w.grant(id).ID)
+		if w.target.Holds(byHand.Credential) || !w.target.Holds(grant.Credentials[0].ID) {
+			t.Fatal("the grant should stand in the place of what was given by hand")
+		}
+		w.reread("ledger")
+		w.expectOpen("it was adopted")
+		_, err = w.house.Desk.Submit(w.ctx, w.as("otto"), desk.Key{}, adopting("ledger/books/write"))
+		w.refused(err, "finding-closed")
+		w.must(w.revocation("ana", grant.ID)())
+		w.settle()
+		w.reread("ledger")
+		w.expectOpen("and it ended with its grant")
+		w.verified()
+	})
+}

@@ -109,6 +109,9 @@ type AskedException struct {
 
 // Asking defines model for Asking.
 type Asking struct {
+	// Adopts The finding whose access, given by hand, the grant takes over in one step; the right and the beneficiary are those of the finding.
+	Adopts string `json:"adopts,omitempty,omitzero"`
+
 	// Answers What the request type asks, by field.
 	Answers json.RawMessage `json:"answers,omitempty,omitzero"`
 

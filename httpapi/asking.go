@@ -16,6 +16,7 @@ func (asking *Asking) read() (desk.Asking, error) {
 	read, err := amendable.read()
 	read.Type, read.Beneficiary, read.Route = asking.Type, asking.Beneficiary, countersign.Digest(asking.Route)
 	read.Extends, read.Rotates = countersign.GrantID(asking.Extends), countersign.GrantID(asking.Rotates)
+	read.Adopts = countersign.FindingID(asking.Adopts)
 	return read, err
 }
 

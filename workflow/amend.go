@@ -14,7 +14,7 @@ func AmendRequest(occasion Occasion, state *countersign.Request, route Route, ve
 	if err := Allowed(RequestTransitions, state.State, Amend, verdict.Standing); err != nil {
 		return Outcome{}, err
 	}
-	if route.Type != state.Type || route.Beneficiary != state.Beneficiary || route.Extends != state.Extends || (route.Rotates == nil) != (state.Rotates == nil) || route.Rotates != nil && *route.Rotates != *state.Rotates || route.BreakGlass != state.BreakGlass {
+	if route.Type != state.Type || route.Beneficiary != state.Beneficiary || route.Extends != state.Extends || route.Adopts != state.Adopts || (route.Rotates == nil) != (state.Rotates == nil) || route.Rotates != nil && *route.Rotates != *state.Rotates || route.BreakGlass != state.BreakGlass {
 		return Outcome{}, countersign.Errorf(countersign.Invalid, "another-request", "Type, beneficiary and the grant that a request extends or rotates stay as they are: cancel it and ask anew.")
 	}
 	f := &folding{Occasion: occasion, outcome: Outcome{Request: Copy(state)}}

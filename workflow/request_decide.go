@@ -31,6 +31,7 @@ type Route struct {
 	CollectBy  countersign.Instant
 	BreakGlass bool
 	Extends    countersign.GrantID
+	Adopts     countersign.FindingID
 	Rotates    *countersign.Rotates
 	Exception  *countersign.Exception
 	// Definitions are the versions of the entitlements.
@@ -129,7 +130,7 @@ func submittedChange(route Route) RequestSubmittedChange {
 		SamePerson: route.SamePerson, Entitlements: route.Entitlements, Duration: route.Duration,
 		LatestEnd: route.LatestEnd, Route: route.Route, ConsentOf: route.ConsentOf, Evidence: route.Evidence,
 		Stages: route.Stages, Fulfil: route.Fulfil, Terms: route.Terms, CollectBy: route.CollectBy,
-		BreakGlass: route.BreakGlass, Extends: route.Extends, Exception: exceptionChange(route.Exception), Definitions: route.Definitions,
+		BreakGlass: route.BreakGlass, Extends: route.Extends, Adopts: route.Adopts, Exception: exceptionChange(route.Exception), Definitions: route.Definitions,
 	}
 }
 

@@ -46,6 +46,7 @@ type RequestSubmittedChange struct {
 	CollectBy    countersign.Instant         `json:"collect_by,omitempty"`
 	BreakGlass   bool                        `json:"break_glass,omitempty"`
 	Extends      countersign.GrantID         `json:"extends,omitempty"`
+	Adopts       countersign.FindingID       `json:"adopts,omitempty"`
 	Exception    *ExceptionChange            `json:"exception,omitempty"`
 	Definitions  Definitions                 `json:"definitions,omitempty"`
 }

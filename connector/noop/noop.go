@@ -51,7 +51,7 @@ func New(clock connector.Clock, kind countersign.EntitlementKind) *Connector {
 		clock: clock,
 		traits: connector.Description{
 			Name: "noop", Actions: []string{"apply"}, Kind: kind, Parameters: []string{"note"},
-			Rotates: true, EnforcesExpiryItself: true, EndsSessions: true, Extends: true, IdempotentRevoke: true,
+			TakesOver: true, Rotates: true, EnforcesExpiryItself: true, EndsSessions: true, Extends: true, IdempotentRevoke: true,
 		},
 		held:    make(map[countersign.CredentialID]connector.Task),
 		removed: make(map[countersign.CredentialID]bool),
@@ -130,6 +130,11 @@ func (c *Connector) Apply(ctx context.Context, task connector.Task) error {
 			return false, reject("the target holds something else under %s", task.Credential)
 		case there && (held.Until == task.Until || held.Intent == task.Intent && held.Attempt >= task.Attempt):
 			return false, nil
+		}
+		for credential, held := range c.held {
+			if task.TakesOver != "" && held.Grant == "" && string(held.Holder) == task.TakesOver && held.System == task.System && held.Resource == task.Resource && held.Entitlement == task.Entitlement {
+				delete(c.held, credential)
+			}
 		}
 		c.held[task.Credential] = task
 		return true, nil

@@ -24,11 +24,11 @@ var belongs = regexp.MustCompile(`\bcountersign holder (idn_[0-9a-z]{26})\b`)
 // connector's own account is and holds is left out.
 const listed = `WITH r AS (SELECT oid, rolname::text AS name, rolcanlogin AS login, rolvaliduntil AS until, coalesce(shobj_description(oid, 'pg_authid'), '') AS comment
 		FROM pg_roles WHERE rolname <> current_user)
-	SELECT DISTINCT m.name, m.comment, m.until, g.name, coalesce(u.name, ''), coalesce(u.comment, '')
+	SELECT DISTINCT m.name, m.comment, m.until, g.name, coalesce(u.name, ''), coalesce(u.comment, ''), coalesce(u.oid, 0)
 		FROM pg_auth_members a JOIN r m ON m.oid = a.member JOIN r g ON g.oid = a.roleid AND NOT starts_with(g.comment, $1)
 		LEFT JOIN (pg_auth_members b JOIN r u ON u.oid = b.member) ON b.roleid = m.oid AND NOT m.login
 		WHERE m.login OR starts_with(m.comment, $1)
-	UNION ALL SELECT name, comment, until, '', '', '' FROM r WHERE login AND NOT starts_with(comment, $1)`
+	UNION ALL SELECT name, comment, until, '', '', '', 0::oid FROM r WHERE login AND NOT starts_with(comment, $1)`
 
 // List implements connector.Inventory: one look at the server's catalogue.
 // Memberships count where they are given to a login itself or by a credential's
@@ -46,9 +46,10 @@ func (c *Connector) List(ctx context.Context, of connector.Scope, found func(con
 	}
 	var name, comment, group, member, memberComment string
 	var until pgtype.Timestamptz
+	var memberID uint32
 	// An error of found comes back as it is.
 	var refused error
-	_, err = pgx.ForEachRow(rows, []any{&name, &comment, &until, &group, &member, &memberComment}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&name, &comment, &until, &group, &member, &memberComment, &memberID}, func() error {
 		item := connector.Item{Principal: name, Holder: holderOf(comment), Entitlement: group}
 		if text, marked := strings.CutPrefix(comment, markBegin); marked {
 			credential, made := readMark(text)
@@ -64,6 +65,10 @@ func (c *Connector) List(ctx context.Context, of connector.Scope, found func(con
 					return nil // nobody is in it, so it gives nothing
 				}
 				item.Principal, item.Holder = member, holderOf(memberComment)
+				if memberID != made.Login {
+					// Somebody else was put into it by hand: the mark is not that one's.
+					item.Credential, item.Resource, item.Until = "", "", 0
+				}
 			}
 		}
 		refused = found(item)

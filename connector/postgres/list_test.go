@@ -60,15 +60,38 @@ func TestWhatWasGivenByHandStandsInTheListWithoutAMark(t *testing.T) {
 			t.Errorf("the connector's own account stands in the list %d times", n)
 		}
 		if gives == postgres.Membership {
-			// Somebody who was put into the role of another's credential has its mark and
-			// another name.
+			// The mark of a credential is for the login that it was made for.
 			other := l.person(l.task().Holder)
 			l.execute(l.admin, `GRANT `+string(task.Credential)+` TO `+other)
-			if n := count(l.list(task), func(i connector.Item) bool { return i.Credential == task.Credential && i.Principal == other }); n != 1 {
+			if n := count(l.list(task), func(i connector.Item) bool { return i.Credential == "" && i.Principal == other && i.Entitlement == "reader" }); n != 1 {
 				t.Errorf("who was put into the credential's role stands %d times", n)
 			}
 		}
 	})
+}
+
+func TestAMembershipThatWasGivenByHandIsTakenOverInOneStep(t *testing.T) {
+	l := newLab(t, postgres.Membership)
+	task := l.task()
+	login := l.person(task.Holder)
+	l.execute(l.admin, `GRANT reader TO `+login)
+	task.TakesOver = "somebody_else"
+	l.fails(l.hands.Apply(t.Context(), task), connector.Rejected, "and not somebody_else")
+	task.TakesOver = login
+	plan, err := l.hands.Plan(t.Context(), task)
+	if err != nil || !strings.Contains(plan.Effect, "takes the place of the membership") {
+		t.Fatalf("the plan is %q, %v", plan.Effect, err)
+	}
+	l.ok(l.hands.Apply(t.Context(), task))
+	ours := func(i connector.Item) bool { return i.Principal == login && i.Entitlement == "reader" }
+	items := l.list(task)
+	if count(items, ours) != 1 || count(items, func(i connector.Item) bool { return ours(i) && i.Credential == task.Credential }) != 1 {
+		t.Fatalf("one membership should be there, and be ours: %+v", items)
+	}
+	l.ok(l.hands.Revoke(t.Context(), task))
+	if items := l.list(task); count(items, ours) != 0 {
+		t.Fatalf("what was taken over ends with the grant: %+v", items)
+	}
 }
 
 // TestARealOrganisationIsListedWhole gives roles and members as three real

@@ -85,7 +85,7 @@ func (c *Connector) Describe() connector.Description {
 		// VALID UNTIL refuses a password after its end, and a session that is open
 		// goes on; for a membership it means nothing. So no end is the server's own.
 		EnforcesExpiryItself: false,
-		EndsSessions:         true, Extends: true, IdempotentRevoke: true,
+		EndsSessions:         true, Extends: true, IdempotentRevoke: true, TakesOver: c.Gives == Membership,
 	}
 	if c.Gives == Login {
 		description.Actions, description.Kind, description.Rotates = []string{"create-login"}, countersign.CredentialKind, true
@@ -130,8 +130,15 @@ func (c *Connector) Plan(ctx context.Context, task connector.Task) (connector.Pl
 		return connector.Plan{Effect: fmt.Sprintf("A new login in the role %s in database %s of %s, for %s (%s)%s. Its password lies in the vault; %s.",
 			task.Entitlement, task.Resource, task.SystemName, task.HolderName, task.Holder, until, how.Describe())}, nil
 	}
-	return connector.Plan{Effect: fmt.Sprintf("The role %s in database %s of %s, for the login %s of %s (%s)%s. When it ends, every open session of that login is closed.",
-		task.Entitlement, task.Resource, task.SystemName, offered.login.name, task.HolderName, task.Holder, until)}, nil
+	effect := fmt.Sprintf("The role %s in database %s of %s, for the login %s of %s (%s)%s. When it ends, every open session of that login is closed.",
+		task.Entitlement, task.Resource, task.SystemName, offered.login.name, task.HolderName, task.Holder, until)
+	if task.TakesOver != "" {
+		if task.TakesOver != offered.login.name {
+			return connector.Plan{}, rejected("the login of %s is %s, and not %s", task.HolderName, offered.login.name, task.TakesOver)
+		}
+		effect += " It takes the place of the membership in the same role that was given to that login by hand, which is taken away."
+	}
+	return connector.Plan{Effect: effect}, nil
 }
 
 // Apply implements connector.Connector. All of it is one transaction on the

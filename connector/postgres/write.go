@@ -80,9 +80,33 @@ func (c *Connector) create(ctx context.Context, tx pgx.Tx, task connector.Task, 
 		}
 	}
 	if c.Gives == Membership {
-		return nil
+		return takeOver(ctx, tx, task, found)
 	}
 	return connector.FailureOf(c.Vault.Deposit(ctx, vaulthands.OrderOf(task, how), password))
+}
+
+// takeOver takes away the membership that was given by hand, in the transaction
+// that gives the new one, so that access is at no time lost or there twice.
+func takeOver(ctx context.Context, tx pgx.Tx, task connector.Task, found *offer) error {
+	switch task.TakesOver {
+	case "":
+		return nil
+	case found.login.name:
+	default:
+		return rejected("the login of %s is %s, and not %s", task.HolderName, found.login.name, task.TakesOver)
+	}
+	if _, err := tx.Exec(ctx, "REVOKE "+pgx.Identifier{task.Entitlement}.Sanitize()+" FROM "+pgx.Identifier{found.login.name}.Sanitize()); err != nil {
+		return failed(err)
+	}
+	// From version 16 on, what another grantor gave stays, and that is only a warning.
+	var stays bool
+	if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_auth_members WHERE roleid = $1 AND member = $2)`, found.group, found.login.oid).Scan(&stays); err != nil {
+		return failed(err)
+	}
+	if stays {
+		return rejected("the membership of %s in %s was given by somebody whose grants the connector's account cannot take back: REVOKE it as that role", found.login.name, task.Entitlement)
+	}
+	return nil
 }
 
 // move gives a role that is there the task's end, unless the task is an older

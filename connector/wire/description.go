@@ -28,10 +28,12 @@ type Description struct {
 	TellsLastUse bool `yaml:"tells_last_use" json:"tells_last_use"`
 	// TellsInventory says that the program answers inventory.
 	TellsInventory bool `yaml:"tells_inventory" json:"tells_inventory,omitempty"`
+	// TakesOver says that apply heeds takes_over.
+	TakesOver bool `yaml:"takes_over" json:"takes_over,omitempty"`
 }
 
 // traits are the members that a description may leave out; absent is no, or 0.
-var traits = []string{"parameters", "parameters_once", "rotates", "extends", "enforces_expiry_itself", "ends_sessions", "expiry_granularity", "idempotent_revoke", "residual", "tells_last_use", "tells_inventory"}
+var traits = []string{"parameters", "parameters_once", "rotates", "extends", "enforces_expiry_itself", "ends_sessions", "expiry_granularity", "idempotent_revoke", "residual", "tells_last_use", "tells_inventory", "takes_over"}
 
 // word is how connectors and actions are named in policies.
 var word = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
@@ -88,7 +90,7 @@ func (d Description) of(name string) connector.Description {
 	return connector.Description{
 		Name: name, Actions: d.Actions, Kind: d.Kind, Parameters: d.Parameters, ParametersOnce: d.ParametersOnce, Rotates: d.Rotates, Extends: d.Extends,
 		EnforcesExpiryItself: d.EnforcesExpiryItself, EndsSessions: d.EndsSessions, ExpiryGranularity: d.ExpiryGranularity,
-		IdempotentRevoke: d.IdempotentRevoke, Residual: d.Residual,
+		IdempotentRevoke: d.IdempotentRevoke, Residual: d.Residual, TakesOver: d.TakesOver,
 	}
 }
 
@@ -105,7 +107,7 @@ func (d Description) differences(said Description) []string {
 		{"enforces_expiry_itself", d.EnforcesExpiryItself, said.EnforcesExpiryItself}, {"ends_sessions", d.EndsSessions, said.EndsSessions},
 		{"expiry_granularity", int64(d.ExpiryGranularity), int64(said.ExpiryGranularity)}, {"idempotent_revoke", d.IdempotentRevoke, said.IdempotentRevoke},
 		{"residual", int64(d.Residual), int64(said.Residual)}, {"tells_last_use", d.TellsLastUse, said.TellsLastUse},
-		{"tells_inventory", d.TellsInventory, said.TellsInventory},
+		{"tells_inventory", d.TellsInventory, said.TellsInventory}, {"takes_over", d.TakesOver, said.TakesOver},
 	} {
 		if part.configured != part.said {
 			found = append(found, fmt.Sprintf("%s is %v in the configuration, and the program says %v", part.setting, part.configured, countersign.Clip(fmt.Sprint(part.said))))

@@ -74,6 +74,7 @@ type (
 		Entitlement named                    `json:"entitlement"`
 		Settings    map[string]string        `json:"settings"`
 		Parameters  map[string]string        `json:"parameters,omitempty"`
+		TakesOver   string                   `json:"takes_over,omitempty"`
 		Until       countersign.Instant      `json:"until"`
 		Deadline    countersign.Instant      `json:"deadline"`
 	}
@@ -265,7 +266,7 @@ func (h *hands) ask(ctx context.Context, what operation, asked *connector.Task) 
 			Holder: named{string(asked.Holder), asked.HolderName}, Accountable: asked.Accountable,
 			System: named{string(asked.System), asked.SystemName}, Resource: asked.Resource,
 			Entitlement: named{string(asked.EntitlementID), asked.Entitlement},
-			Settings:    asked.Settings, Parameters: asked.Parameters, Until: asked.Until, Deadline: asked.Deadline,
+			Settings:    asked.Settings, Parameters: asked.Parameters, TakesOver: asked.TakesOver, Until: asked.Until, Deadline: asked.Deadline,
 		}
 		if asked.Settings == nil {
 			put.Task.Settings = map[string]string{}
