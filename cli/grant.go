@@ -53,6 +53,8 @@ func grantListCommand(c *connection) *cobra.Command {
 					note = "parked, " + grant.Parked.Person.Name + " has to look"
 				case grant.Ending == "" && grant.Lapsing.Cause != "":
 					note = "lapsing: " + grant.Lapsing.Because
+				case grant.Ending == "" && !grant.Redefined.Since.IsZero():
+					note = "redefined: version " + grant.Redefined.Definition
 				case grant.Ending == "" && grant.Birthright.Rule != "":
 					note = "birthright by the rule " + grant.Birthright.Rule
 				}
@@ -147,7 +149,7 @@ func directoryCommand() *cobra.Command {
 			}
 			err = c.print(cmd, applied, func() string { return "Applied:\n" + differenceText(applied.Applied.Changes) })
 			if err == nil && len(applied.Refused.Changes) > 0 {
-				err = countersign.Errorf(countersign.Refused, "needs-a-second-person", "%d change(s) were left, because they take a second person (propose them: countersign proposal new %s --kind directory --reason …):\n%s", len(applied.Refused.Changes), args[0], strings.TrimSpace(differenceText(applied.Refused.Changes)))
+				err = countersign.Errorf(countersign.Refused, "needs-a-second-person", "%d change(s) were left, because they take a second person (propose them: countersign proposal new %s --kind directory --reason …):\n%s", len(applied.Refused.Changes), args[0], firstOf(applied.Refused.Changes))
 			}
 			return err
 		},
@@ -185,6 +187,16 @@ func differenceText(changes []client.DirectoryChange) string {
 		}
 	}
 	return out.String()
+}
+
+// firstOf names the first changes of a list that may be long.
+func firstOf(changes []client.DirectoryChange) string {
+	const shown = 20
+	text := strings.TrimSpace(differenceText(changes[:min(shown, len(changes))]))
+	if len(changes) > shown {
+		text += fmt.Sprintf("\n… and %d more: countersign directory plan shows all", len(changes)-shown)
+	}
+	return text
 }
 
 func orNone(text string) string {

@@ -221,6 +221,9 @@ func grantText(grant *client.Grant) string {
 	if grant.Lapsing.Cause != "" {
 		fmt.Fprintf(&out, ", lapsing (%s): %s", grant.Lapsing.Cause, grant.Lapsing.Because)
 	}
+	if !grant.Redefined.Since.IsZero() {
+		fmt.Fprintf(&out, ", which means something else since %s: version %s", stamp(grant.Redefined.Since), grant.Redefined.Definition)
+	}
 	if !grant.EffectiveBy.IsZero() {
 		fmt.Fprintf(&out, ", effective by %s", stamp(grant.EffectiveBy))
 	}

@@ -55,7 +55,11 @@ func systemText(system *client.System) string {
 		}
 	}
 	for _, entitlement := range system.Entitlements {
-		fmt.Fprintf(&text, "  %s  %s (%s, %s risk)\n", entitlement.Name, entitlement.Title, entitlement.Kind, entitlement.Risk)
+		version := ""
+		if entitlement.Definition != "" {
+			version = ", version " + entitlement.Definition
+		}
+		fmt.Fprintf(&text, "  %s  %s (%s, %s risk%s)\n", entitlement.Name, entitlement.Title, entitlement.Kind, entitlement.Risk, version)
 	}
 	return text.String()
 }

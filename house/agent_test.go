@@ -195,6 +195,25 @@ func TestWhatWouldRefuseTheOwnerRefusesTheAgentAlsoAfterItWasApproved(t *testing
 	w.refused(err, "unowned")
 }
 
+// The owner leaves a group that the agent itself is still in.
+func TestWhatAnOwnerWouldNotGetAnyMoreLapsesForTheAgent(t *testing.T) {
+	cleared := strings.Replace(toolPolicy, `'has(beneficiary.affiliation) && beneficiary.affiliation == "vendor"'`, `'!("reviewers" in beneficiary.groups)'`, 1)
+	w, _ := foundTools(t, onSQLite(t), []string{"{name: reviewers, members: [both, pia]}", "{name: reviewers, members: [both, pia, ana, agent]}"}, cleared)
+	id := w.allowed("tools/search/read")
+	w.settle()
+	if w.grant(id).Lapsing != nil {
+		t.Fatal("it lapses from the beginning")
+	}
+	w.apply("members: [both, pia, ana, agent]", "members: [both, pia, agent]")
+	w.settle()
+	if grant := w.grant(id); grant.Lapsing == nil || !strings.Contains(grant.Lapsing.Because, "the owner of Agent Smith") {
+		t.Errorf("the grant is %+v", grant.Lapsing)
+	}
+	_, err := w.house.Desk.Submit(w.ctx, w.as("agent"), desk.Key{}, toolAsking("tools/delete/write"))
+	w.refused(err, "refused-by-policy")
+	w.verified()
+}
+
 func TestAnAgentAsksWithinBoundsOnly(t *testing.T) {
 	w, editor := foundTools(t, onSQLite(t), nil, toolPolicy)
 	waiting := w.submit("agent", toolAsking("tools/edit/read"))
