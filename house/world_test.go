@@ -49,6 +49,8 @@ type world struct {
 	commits atomic.Int64
 	// channels are how people are told, from the next start on.
 	channels []notify.Channel
+	// connectors opens what stands in for built-in connectors; nil for nothing.
+	connectors func(house.Targets) (connector.Set, error)
 	// directory is the organisation's file as it was applied last.
 	directory string
 }
@@ -395,7 +397,7 @@ func (w *world) start() {
 	opened, err := house.Open(w.ctx, house.Options{
 		Store: movedStore{interruptedStore{countedStore{w.database.open(), &w.commits}, &w.between}, w}, Master: w.master, Clock: w.clock, Entropy: rand.Reader, Replica: "test",
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Issuer: "http://countersign.test",
-		Connectors: connector.Set{"noop": w.target}, DeliverByClaim: true, Channels: w.channels,
+		Connectors: connector.Set{"noop": w.target}, DeliverByClaim: true, Channels: w.channels, OpenConnectors: w.connectors,
 	})
 	if err != nil {
 		w.t.Fatal(err)
