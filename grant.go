@@ -256,6 +256,10 @@ func (g *Grant) Means() string {
 	return g.Definition
 }
 
+// Busy reports whether an operation is under way that acts on the target, and does
+// not only look once more.
+func (g *Grant) Busy() bool { return g.Intent != nil && g.Intent.Operation != ConfirmOperation }
+
 // FindCredential returns the credential with the id, or nil.
 func (g *Grant) FindCredential(id CredentialID) *Credential {
 	for i := range g.Credentials {

@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/connector/pki"
 	"github.com/countersign/countersign/house"
 	"github.com/countersign/countersign/httpapi"
 	"github.com/countersign/countersign/sample"
@@ -70,20 +72,31 @@ func openStage(ctx context.Context) (sample.Stage, func(), error) {
 		end()
 		return none, nil, err
 	}
+	web, err := sample.OpenWebServer()
+	if err != nil {
+		listener.Close()
+		end()
+		return none, nil, err
+	}
 	moved := &shifted{}
+	deploying := func(targets house.Targets) (connector.Set, error) {
+		hands, err := pki.New(targets.PKI, pki.Options{Deploy: web, Probe: web.Address(), Within: time.Second}, moved)
+		return connector.Set{"pki": hands}, err
+	}
 	place := house.Place{Data: folder}
 	url := "http://" + listener.Addr().String()
 	h, _, err := house.Start(ctx, place, nil, house.Options{
-		Clock: moved, Entropy: rand.Reader, Log: slog.New(slog.DiscardHandler), Replica: "tour", Issuer: url, DeliverByClaim: true,
+		Clock: moved, Entropy: rand.Reader, Log: slog.New(slog.DiscardHandler), Replica: "tour", Issuer: url, DeliverByClaim: true, OpenConnectors: deploying,
 	})
 	if err != nil {
+		web.Close()
 		listener.Close()
 		end()
 		return none, nil, err
 	}
 	server := httpapi.Server("", doors(h, doorOptions{clock: moved, log: slog.New(slog.DiscardHandler), sample: true, draining: new(atomic.Bool), certificateEnd: (*certificate)(nil).end}))
 	go server.Serve(listener)
-	stage := sample.Stage{URL: url}
+	stage := sample.Stage{URL: url, Web: web, Now: moved.Now}
 	stage.Settle = func() error { return h.Settle(ctx) }
 	stage.Pass = func(by countersign.Seconds) error {
 		moved.move(by)
@@ -107,12 +120,14 @@ func openStage(ctx context.Context) (sample.Stage, func(), error) {
 		return fmt.Sprintf("%d events in %d streams chain, and replaying them gives all %d stored rows\n✓ nothing was changed behind the house's back", found.Events, found.Streams, found.Rows), nil
 	}
 	if err := h.Settle(ctx); err != nil {
+		web.Close()
 		listener.Close()
 		end()
 		return none, nil, err
 	}
 	return stage, func() {
 		server.Close()
+		web.Close()
 		h.Store.Close()
 		end()
 	}, nil

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/client"
@@ -20,6 +21,10 @@ type Stage struct {
 	URL string
 	// Token signs somebody in.
 	Token func(login string) (countersign.Secret, error)
+	// Web is the web server whose certificates the house deploys.
+	Web *WebServer
+	// Now is the house's time, by which clients judge certificates.
+	Now func() time.Time
 	// Settle lets the house do what is due now.
 	Settle func() error
 	// Pass moves the house's clock and lets it do what falls due.
@@ -56,6 +61,9 @@ func Tour(ctx context.Context, stage Stage, out io.Writer) error {
 	}
 	if err := t.agent(); err != nil {
 		return fmt.Errorf("the story of the agent: %w", err)
+	}
+	if err := t.certificate(); err != nil {
+		return fmt.Errorf("the story of the certificate: %w", err)
 	}
 	t.title("The record")
 	line, err := stage.Verify()

@@ -3,6 +3,7 @@ package workflow
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/countersign/countersign"
 )
@@ -436,14 +437,23 @@ func applyRevoked(g *countersign.Grant, stamp Stamp, change CredentialRevokedCha
 	}
 }
 
-// push puts an intent to work, or behind the one that is: a grant's intents are
-// serial.
+// push puts an intent to work, or behind those that are: a grant's intents are
+// serial. What only looks once more, when its time has come, lets what acts go
+// first.
 func push(g *countersign.Grant, intent countersign.Intent) {
 	if g.Intent == nil {
 		g.Intent = &intent
 		return
 	}
-	g.Queue = append(g.Queue, intent)
+	pending := append([]countersign.Intent{*g.Intent}, g.Queue...)
+	place := len(pending)
+	if intent.Operation != countersign.ConfirmOperation {
+		if looks := slices.IndexFunc(pending, func(other countersign.Intent) bool { return other.Operation == countersign.ConfirmOperation }); looks >= 0 {
+			place = looks
+		}
+	}
+	pending = slices.Insert(pending, place, intent)
+	g.Intent, g.Queue = &pending[0], pending[1:]
 }
 
 func next(g *countersign.Grant) {

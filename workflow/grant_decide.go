@@ -207,7 +207,7 @@ func (f *folding) rotate(command GrantCommand, verdict GrantVerdict) error {
 		return countersign.Errorf(countersign.Refused, "cannot-rotate", "The connector %q has nothing to rotate: the access carries no credential of its own.", g.Step.Connector)
 	case verdict.RotatedBy != "":
 		return countersign.Errorf(countersign.Refused, "rotation-needs-approval", "Another credential for this grant takes an approval: ask for it with the request type %q, as in countersign request rotate %s.", verdict.RotatedBy, g.ID)
-	case g.Intent != nil || g.Rotating != nil:
+	case g.Busy() || g.Rotating != nil:
 		return countersign.Errorf(countersign.Conflict, "operation-under-way", "Another operation on this grant is under way; rotate when it is done.")
 	case command.Overlap < 0:
 		return countersign.Errorf(countersign.Invalid, "overlap-negative", "The overlap must be zero or more.").At("/overlap")

@@ -338,7 +338,7 @@ func (f *folding) approved(verdict RequestVerdict) error {
 // target was read back with the later one.
 func (f *folding) extend(approved *RequestApproved, verdict RequestVerdict) error {
 	r, g := f.outcome.Request, verdict.Changed
-	if g == nil || g.ID != r.Extends || g.State != countersign.GrantLive || g.Extending != nil || g.Issuing() || g.Intent != nil {
+	if g == nil || g.ID != r.Extends || g.State != countersign.GrantLive || g.Extending != nil || g.Issuing() || g.Busy() {
 		return countersign.Errorf(countersign.Conflict, "cannot-extend-now", "The grant %s is not live, or another operation on it is under way.", r.Extends)
 	}
 	approved.Change.Grants = []countersign.GrantRef{{Grant: g.ID, Entitlement: g.Entitlement, State: g.State}}

@@ -81,7 +81,7 @@ func (f *folding) rotationAsked(rotates *countersign.Rotates) error {
 // rotateApproved has another credential issued under a live grant.
 func (f *folding) rotateApproved(approved *RequestApproved, verdict RequestVerdict) error {
 	r, g := f.outcome.Request, verdict.Changed
-	if g == nil || g.ID != r.Rotates.Grant || g.State != countersign.GrantLive || g.Rotating != nil || g.Intent != nil {
+	if g == nil || g.ID != r.Rotates.Grant || g.State != countersign.GrantLive || g.Rotating != nil || g.Busy() {
 		return countersign.Errorf(countersign.Conflict, "cannot-rotate-now", "The grant %s is not live, or another operation on it is under way.", r.Rotates.Grant)
 	}
 	approved.Change.Grants = []countersign.GrantRef{{Grant: g.ID, Entitlement: g.Entitlement, State: g.State}}
