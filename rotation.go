@@ -24,6 +24,8 @@ type Rotation struct {
 	// Duration counts from the claim of the operation; LatestEnd limits it.
 	Duration  Seconds `json:"duration"`
 	LatestEnd Instant `json:"latest_end,omitempty"`
+	// Definition is the version of the entitlement that it was approved for.
+	Definition string `json:"definition,omitempty"`
 	// Live says that the new credential was read back: only the older ones are still
 	// to go.
 	Live bool `json:"live,omitempty"`

@@ -91,7 +91,7 @@ func (f *folding) rotateApproved(approved *RequestApproved, verdict RequestVerdi
 	change := RotationApprovedChange{Intent: countersign.Intent{
 		ID: f.Mint.Intent(), Operation: countersign.ApplyOperation, Credential: f.Mint.Credential(), Overlap: r.Rotates.Overlap,
 	}}
-	change.Rotation = countersign.Rotation{Request: r.ID, Credential: change.Intent.Credential, Duration: f.outcome.Request.Duration, LatestEnd: r.LatestEnd}
+	change.Rotation = countersign.Rotation{Request: r.ID, Credential: change.Intent.Credential, Duration: f.outcome.Request.Duration, LatestEnd: r.LatestEnd, Definition: r.Definitions[g.Entitlement]}
 	f.outcome.Grants = append(f.outcome.Grants, Copy(g))
 	return f.grant(g.ID, &RotationApproved{Change: change})
 }
@@ -162,6 +162,11 @@ func applyRotated(g *countersign.Grant, change CredentialAppliedChange) {
 		return
 	}
 	g.Rotating.Live = true
+	// Who approved the rotation approved what the entitlement meant by then.
+	if g.Redefined != nil && g.Redefined.Definition == g.Rotating.Definition {
+		g.Redefined = nil
+	}
+	g.Definition = g.Rotating.Definition
 	if g.Until != 0 && change.Until > g.Until {
 		g.Until, g.LatestEnd, g.Reminded, g.Lapsing = change.Until, g.Rotating.LatestEnd, false, nil
 	}
