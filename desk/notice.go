@@ -262,7 +262,23 @@ func (d *Desk) Notice(ctx context.Context, work store.Work) (*Notice, error) {
 	}
 	notice.Subject = noticeSubject(notice.Kind, what)
 	notice.Text = tx.directory.sentence(request, payload)
+	if notice.Kind == NoticeReminder {
+		notice.Text += tx.rotationOffered(ctx, countersign.GrantID(key.stream))
+	}
 	return notice, nil
+}
+
+// rotationOffered says how access that ends soon gets another credential by a request; ""
+// where no request type rotates it.
+func (tx *transaction) rotationOffered(ctx context.Context, id countersign.GrantID) string {
+	grant, err := tx.desk.Store.Grant(ctx, id)
+	if err != nil || grant.State != countersign.GrantLive || grant.Rotating != nil {
+		return ""
+	}
+	if by, err := tx.rotatedBy(grant); err != nil || by == "" {
+		return ""
+	}
+	return fmt.Sprintf(". Ask for another credential in time: countersign request rotate %s", grant.ID)
 }
 
 // aboutWhat names what a notice is about: "Ana Asker: ledger/books/read".

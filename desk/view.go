@@ -415,6 +415,9 @@ func (d *snapshot) waitsFor(request *countersign.Request) string {
 	case countersign.RequestFulfilling:
 		return "the target to be set up and read back"
 	case countersign.RequestActive:
+		if request.Rotates != nil {
+			return "the older credential to be gone, after the overlap"
+		}
 		return "the end of the access"
 	case countersign.RequestClosing:
 		for _, slot := range request.Evidence {

@@ -241,3 +241,64 @@ func TestWhatEndsOrHoldsTheGrantWinsOverARotation(t *testing.T) {
 		})
 	}
 }
+
+func TestTheReminderOffersTheRotation(t *testing.T) {
+	for _, rotates := range []bool{true, false} {
+		ear := &listener{}
+		policies := []string{strings.Replace(policyFor(managerStage, ""), "{ends: revoke}", "{ends: revoke, remind: 2d}", 1)}
+		if rotates {
+			policies = append(policies, rotationPolicy)
+		}
+		w := listening(t, onSQLite(t), ear, policies...)
+		_, grant := w.active(managerStage)
+		w.pass(8*24*time.Hour + time.Hour)
+		w.pass(time.Hour)
+		w.tell()
+		var text string
+		for _, message := range ear.heard {
+			for _, line := range message.Lines {
+				if line.Kind == desk.NoticeReminder {
+					text = line.Text
+				}
+			}
+		}
+		if text == "" || strings.Contains(text, "countersign request rotate "+string(grant.ID)) != rotates {
+			t.Errorf("rotated by request: %t, and the reminder says %q", rotates, text)
+		}
+	}
+}
+
+func TestARotationThatIsAmendedVoidsWhatWasApprovedAndStaysTheSameGrants(t *testing.T) {
+	w, _, id, grant := rotating(t, onSQLite(t))
+	change := rotation(grant.ID)
+	change.Rotates, change.Duration = "", 20*countersign.Day
+	w.must(w.house.Desk.Amend(w.ctx, w.as("ana"), desk.Key{}, id, change))
+	if got := w.view(id); got.Rotates == nil || got.Rotates.Grant != grant.ID || got.Duration != 20*countersign.Day {
+		t.Fatalf("the request is %+v", got)
+	}
+	if err := w.approve("syd", id); countersign.ReasonOf(err) != "stage-not-open" {
+		t.Fatalf("what was approved for ten days stands for twenty: %v", err)
+	}
+	w.must(w.approve("pia", id))
+	w.must(w.approve("syd", id))
+	w.settle()
+	if want := countersign.InstantOf(w.clock.Now()).Add(20 * countersign.Day); w.stored(grant.ID).Until != want {
+		t.Errorf("the grant ends at %s, want %s", w.stored(grant.ID).Until, want)
+	}
+	w.verified()
+}
+
+func TestAfterARestoreARotationUnderWayIsParkedAndGoesOnWhenItsOwnerSaysSo(t *testing.T) {
+	w, _, id, grant := rotating(t, onSQLite(t))
+	w.must(w.approve("syd", id))
+	parked, err := w.house.Desk.Restored(w.ctx, desk.Restoration{TakenAt: countersign.InstantOf(w.clock.Now()), OperatingSystemUser: "root"})
+	w.must(err)
+	w.settle()
+	if now := w.stored(grant.ID); parked != 1 || now.Parked == nil || w.target.Holds(now.Credentials[1].ID) {
+		t.Fatalf("%d are parked, and the grant is %+v", parked, now)
+	}
+	w.must(w.house.Desk.Retry(w.ctx, w.as("otto"), desk.Key{}, grant.ID))
+	w.settle()
+	w.state(id, countersign.RequestActive)
+	w.verified()
+}
