@@ -17,6 +17,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"hash/crc32"
 	"io"
 	"net/http"
 	"sync"
@@ -61,7 +62,7 @@ func New(register *target.Authority, options Options, clock connector.Clock) (*C
 		return nil, wire.Malformed(options.Name, "account_key_file", "an account has a key: name a file that holds one")
 	}
 	elsewhere := &authority{
-		Authority: register, contact: options.Contact, clock: clock, orders: map[countersign.CredentialID]*sync.Mutex{},
+		Authority: register, contact: options.Contact, clock: clock,
 		client: &acme.Client{Key: options.Account, DirectoryURL: options.Directory, HTTPClient: options.HTTP, UserAgent: "countersign"},
 	}
 	made, err := pki.New(elsewhere, options.Options, clock)
@@ -84,20 +85,14 @@ type authority struct {
 
 	lock       sync.Mutex
 	registered bool
-	// orders keeps two calls for one credential apart in this process. In another one,
-	// a late duplicate takes up the same order.
-	orders map[countersign.CredentialID]*sync.Mutex
+	// orders keep two calls for one credential apart in this process; some credentials
+	// share one. In another process, a late duplicate takes up the same order.
+	orders [64]sync.Mutex
 }
 
 // alone returns once nobody else works on the credential, with what lets others on.
 func (a *authority) alone(credential countersign.CredentialID) func() {
-	a.lock.Lock()
-	order := a.orders[credential]
-	if order == nil {
-		order = &sync.Mutex{}
-		a.orders[credential] = order
-	}
-	a.lock.Unlock()
+	order := &a.orders[crc32.ChecksumIEEE([]byte(credential))%uint32(len(a.orders))]
 	order.Lock()
 	return order.Unlock
 }

@@ -124,6 +124,9 @@ func (c *Connector) orderOf(task connector.Task) (pki.Order, error) {
 	if !known {
 		return pki.Order{}, rejected("the setting %q of the connector %s is server, client or both, not %q", usageSetting, c.options.Name, task.Settings[usageSetting])
 	}
+	if c.options.Kind == pki.Elsewhere && task.Settings[usageSetting] != "" {
+		return pki.Order{}, rejected("the connector %s has no setting %q: what a certificate is good for, the authority elsewhere decides", c.options.Name, usageSetting)
+	}
 	limits.Longest = standardLife
 	if text := task.Settings[longestSetting]; text != "" {
 		var err error
@@ -157,7 +160,12 @@ func (c *Connector) Plan(ctx context.Context, task connector.Task) (connector.Pl
 		return connector.Plan{}, InWords(err)
 	}
 	life := countersign.Seconds(task.Until.Time().Sub(c.clock.Now()).Round(time.Second) / time.Second)
-	effect := fmt.Sprintf("A certificate for %s (%s, %s, for %s at most, key %s) gives %s", order.Name, asked.Words(), usageWords(order.Limits), life, asked.Fingerprint(), task.Describe())
+	lasts := fmt.Sprintf("%s, for %s at most", usageWords(order.Limits), life)
+	if c.options.Kind == pki.Elsewhere {
+		// What it is good for, and until when, the authority says; the house revokes it.
+		lasts = fmt.Sprintf("signed elsewhere, revoked after %s at most", life)
+	}
+	effect := fmt.Sprintf("A certificate for %s (%s, %s, key %s) gives %s", order.Name, asked.Words(), lasts, asked.Fingerprint(), task.Describe())
 	switch {
 	case c.options.Deploy != nil:
 		effect += fmt.Sprintf("; it is deployed, and taken back where it is not seen at %s.", c.address(order.Name))

@@ -224,7 +224,7 @@ func (s *signer) sign(a *Authority, order Order, asked Asked, now countersign.In
 	return certificate, hexSerial(serial), err
 }
 
-func hexSerial(serial *big.Int) string { return fmt.Sprintf("%032x", serial) }
+func hexSerial(serial *big.Int) string { return fmt.Sprintf("%x", serial) }
 
 // Principal is what a host must let in for the right: system/resource/name.
 func Principal(system, resource, name string) string { return system + "/" + resource + "/" + name }

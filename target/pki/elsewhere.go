@@ -194,7 +194,11 @@ func (a *Authority) readChallenge(w http.ResponseWriter, r *http.Request) {
 	}
 	item, err := a.shelf.Item(r.Context(), challengePrefix+token)
 	if err != nil {
-		refuseRead(w, err, "there is no such challenge")
+		if countersign.KindOf(err) == countersign.NotFound {
+			target.Refuse(w, http.StatusNotFound, "no-such-challenge", "there is no such challenge")
+			return
+		}
+		refuseRead(w, err, "")
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
