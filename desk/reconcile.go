@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
@@ -358,7 +359,8 @@ func (tx *transaction) finding(before *countersign.Finding, id countersign.Findi
 // FailReconciliation puts off the reading of a target that did not give a whole
 // list. That it began to fail is an event; that it goes on is not.
 func (d *Desk) FailReconciliation(ctx context.Context, r *Reconciling, cause error) error {
-	trouble := troubleOf(cause)
+	// It stands in a table: one line.
+	trouble := strings.Join(strings.Fields(troubleOf(cause)), " ")
 	return d.commitFindings(ctx, func(tx *transaction) error {
 		next := r.work
 		next.DueAt, next.Reported, next.Trouble = tx.now().Add(max(countersign.Minute, backoff(r.work.Attempt))), true, trouble

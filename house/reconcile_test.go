@@ -324,3 +324,47 @@ func TestWhatWasGivenByHandIsAdoptedByARequestAndEndsWithIt(t *testing.T) {
 		w.verified()
 	})
 }
+
+func TestVeryManyDifferencesAreCountedAndEndNothing(t *testing.T) {
+	w := found(t, onSQLite(t), policyFor(managerStage, ""))
+	id, _ := w.approved(asking())
+	w.settle()
+	ledger, _ := w.systemID("ledger")
+	mint := countersign.NewMint([32]byte{8}, countersign.InstantOf(w.clock.Now()))
+	for range 1100 {
+		w.target.Put(connector.Task{Credential: mint.Credential(), Holder: mint.Identity(), System: ledger, Resource: "books", Entitlement: "read"})
+	}
+	w.reread("ledger")
+	view := w.standing("otto", "ledger")
+	if view.Last.Opened != 1000 || view.Last.Beyond != 100 || view.Last.Of(countersign.OutOfBandFinding) != 1100 || view.Last.Ours != 1 {
+		t.Fatalf("the comparison says %+v", view.Last)
+	}
+	w.reread("ledger")
+	if view := w.standing("otto", "ledger"); view.Last.Opened != 0 || view.Last.Closed != 0 || view.Last.Beyond != 100 {
+		t.Fatalf("the same list again says %+v", view.Last)
+	}
+	w.state(id, countersign.RequestActive)
+	w.verified()
+}
+
+func TestAReadingThatWasCutOffBetweenItsCommitsIsMendedByTheNext(t *testing.T) {
+	everyDatabase(t, func(t *testing.T, open database) {
+		w := found(t, open, policyFor(managerStage, ""))
+		w.read()
+		w.plant("syd")
+		w.must(w.runNow("adam", "ledger"))
+		// The finding is written, and the process dies before the list is.
+		ctx, die := context.WithCancel(w.ctx)
+		w.before(func() { w.before(die) })
+		_, _ = w.house.Engine.Reconcile(ctx)
+		w.expectOpen("the process died", "out-of-band syd books/write")
+		w.restart()
+		w.pass(11 * time.Minute)
+		w.read()
+		w.expectOpen("it is found once", "out-of-band syd books/write")
+		if view := w.standing("otto", "ledger"); view.Last.Opened != 0 || view.Last.Of(countersign.OutOfBandFinding) != 1 {
+			t.Fatalf("the comparison says %+v", view.Last)
+		}
+		w.verified()
+	})
+}
