@@ -77,17 +77,62 @@ func loadPolicies(args []string) (*policy.Set, error) {
 
 func policyCheckCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "check [FOLDER]", Short: "Load policy files and name every mistake with file, line and column", Long: folderHelp,
+		Use: "check [FOLDER]", Short: "Load policy files, name every mistake, and what loads and is odd all the same",
+		Long: folderHelp + `
+
+What does not load is named with file, line and column. What loads is looked at: stages
+that never open, conditions that are always true, askings that nobody decides,
+escalations that lead nowhere. Where FOLDER is an organisation folder, its people and
+systems are looked at, too: stages that nobody could decide today. The findings stand in
+docs/policy.md, under "What check finds".
+
+The command fails where something is WRONG; what only deserves a look does not count.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			set, err := loadPolicies(args)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d request type(s), no mistakes. The set's digest is %s.\n", len(set.Types()), set.Digest())
+			files, found, err := organisationFiles(args)
+			if err != nil {
+				return err
+			}
+			findings := set.Check()
+			if found {
+				if findings, err = desk.CheckFiles(set, files, countersign.InstantOf(clock{}.Now())); err != nil {
+					return err
+				}
+			}
+			out, wrong := cmd.OutOrStdout(), 0
+			for _, finding := range findings {
+				mark := "look "
+				if finding.Wrong {
+					mark = "WRONG"
+					wrong++
+				}
+				fmt.Fprintf(out, "%s %s\n", mark, finding)
+			}
+			fmt.Fprintf(out, "%d request type(s) load; %d finding(s), %d of them wrong. The set's digest is %s.\n", len(set.Types()), len(findings), wrong, set.Digest())
+			if wrong > 0 {
+				return &differs{fmt.Sprintf("%d finding(s) are wrong", wrong)}
+			}
 			return nil
 		},
 	}
+}
+
+// organisationFiles returns the directory files of an organisation folder, if it is
+// one.
+func organisationFiles(args []string) (files []directory.File, found bool, err error) {
+	organisation := sample.Organisation()
+	if len(args) > 0 {
+		organisation = os.DirFS(args[0])
+		if info, err := fs.Stat(organisation, "directory"); err != nil || !info.IsDir() {
+			return nil, false, nil
+		}
+	}
+	read, err := directory.ReadOrganisation(organisation)
+	return read.Directory, err == nil, err
 }
 
 func policyTestCommand() *cobra.Command {

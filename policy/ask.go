@@ -38,8 +38,8 @@ type field struct {
 	standard any
 	enum     []string
 	// minLength and minimum let a policy's own tests answer what they leave out.
-	minLength int
-	minimum   int64
+	minLength        int
+	minimum, maximum int64
 }
 
 const recordFormat = "system-record"
@@ -193,6 +193,7 @@ func (m *mapping) schema(f *field) map[string]any {
 	}
 	f.minLength = m.number("minLength", 0, 0, 1<<20)
 	f.minimum = int64(m.number("minimum", 0, -(1 << 53), 1<<53))
+	f.maximum = int64(m.number("maximum", 1<<53, -(1 << 53), 1<<53))
 	return schema
 }
 

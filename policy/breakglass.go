@@ -72,7 +72,7 @@ func (t *requestType) readReview(c *compiler, m *mapping, calendars []string) {
 	node := m.values["review"]
 	r := c.mapping(node, "`review`", "reviewers", "else", "need", "within", "calendar", "then")
 	r.require("reviewers")
-	stage := stage{template: countersign.Stage{
+	stage := stage{line: node.Line, template: countersign.Stage{
 		Name: reviewName, State: countersign.StageWaiting, Within: defaultWithin, Calendar: r.text("calendar"), Review: true, Step: 1,
 		Quorums: []countersign.Quorum{{Approvers: r.readRules("reviewers"), Else: r.readRules("else"), Need: r.number("need", 1, 1, 100)}},
 	}}

@@ -30,7 +30,10 @@ const (
 
 // expression is one compiled piece of CEL.
 type expression struct {
-	text    string
+	text string
+	// line is where it stands in its file.
+	line    int
+	checked *ast.AST
 	program cel.Program
 	of      *cel.Type
 	// vocabulary is the closed list that the value comes from; nil for any.
@@ -88,7 +91,7 @@ func (c *compiler) compile(node *yaml.Node, what string, want *cel.Type) *expres
 		c.problem(node, "%s cannot be used: %s", what, err)
 		return nil
 	}
-	return &expression{text: text, program: program, of: of, vocabulary: c.vocabulary(checked.NativeRep(), checked.NativeRep().Expr())}
+	return &expression{text: text, line: node.Line, checked: checked.NativeRep(), program: program, of: of, vocabulary: c.vocabulary(checked.NativeRep(), checked.NativeRep().Expr())}
 }
 
 // sizes says how long texts and lists are taken to be for the static cost.

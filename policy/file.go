@@ -58,6 +58,8 @@ type slot struct {
 	from string
 	// covers says that the record must name each entitlement among its scopes.
 	covers bool
+	// line is where it begins in its file.
+	line int
 }
 
 type refuseRule struct {
@@ -218,7 +220,7 @@ const directoryVerifier = "directory"
 func (t *requestType) readSlot(s *source, node *yaml.Node) {
 	m := s.mapping(node, "an evidence slot", "name", "title", "kind", "due", "verified_by", "from", "covers", "ticket", "must_open", "within", "escalate_to")
 	m.require("name", "kind", "due")
-	read := slot{from: m.text("from"), covers: m.flag("covers"), Slot: countersign.Slot{
+	read := slot{line: node.Line, from: m.text("from"), covers: m.flag("covers"), Slot: countersign.Slot{
 		Name: m.name("name"), Title: m.text("title"), Kind: word(m, "kind", "kind of evidence", evidenceKinds),
 		Due: word(m, "due", "moment", evidenceDues), VerifiedBy: word(m, "verified_by", "verifier", append([]string{directoryVerifier}, t.sources...)),
 		Ticket: word(m, "ticket", "state of a ticket", []countersign.TicketState{countersign.TicketOpen, countersign.TicketClosed}), MustOpen: m.flag("must_open"),

@@ -14,6 +14,8 @@ import (
 type stage struct {
 	template        countersign.Stage
 	when, automatic *expression
+	// line is where it begins in its file.
+	line int
 }
 
 // readStages reads the stages in order; those of one `together` share a step.
@@ -45,7 +47,7 @@ func (t *requestType) readStages(c *compiler, m *mapping, calendars []string) {
 func (t *requestType) readStage(c *compiler, node *yaml.Node, calendars, earlier []string) stage {
 	m := c.mapping(node, "a stage", "name", "when", "automatic", "approvers", "else", "need", "quorum", "distinct_from", "within", "calendar", "then")
 	m.require("name")
-	read := stage{template: countersign.Stage{
+	read := stage{line: node.Line, template: countersign.Stage{
 		Name: m.name("name"), State: countersign.StageWaiting, Within: defaultWithin, Calendar: m.text("calendar"),
 	}}
 	name := read.template.Name
