@@ -282,13 +282,18 @@ func (t *requestType) fixed(owner, field string) []any {
 		}
 		return values
 	}
+	// What would refuse its owner refuses an agent, so conditions see people there, too.
+	kinds := words(t.beneficiary)
+	if slices.Contains(t.beneficiary, countersign.Agent) {
+		kinds = append(kinds, string(countersign.Person))
+	}
 	switch owner + "." + field {
 	case "request.type":
 		return []any{t.name}
 	case "beneficiary.kind":
-		return list(words(t.beneficiary))
+		return list(kinds)
 	case "beneficiary.affiliation":
-		if !slices.Contains(t.beneficiary, countersign.Person) {
+		if !slices.Contains(kinds, string(countersign.Person)) {
 			return []any{}
 		}
 	case "beneficiary.active", "requester.active":
