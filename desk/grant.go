@@ -164,11 +164,12 @@ func (tx *transaction) decideGrant(ctx context.Context, grant *countersign.Grant
 		}
 	}
 	if step := workflow.StepOfRotation(grant, after); step != "" {
-		reason := cmp.Or(verdict.Drop, command.Reason)
-		if verdict.Lapse != nil {
-			reason = verdict.Lapse.Reason
+		progress := workflow.RequestCommand{Name: workflow.Progress, Grant: grant.ID, GrantState: after.State, Rotation: step}
+		for _, event := range outcome.Events {
+			if dropped, ok := event.Payload.(*workflow.RotationDropped); ok {
+				progress.Reason = dropped.Reason.Text
+			}
 		}
-		progress := workflow.RequestCommand{Name: workflow.Progress, Grant: grant.ID, GrantState: after.State, Rotation: step, Reason: reason}
 		if err := tx.progressChange(ctx, grant.Rotating.Request, progress); err != nil {
 			return err
 		}

@@ -48,7 +48,7 @@ func (o organisation) policies() []directory.File {
   - {name: leads, approvers: [group(leads)], distinct_from: [manager], within: 3d}`
 	}
 	var files []directory.File
-	for i, text := range []string{strings.Replace(ledgerPolicy, "STAGES", stages, 1), wikiPolicy, onCallPolicy, breakGlassPolicy, separation, sources} {
+	for i, text := range []string{strings.Replace(ledgerPolicy, "STAGES", stages, 1), rotationPolicy, wikiPolicy, onCallPolicy, breakGlassPolicy, separation, sources} {
 		files = append(files, directory.File{Path: fmt.Sprintf("policies/%d.yaml", i), Bytes: []byte(text)})
 	}
 	return files
@@ -134,6 +134,17 @@ stages:STAGES
 fulfil: [fake.apply]
 grant: {ends: revoke, remind: 1d, ends_when: [owner-left]}
 close: {when: [gone]}
+`
+
+const rotationPolicy = `
+request: rotation
+title: Another credential that writes
+grants: {system: ledger, kind: credential, entitlement: write}
+rotates: {overlap: 6h}
+beneficiary: [person, service, workload, agent]
+limits: {duration: {default: 10d, max: 30d}}
+stages: [{name: manager, approvers: [manager-of(requester)], else: [group(leads)], within: 1 business day}]
+fulfil: [fake.apply]
 `
 
 const wikiPolicy = `

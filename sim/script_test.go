@@ -33,6 +33,7 @@ var acts = []act{
 	{7, "revoke", (*story).revoke},
 	{5, "rotate", (*story).rotate},
 	{4, "extend", (*story).extend},
+	{5, "ask for a rotation", (*story).askForRotation},
 	{3, "retry", (*story).retry},
 	{3, "hold", (*story).hold},
 	{6, "lift", (*story).lift},
@@ -311,6 +312,21 @@ func (s *story) extend() error {
 	asking := desk.Asking{
 		Beneficiary: string(grant.Holder), Entitlements: []string{string(grant.Entitlement)}, Extends: grant.ID,
 		Duration: pick(s, 5*countersign.Day, 20*countersign.Day, 30*countersign.Day), Reason: "the books take longer",
+	}
+	return s.command(func(h *house.House, key desk.Key) (string, error) {
+		id, err := h.Desk.Submit(s.ctx, desk.Caller{Identity: grant.Requester}, key, asking)
+		return string(id), err
+	})
+}
+
+func (s *story) askForRotation() error {
+	grant := s.someGrant(func(g *countersign.Grant) bool { return g.State == countersign.GrantLive && g.Step.Connector == "fake" })
+	if grant == nil {
+		return errNothing
+	}
+	asking := desk.Asking{
+		Beneficiary: string(grant.Holder), Entitlements: []string{string(grant.Entitlement)}, Rotates: grant.ID,
+		Duration: pick(s, 5*countersign.Day, 20*countersign.Day), Reason: "it was seen in a log",
 	}
 	return s.command(func(h *house.House, key desk.Key) (string, error) {
 		id, err := h.Desk.Submit(s.ctx, desk.Caller{Identity: grant.Requester}, key, asking)
