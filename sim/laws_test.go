@@ -80,6 +80,7 @@ func (s *story) check(all bool) {
 	s.checkDeciders(l)
 	s.checkClocks(l)
 	s.checkSeparation(l)
+	s.checkFindings()
 	if !all {
 		return
 	}
@@ -90,6 +91,19 @@ func (s *story) check(all bool) {
 		}
 	}
 	s.checkRecord()
+}
+
+// checkFindings holds the comparison of targets with the record to this: whatever
+// happens while a target is read, nothing is found that is not so. Here nobody
+// gives or takes away anything by hand.
+func (s *story) checkFindings() {
+	findings, err := s.store.Findings(s.ctx, store.FindingQuery{})
+	s.must(err)
+	for _, finding := range findings {
+		if finding.Kind == countersign.OutOfBandFinding || finding.Kind == countersign.LostFinding {
+			s.breaks("no false finding", "%s: %s of %s (%s)", finding.Kind, finding.Entitlement, finding.Holder, finding.Credential)
+		}
+	}
 }
 
 // checkTarget compares what the target holds and did with what was decided.

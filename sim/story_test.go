@@ -208,6 +208,15 @@ func (s *story) engines() {
 		}
 		works("the engine", func(h *house.House) error { return h.Settle(s.ctx) })
 	}
+	if s.chance(30) {
+		works("a reading of the targets", func(h *house.House) error {
+			for {
+				if read, err := h.Engine.Reconcile(s.ctx); read == 0 || err != nil {
+					return err
+				}
+			}
+		})
+	}
 }
 
 // checkAnswer holds the engine to the faults that were drawn: nothing else stops it.

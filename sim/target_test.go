@@ -3,6 +3,8 @@ package sim
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/countersign/countersign"
@@ -181,6 +183,30 @@ func (f *fakeTarget) write(ctx context.Context, task connector.Task, effect func
 
 func timeout() error {
 	return &connector.Failure{Kind: connector.Transient, Message: "the target did not answer in time"}
+}
+
+// List implements connector.Inventory, and lets something happen in the middle.
+func (f *fakeTarget) List(_ context.Context, of connector.Scope, found func(connector.Item) error) error {
+	f.land()
+	half := len(f.held) / 2
+	for i, credential := range slices.Sorted(maps.Keys(f.held)) {
+		if happen := f.meanwhile; happen != nil && i == half {
+			f.meanwhile = nil
+			happen()
+		}
+		held, there := f.held[credential]
+		if !there || held.System != of.System {
+			continue
+		}
+		item := connector.Item{Principal: string(held.Holder), Holder: held.Holder, Resource: held.Resource, Entitlement: held.Entitlement, Credential: credential}
+		if err := found(item); err != nil {
+			return err
+		}
+	}
+	if f.clock.Now().Before(f.downUntil) {
+		return timeout()
+	}
+	return nil
 }
 
 // Verify implements connector.Connector.

@@ -120,6 +120,7 @@ func (w *world) open() {
 			Store: faultyStore{Store: w.store, faults: &w.faults}, Master: w.master, Clock: w.clock, Entropy: w.random, Replica: replica, Shared: !w.alone,
 			Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Issuer: "http://countersign.test",
 			Connectors: connector.Set{"fake": w.target}, DeliverByClaim: true,
+			ReconcileEvery: func(string) countersign.Seconds { return countersign.Minute },
 		})
 		w.must(err)
 		w.houses = append(w.houses, opened)
