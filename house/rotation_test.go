@@ -302,3 +302,87 @@ func TestAfterARestoreARotationUnderWayIsParkedAndGoesOnWhenItsOwnerSaysSo(t *te
 	w.state(id, countersign.RequestActive)
 	w.verified()
 }
+
+// A rotation that timed out after its effect and is stopped by a hold leaves nothing
+// at the target: the new credential is taken away, and looked for a second time.
+func TestARotationThatIsStoppedAfterItsEffectIsTakenBack(t *testing.T) {
+	w, first, id, grant := rotating(t, onSQLite(t))
+	w.must(w.approve("syd", id))
+	w.target.SetFaults(noop.Faults{TimeOut: 1})
+	w.settle()
+	w.target.SetFaults(noop.Faults{})
+	fresh := w.stored(grant.ID).Credentials[1].ID
+	if w.state(id, countersign.RequestFulfilling); !w.target.Holds(fresh) {
+		t.Fatal("there was no effect")
+	}
+	hold, err := w.hold("adam", "ledger", false)
+	w.must(err)
+	w.pass(10 * time.Second)
+	if got := w.state(id, countersign.RequestFailed); !strings.Contains(got.Outcome, "A hold is in force.") {
+		t.Errorf("the request says %q", got.Outcome)
+	}
+	if now := w.stored(grant.ID); w.target.Holds(fresh) || now.Intent == nil || now.Intent.Operation != countersign.ConfirmOperation {
+		t.Errorf("the target holds the new one: %t, and the intent is %+v", w.target.Holds(fresh), now.Intent)
+	}
+	w.pass(2 * time.Minute)
+	w.must(w.lift("alma", hold))
+	if now := w.stored(grant.ID); now.State != countersign.GrantLive || now.Intent != nil || !w.target.Holds(now.Credentials[0].ID) {
+		t.Errorf("the grant is %+v", now)
+	}
+	w.state(first, countersign.RequestActive)
+	w.verified()
+}
+
+func TestTheLastApprovalOfARotationAndARevokeAtTheSameInstantLeaveNothingAtTheTarget(t *testing.T) {
+	everyDatabase(t, func(t *testing.T, open database) {
+		w, _, id, grant := rotating(t, open)
+		answers := race(w.approval("syd", id), w.revocation("ana", grant.ID))
+		w.must(answers[1])
+		if answers[0] != nil {
+			w.refused(answers[0], "cannot-rotate-now")
+		}
+		w.settle()
+		w.pass(2 * time.Minute)
+		now := w.stored(grant.ID)
+		for _, credential := range now.Credentials {
+			if w.target.Holds(credential.ID) {
+				t.Errorf("the target holds %s", credential.ID)
+			}
+		}
+		if now.State != countersign.GrantGone {
+			t.Errorf("the grant is %s", now.State)
+		}
+		w.verified()
+	})
+}
+
+func TestAKeyOfTheVaultIsRotatedByRequestAndBothWorkInTheOverlap(t *testing.T) {
+	toVault := strings.NewReplacer("system: ledger", "system: keys", "noop.apply", "vault.issue-key")
+	w := found(t, onSQLite(t), toVault.Replace(policyFor(managerStage, "")), toVault.Replace(rotationPolicy))
+	key := desk.Asking{Beneficiary: "svc-ana", Entitlements: []string{"keys/api/call"}, Reason: "calls the interface"}
+	first := w.submit("ana", key)
+	w.must(w.approve("max", first))
+	w.settle()
+	grant := w.grant(first)
+	works := func(index int) bool {
+		t.Helper()
+		check, err := w.house.Vault.CheckCredential(w.ctx, w.stored(grant.ID).Credentials[index].ID)
+		w.must(err)
+		return check.Active
+	}
+	key.Rotates = grant.ID
+	id := w.submit("ana", key)
+	w.must(w.approve("pia", id))
+	w.must(w.approve("syd", id))
+	w.settle()
+	w.state(id, countersign.RequestActive)
+	if !works(0) || !works(1) {
+		t.Errorf("in the overlap they work: %t %t", works(0), works(1))
+	}
+	w.pass(2 * time.Hour)
+	if works(0) || !works(1) {
+		t.Errorf("after the overlap they work: %t %t", works(0), works(1))
+	}
+	w.state(id, countersign.RequestClosed)
+	w.verified()
+}
