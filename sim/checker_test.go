@@ -17,6 +17,7 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 		"a target that ignores revokes": {"nothing is open for ever", func(s *story) { s.target.deafToRevokes = true }},
 		"a target that ignores revokes and says otherwise": {"no access after its end", func(s *story) {
 			s.target.deafToRevokes, s.target.liar = true, true
+			s.laws.only = "no access after its end"
 		}},
 		"access that nobody decided": {"no access without a decision", func(s *story) {
 			for _, task := range s.target.held {
