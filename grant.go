@@ -118,6 +118,10 @@ type Grant struct {
 	// Intent is the one operation under way; Queue holds what follows, in order.
 	Intent *Intent  `json:"intent,omitempty"`
 	Queue  []Intent `json:"queue,omitempty"`
+	// Task is what a person is to do, where people carry the intent out; Checks are
+	// what second people found, in order.
+	Task   *Task   `json:"task,omitempty"`
+	Checks []Check `json:"checks,omitempty"`
 	// Extending is set while the target is told a later end.
 	Extending *Extension `json:"extending,omitempty"`
 	// Rotating is set from an approved rotation on until the older credentials are

@@ -1328,6 +1328,9 @@ type FindingPage struct {
 
 // Grant defines model for Grant.
 type Grant struct {
+	// Assurance On what it rests that the access is there, or was: `read-back`, `list` or `attested`.
+	Assurance string `json:"assurance,omitempty,omitzero"`
+
 	// Birthright The rule that gave it without being asked.
 	Birthright struct {
 		// Digest `sha256:` and 64 hexadecimal digits.
@@ -2175,6 +2178,70 @@ type System struct {
 	Version int64 `json:"version"`
 }
 
+// Task defines model for Task.
+type Task struct {
+	// Account The name by which the list of accounts is searched.
+	Account string `json:"account"`
+
+	// Deadline A moment in UTC, to the millisecond.
+	Deadline Instant `json:"deadline"`
+
+	// DoneAt A moment in UTC, to the millisecond.
+	DoneAt Instant `json:"done_at,omitempty,omitzero"`
+
+	// DoneBy Names an identity.
+	DoneBy Ref `json:"done_by,omitempty,omitzero"`
+
+	// Entitlement Names an entitlement, as system/resource/entitlement.
+	Entitlement EntitlementRef `json:"entitlement"`
+
+	// Escalated How often the deadline has passed.
+	Escalated  int    `json:"escalated"`
+	Fulfillers []Ref  `json:"fulfillers"`
+	Grant      string `json:"grant"`
+
+	// Holder Names an identity.
+	Holder  Ref      `json:"holder"`
+	Offered []string `json:"offered"`
+
+	// OpenedAt A moment in UTC, to the millisecond.
+	OpenedAt Instant `json:"opened_at"`
+
+	// Operation `apply` gives the access, `revoke` takes it away.
+	Operation string `json:"operation"`
+	Task      string `json:"task"`
+	Told      []Ref  `json:"told"`
+	Witnesses []Ref  `json:"witnesses"`
+}
+
+// TaskCheck defines model for TaskCheck.
+type TaskCheck struct {
+	// Found `present` or `absent`, where there is no list.
+	Found string `json:"found,omitempty,omitzero"`
+
+	// List The system's list of accounts.
+	List string `json:"list,omitempty,omitzero"`
+
+	// Reason What was looked at; required without a list.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Task The task as it was shown.
+	Task string `json:"task"`
+}
+
+// TaskList defines model for TaskList.
+type TaskList struct {
+	Tasks []Task `json:"tasks"`
+}
+
+// TaskReport defines model for TaskReport.
+type TaskReport struct {
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Task The task as it was shown.
+	Task string `json:"task"`
+}
+
 // TicketState defines model for TicketState.
 type TicketState string
 
@@ -2349,6 +2416,39 @@ type RevokeGrantParams struct {
 
 // RotateGrantParams defines parameters for RotateGrant.
 type RotateGrantParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// CheckTaskParams defines parameters for CheckTask.
+type CheckTaskParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// DoneTaskParams defines parameters for DoneTask.
+type DoneTaskParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// RefuseTaskParams defines parameters for RefuseTask.
+type RefuseTaskParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
 	// ASCII characters. The same key with another body is 409
 	// `idempotency-key-reused`.
@@ -2728,6 +2828,15 @@ type RevokeGrantJSONRequestBody = Revocation
 // RotateGrantJSONRequestBody defines body for RotateGrant for application/json ContentType.
 type RotateGrantJSONRequestBody = Rotation
 
+// CheckTaskJSONRequestBody defines body for CheckTask for application/json ContentType.
+type CheckTaskJSONRequestBody = TaskCheck
+
+// DoneTaskJSONRequestBody defines body for DoneTask for application/json ContentType.
+type DoneTaskJSONRequestBody = TaskReport
+
+// RefuseTaskJSONRequestBody defines body for RefuseTask for application/json ContentType.
+type RefuseTaskJSONRequestBody = TaskReport
+
 // HoldJSONRequestBody defines body for Hold for application/json ContentType.
 type HoldJSONRequestBody = HoldDraft
 
@@ -3070,6 +3179,60 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /grants/{id}/rotate (the `RotateGrant` operationId).
 	RotateGrant(ctx context.Context, id GrantID, params *RotateGrantParams, body RotateGrantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CheckTaskWithBody Say what a second person found
+	//
+	// Scope `decide`. Either the system's list of accounts, which is kept as it was brought, or the person's word.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /grants/{id}/task/check (the `CheckTask` operationId).
+	CheckTaskWithBody(ctx context.Context, id GrantID, params *CheckTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CheckTask Say what a second person found
+	//
+	// Scope `decide`. Either the system's list of accounts, which is kept as it was brought, or the person's word.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /grants/{id}/task/check (the `CheckTask` operationId).
+	CheckTask(ctx context.Context, id GrantID, params *CheckTaskParams, body CheckTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DoneTaskWithBody Say that a task is done
+	//
+	// Scope `decide`. A second person has to look before anything counts. Answers the tasks that wait for the caller now.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /grants/{id}/task/done (the `DoneTask` operationId).
+	DoneTaskWithBody(ctx context.Context, id GrantID, params *DoneTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DoneTask Say that a task is done
+	//
+	// Scope `decide`. A second person has to look before anything counts. Answers the tasks that wait for the caller now.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /grants/{id}/task/done (the `DoneTask` operationId).
+	DoneTask(ctx context.Context, id GrantID, params *DoneTaskParams, body DoneTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RefuseTaskWithBody Say that a task cannot be done, and why
+	//
+	// Scope `decide`. An owner of the system is told; a removal stays owed.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /grants/{id}/task/refuse (the `RefuseTask` operationId).
+	RefuseTaskWithBody(ctx context.Context, id GrantID, params *RefuseTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RefuseTask Say that a task cannot be done, and why
+	//
+	// Scope `decide`. An owner of the system is told; a removal stays owed.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /grants/{id}/task/refuse (the `RefuseTask` operationId).
+	RefuseTask(ctx context.Context, id GrantID, params *RefuseTaskParams, body RefuseTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListHolds Holds that the caller may see, newest first
 	//
@@ -3804,6 +3967,13 @@ type ClientInterface interface {
 	// Corresponds with POST /systems/{name}/offer (the `OfferSystem` operationId).
 	OfferSystem(ctx context.Context, name SystemName, params *OfferSystemParams, body OfferSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListTasks Tasks on systems without an interface that wait for the caller
+	//
+	// Scope `read`. Owners of the system, administrators and auditors see them, too; the oldest first.
+	//
+	// Corresponds with GET /tasks (the `ListTasks` operationId).
+	ListTasks(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListTokens The caller's own tokens that work now
 	//
 	// Any token.
@@ -4198,6 +4368,120 @@ func (c *Operations) RotateGrantWithBody(ctx context.Context, id GrantID, params
 // Corresponds with POST /grants/{id}/rotate (the `RotateGrant` operationId).
 func (c *Operations) RotateGrant(ctx context.Context, id GrantID, params *RotateGrantParams, body RotateGrantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRotateGrantRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CheckTaskWithBody Say what a second person found
+//
+// Scope `decide`. Either the system's list of accounts, which is kept as it was brought, or the person's word.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /grants/{id}/task/check (the `CheckTask` operationId).
+func (c *Operations) CheckTaskWithBody(ctx context.Context, id GrantID, params *CheckTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCheckTaskRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CheckTask Say what a second person found
+//
+// Scope `decide`. Either the system's list of accounts, which is kept as it was brought, or the person's word.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /grants/{id}/task/check (the `CheckTask` operationId).
+func (c *Operations) CheckTask(ctx context.Context, id GrantID, params *CheckTaskParams, body CheckTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCheckTaskRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DoneTaskWithBody Say that a task is done
+//
+// Scope `decide`. A second person has to look before anything counts. Answers the tasks that wait for the caller now.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /grants/{id}/task/done (the `DoneTask` operationId).
+func (c *Operations) DoneTaskWithBody(ctx context.Context, id GrantID, params *DoneTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDoneTaskRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DoneTask Say that a task is done
+//
+// Scope `decide`. A second person has to look before anything counts. Answers the tasks that wait for the caller now.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /grants/{id}/task/done (the `DoneTask` operationId).
+func (c *Operations) DoneTask(ctx context.Context, id GrantID, params *DoneTaskParams, body DoneTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDoneTaskRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RefuseTaskWithBody Say that a task cannot be done, and why
+//
+// Scope `decide`. An owner of the system is told; a removal stays owed.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /grants/{id}/task/refuse (the `RefuseTask` operationId).
+func (c *Operations) RefuseTaskWithBody(ctx context.Context, id GrantID, params *RefuseTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRefuseTaskRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RefuseTask Say that a task cannot be done, and why
+//
+// Scope `decide`. An owner of the system is told; a removal stays owed.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /grants/{id}/task/refuse (the `RefuseTask` operationId).
+func (c *Operations) RefuseTask(ctx context.Context, id GrantID, params *RefuseTaskParams, body RefuseTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRefuseTaskRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5761,6 +6045,23 @@ func (c *Operations) OfferSystem(ctx context.Context, name SystemName, params *O
 	return c.Client.Do(req)
 }
 
+// ListTasks Tasks on systems without an interface that wait for the caller
+//
+// Scope `read`. Owners of the system, administrators and auditors see them, too; the oldest first.
+//
+// Corresponds with GET /tasks (the `ListTasks` operationId).
+func (c *Operations) ListTasks(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListTasksRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListTokens The caller's own tokens that work now
 //
 // Any token.
@@ -6501,6 +6802,213 @@ func NewRotateGrantRequestWithBody(server string, id GrantID, params *RotateGran
 	}
 
 	operationPath := fmt.Sprintf("/grants/%s/rotate", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam1)
+
+	}
+
+	return req, nil
+}
+
+// NewCheckTaskRequest calls the generic CheckTask builder with application/json body
+func NewCheckTaskRequest(server string, id GrantID, params *CheckTaskParams, body CheckTaskJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCheckTaskRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewCheckTaskRequestWithBody constructs an http.Request for the CheckTask method, with any body, and a specified content type
+func NewCheckTaskRequestWithBody(server string, id GrantID, params *CheckTaskParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/grants/%s/task/check", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam1)
+
+	}
+
+	return req, nil
+}
+
+// NewDoneTaskRequest calls the generic DoneTask builder with application/json body
+func NewDoneTaskRequest(server string, id GrantID, params *DoneTaskParams, body DoneTaskJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDoneTaskRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewDoneTaskRequestWithBody constructs an http.Request for the DoneTask method, with any body, and a specified content type
+func NewDoneTaskRequestWithBody(server string, id GrantID, params *DoneTaskParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/grants/%s/task/done", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam1)
+
+	}
+
+	return req, nil
+}
+
+// NewRefuseTaskRequest calls the generic RefuseTask builder with application/json body
+func NewRefuseTaskRequest(server string, id GrantID, params *RefuseTaskParams, body RefuseTaskJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRefuseTaskRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewRefuseTaskRequestWithBody constructs an http.Request for the RefuseTask method, with any body, and a specified content type
+func NewRefuseTaskRequestWithBody(server string, id GrantID, params *RefuseTaskParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/grants/%s/task/refuse", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9359,6 +9867,33 @@ func NewOfferSystemRequestWithBody(server string, name SystemName, params *Offer
 	return req, nil
 }
 
+// NewListTasksRequest constructs an http.Request for the ListTasks method
+func NewListTasksRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/tasks")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListTokensRequest constructs an http.Request for the ListTokens method
 func NewListTokensRequest(server string) (*http.Request, error) {
 	var err error
@@ -9660,6 +10195,60 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /grants/{id}/rotate (the `RotateGrant` operationId).
 	RotateGrantWithResponse(ctx context.Context, id GrantID, params *RotateGrantParams, body RotateGrantJSONRequestBody, reqEditors ...RequestEditorFn) (*RotateGrantResponse, error)
+
+	// CheckTaskWithBodyWithResponse Say what a second person found
+	//
+	// Scope `decide`. Either the system's list of accounts, which is kept as it was brought, or the person's word.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /grants/{id}/task/check (the `CheckTask` operationId).
+	CheckTaskWithBodyWithResponse(ctx context.Context, id GrantID, params *CheckTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CheckTaskResponse, error)
+
+	// CheckTaskWithResponse Say what a second person found
+	//
+	// Scope `decide`. Either the system's list of accounts, which is kept as it was brought, or the person's word.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /grants/{id}/task/check (the `CheckTask` operationId).
+	CheckTaskWithResponse(ctx context.Context, id GrantID, params *CheckTaskParams, body CheckTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*CheckTaskResponse, error)
+
+	// DoneTaskWithBodyWithResponse Say that a task is done
+	//
+	// Scope `decide`. A second person has to look before anything counts. Answers the tasks that wait for the caller now.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /grants/{id}/task/done (the `DoneTask` operationId).
+	DoneTaskWithBodyWithResponse(ctx context.Context, id GrantID, params *DoneTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DoneTaskResponse, error)
+
+	// DoneTaskWithResponse Say that a task is done
+	//
+	// Scope `decide`. A second person has to look before anything counts. Answers the tasks that wait for the caller now.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /grants/{id}/task/done (the `DoneTask` operationId).
+	DoneTaskWithResponse(ctx context.Context, id GrantID, params *DoneTaskParams, body DoneTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*DoneTaskResponse, error)
+
+	// RefuseTaskWithBodyWithResponse Say that a task cannot be done, and why
+	//
+	// Scope `decide`. An owner of the system is told; a removal stays owed.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /grants/{id}/task/refuse (the `RefuseTask` operationId).
+	RefuseTaskWithBodyWithResponse(ctx context.Context, id GrantID, params *RefuseTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RefuseTaskResponse, error)
+
+	// RefuseTaskWithResponse Say that a task cannot be done, and why
+	//
+	// Scope `decide`. An owner of the system is told; a removal stays owed.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /grants/{id}/task/refuse (the `RefuseTask` operationId).
+	RefuseTaskWithResponse(ctx context.Context, id GrantID, params *RefuseTaskParams, body RefuseTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*RefuseTaskResponse, error)
 
 	// ListHoldsWithResponse Holds that the caller may see, newest first
 	//
@@ -10436,6 +11025,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /systems/{name}/offer (the `OfferSystem` operationId).
 	OfferSystemWithResponse(ctx context.Context, name SystemName, params *OfferSystemParams, body OfferSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*OfferSystemResponse, error)
 
+	// ListTasksWithResponse Tasks on systems without an interface that wait for the caller
+	//
+	// Scope `read`. Owners of the system, administrators and auditors see them, too; the oldest first.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /tasks (the `ListTasks` operationId).
+	ListTasksWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListTasksResponse, error)
+
 	// ListTokensWithResponse The caller's own tokens that work now
 	//
 	// Any token.
@@ -11092,6 +11690,129 @@ func (r RotateGrantResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RotateGrantResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CheckTaskResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TaskList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CheckTaskResponse) GetJSON200() *TaskList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r CheckTaskResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CheckTaskResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CheckTaskResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CheckTaskResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DoneTaskResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TaskList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DoneTaskResponse) GetJSON200() *TaskList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r DoneTaskResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DoneTaskResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DoneTaskResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DoneTaskResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RefuseTaskResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TaskList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RefuseTaskResponse) GetJSON200() *TaskList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r RefuseTaskResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RefuseTaskResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RefuseTaskResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RefuseTaskResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -13379,6 +14100,47 @@ func (r OfferSystemResponse) ContentType() string {
 	return ""
 }
 
+type ListTasksResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TaskList
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListTasksResponse) GetJSON200() *TaskList {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListTasksResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListTasksResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListTasksResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListTasksResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListTokensResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -13775,6 +14537,96 @@ func (c *ClientWithResponses) RotateGrantWithResponse(ctx context.Context, id Gr
 		return nil, err
 	}
 	return ParseRotateGrantResponse(rsp)
+}
+
+// CheckTaskWithBodyWithResponse Say what a second person found
+//
+// Scope `decide`. Either the system's list of accounts, which is kept as it was brought, or the person's word.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /grants/{id}/task/check (the `CheckTask` operationId).
+func (c *ClientWithResponses) CheckTaskWithBodyWithResponse(ctx context.Context, id GrantID, params *CheckTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CheckTaskResponse, error) {
+	rsp, err := c.CheckTaskWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCheckTaskResponse(rsp)
+}
+
+// CheckTaskWithResponse Say what a second person found
+//
+// Scope `decide`. Either the system's list of accounts, which is kept as it was brought, or the person's word.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /grants/{id}/task/check (the `CheckTask` operationId).
+func (c *ClientWithResponses) CheckTaskWithResponse(ctx context.Context, id GrantID, params *CheckTaskParams, body CheckTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*CheckTaskResponse, error) {
+	rsp, err := c.CheckTask(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCheckTaskResponse(rsp)
+}
+
+// DoneTaskWithBodyWithResponse Say that a task is done
+//
+// Scope `decide`. A second person has to look before anything counts. Answers the tasks that wait for the caller now.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /grants/{id}/task/done (the `DoneTask` operationId).
+func (c *ClientWithResponses) DoneTaskWithBodyWithResponse(ctx context.Context, id GrantID, params *DoneTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DoneTaskResponse, error) {
+	rsp, err := c.DoneTaskWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDoneTaskResponse(rsp)
+}
+
+// DoneTaskWithResponse Say that a task is done
+//
+// Scope `decide`. A second person has to look before anything counts. Answers the tasks that wait for the caller now.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /grants/{id}/task/done (the `DoneTask` operationId).
+func (c *ClientWithResponses) DoneTaskWithResponse(ctx context.Context, id GrantID, params *DoneTaskParams, body DoneTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*DoneTaskResponse, error) {
+	rsp, err := c.DoneTask(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDoneTaskResponse(rsp)
+}
+
+// RefuseTaskWithBodyWithResponse Say that a task cannot be done, and why
+//
+// Scope `decide`. An owner of the system is told; a removal stays owed.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /grants/{id}/task/refuse (the `RefuseTask` operationId).
+func (c *ClientWithResponses) RefuseTaskWithBodyWithResponse(ctx context.Context, id GrantID, params *RefuseTaskParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RefuseTaskResponse, error) {
+	rsp, err := c.RefuseTaskWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRefuseTaskResponse(rsp)
+}
+
+// RefuseTaskWithResponse Say that a task cannot be done, and why
+//
+// Scope `decide`. An owner of the system is told; a removal stays owed.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /grants/{id}/task/refuse (the `RefuseTask` operationId).
+func (c *ClientWithResponses) RefuseTaskWithResponse(ctx context.Context, id GrantID, params *RefuseTaskParams, body RefuseTaskJSONRequestBody, reqEditors ...RequestEditorFn) (*RefuseTaskResponse, error) {
+	rsp, err := c.RefuseTask(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRefuseTaskResponse(rsp)
 }
 
 // ListHoldsWithResponse Holds that the caller may see, newest first
@@ -15044,6 +15896,21 @@ func (c *ClientWithResponses) OfferSystemWithResponse(ctx context.Context, name 
 	return ParseOfferSystemResponse(rsp)
 }
 
+// ListTasksWithResponse Tasks on systems without an interface that wait for the caller
+//
+// Scope `read`. Owners of the system, administrators and auditors see them, too; the oldest first.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /tasks (the `ListTasks` operationId).
+func (c *ClientWithResponses) ListTasksWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListTasksResponse, error) {
+	rsp, err := c.ListTasks(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListTasksResponse(rsp)
+}
+
 // ListTokensWithResponse The caller's own tokens that work now
 //
 // Any token.
@@ -15511,6 +16378,84 @@ func ParseRotateGrantResponse(rsp *http.Response) (*RotateGrantResponse, error) 
 			headers.ETag = value
 		}
 		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCheckTaskResponse parses an HTTP response from a CheckTaskWithResponse call
+func ParseCheckTaskResponse(rsp *http.Response) (*CheckTaskResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CheckTaskResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TaskList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDoneTaskResponse parses an HTTP response from a DoneTaskWithResponse call
+func ParseDoneTaskResponse(rsp *http.Response) (*DoneTaskResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DoneTaskResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TaskList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRefuseTaskResponse parses an HTTP response from a RefuseTaskWithResponse call
+func ParseRefuseTaskResponse(rsp *http.Response) (*RefuseTaskResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RefuseTaskResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TaskList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	}
 
 	return response, nil
@@ -17139,6 +18084,32 @@ func ParseOfferSystemResponse(rsp *http.Response) (*OfferSystemResponse, error) 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest System
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListTasksResponse parses an HTTP response from a ListTasksWithResponse call
+func ParseListTasksResponse(rsp *http.Response) (*ListTasksResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListTasksResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TaskList
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -18,11 +18,7 @@ import (
 // idempotent in Task.Intent, may be called twice at once by a late duplicate,
 // and stop before the next write to the target once Task.Deadline has passed.
 type Connector interface {
-	Describe() Description
-
-	// Plan says in one sentence what Apply would do, and refuses (Rejected) what
-	// it could not do exactly. It changes nothing.
-	Plan(ctx context.Context, task Task) (Plan, error)
+	Planner
 
 	// Apply gives exactly what the task names, or returns an error. That it is
 	// there already, made by this credential, is success; made by anything else,
@@ -38,6 +34,38 @@ type Connector interface {
 
 	// VerifyGone reads back from the target whether the credential still works.
 	VerifyGone(ctx context.Context, task Task) (Reading, error)
+}
+
+// Planner is what the desk asks of whatever carries access out: a connector, or
+// people.
+type Planner interface {
+	Describe() Description
+
+	// Plan says in one sentence what Apply would do, and refuses (Rejected) what
+	// it could not do exactly. It changes nothing.
+	Plan(ctx context.Context, task Task) (Plan, error)
+}
+
+// ByHand is a planner whose tasks people carry out: the engine is never asked to.
+type ByHand interface {
+	Planner
+	// Procedure reads the settings of a system, or says what is wrong with them.
+	Procedure(settings map[string]string) (Procedure, error)
+}
+
+// Procedure is how people carry out what is asked on one system.
+type Procedure struct {
+	// Fulfiller and Witness are rules, as group(desk) or person(ana): who does it and
+	// who looks afterwards. Without Witness another fulfiller looks, or an owner.
+	Fulfiller, Witness string
+	// Within is how long a task waits before it escalates.
+	Within countersign.Seconds
+	// Column names the column of a CSV list with the holder's Handle; "" is a list
+	// with one name a line.
+	Column string
+	Handle countersign.HandleKind
+	// Attested says that a second person's word is taken where there is no list.
+	Attested bool
 }
 
 // Activity is what a connector offers besides whose target can tell when a

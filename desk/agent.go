@@ -66,7 +66,7 @@ func (d *snapshot) bounds(terms countersign.GrantTerms, item right) []connector.
 
 // checkBound looks for an entitlement that bounds others, which its connector must
 // be able to tell at each use.
-func (d *snapshot) checkBound(name string, connectors connector.Set) string {
+func (d *snapshot) checkBound(name string, connectors connector.Planners) string {
 	entitlement := d.findEntitlement(name)
 	if entitlement == nil {
 		return fmt.Sprintf("there is no entitlement %q%s", name, meant(name, sortedKeys(d.rights)))

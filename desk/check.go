@@ -134,7 +134,7 @@ func (d *snapshot) checkSelector(selector policy.Selector) []string {
 }
 
 // checkStep looks for the connector, its action and its parameters.
-func checkStep(step countersign.Step, info policy.TypeInfo, connectors connector.Set) string {
+func checkStep(step countersign.Step, info policy.TypeInfo, connectors connector.Planners) string {
 	hands, err := connectors.Find(step.Connector)
 	if err != nil {
 		return err.Error()

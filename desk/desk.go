@@ -24,7 +24,7 @@ type Config struct {
 	// Entropy gives secret random bytes for ids and salts.
 	Entropy    io.Reader
 	Zones      policy.Zones
-	Connectors connector.Set
+	Connectors connector.Planners
 	// Source returns what answers for a source of tickets that the policy set names.
 	Source func(info policy.SourceInfo) (source.Source, error)
 	// Power reports whether the identity holds a power of the desk now, as the
@@ -315,7 +315,11 @@ func (tx *transaction) writeGrant(grant, before *countersign.Grant) {
 	if earlier != "" && earlier != present {
 		tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: store.Work{Key: string(earlier), Kind: store.DeliverWork}, Attempt: store.AnyAttempt, Delete: true})
 	}
-	if present != "" && present != earlier {
+	if present != "" && tx.desk.byHand(grant.Step.Connector) != nil {
+		if grant.Task == nil && grant.Parked == nil {
+			tx.look(string(grant.ID), store.GrantWork, "task-"+string(present))
+		}
+	} else if present != "" && present != earlier {
 		work := store.Work{Key: string(present), Kind: store.DeliverWork, Ref: string(grant.ID), DueAt: max(tx.now(), grant.Intent.NotBefore)}
 		if tx.desk.BornLeased && work.DueAt == tx.now() && tx.desk.hasRoom(len(tx.born)) {
 			work.Attempt, work.ClaimedAt, work.LeasedBy = 1, tx.now(), tx.desk.Replica

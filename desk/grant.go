@@ -174,7 +174,7 @@ func (tx *transaction) decideGrant(ctx context.Context, grant *countersign.Grant
 			return err
 		}
 	}
-	if command.Name == workflow.Retry {
+	if command.Name == workflow.Retry && claimed.Key != "" {
 		// The count of attempts goes on, so that a late report of an old one loses.
 		work := claimed
 		work.DueAt, work.ParkedAt, work.Trouble = tx.now(), 0, ""

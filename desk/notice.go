@@ -34,6 +34,9 @@ const (
 	NoticeFindings       = "findings"
 	NoticeUnread         = "target-unread"
 	NoticeRedefined      = "redefined"
+	NoticeTask           = "task"
+	NoticeTaskOverdue    = "task-overdue"
+	NoticeTaskToCheck    = "task-to-check"
 )
 
 // digestEvery gathers what can wait: all that a person is to be told of a quarter
@@ -100,6 +103,16 @@ func (tx *transaction) tellings(payload countersign.Payload, request *countersig
 		return []telling{{kind: NoticeRedefined, people: append([]countersign.IdentityID{grant.Holder}, tx.directory.ownersOf(grant.System)...)}}
 	case *workflow.GrantEnding:
 		return []telling{{kind: NoticeEnding, people: []countersign.IdentityID{grant.Holder, grant.Requester}, atOnce: event.Change.Cause != workflow.CauseExpired}}
+	case *workflow.TaskOpened:
+		return []telling{{kind: NoticeTask, people: event.Change.Told, atOnce: event.Change.Operation == countersign.RevokeOperation}}
+	case *workflow.TaskEscalated:
+		return []telling{{kind: NoticeTaskOverdue, people: event.Change.Told, atOnce: true}}
+	case *workflow.TaskDone:
+		return []telling{{kind: NoticeTaskToCheck, people: event.Change.Asked}}
+	case *workflow.TaskRefused:
+		return []telling{{kind: NoticeTaskOverdue, people: event.Change.Told, atOnce: true}}
+	case *workflow.TaskChecked:
+		return []telling{{kind: NoticeTask, people: event.Change.Told, atOnce: true}}
 	case *workflow.IntentParked:
 		return []telling{{kind: NoticeParked, people: []countersign.IdentityID{event.Change.Person}, atOnce: true}}
 	}
@@ -321,6 +334,7 @@ func noticeSubject(kind, what string) string {
 		NoticeBreakGlass: "Break-glass access was taken", NoticeOutcome: "Decided", NoticeQuestion: "A question about a request", NoticeReminder: "Access ends soon",
 		NoticeOverdue: "Evidence is overdue", NoticeEnding: "Access ends", NoticeParked: "Work waits for you", NoticeLapsing: "Access will lapse", NoticeRedefined: "Access means something else now", NoticeEmergency: "A policy was put into force by one person",
 		NoticeFindings: "A system differs from the record", NoticeUnread: "A system cannot be read",
+		NoticeTask: "A task waits for you", NoticeTaskOverdue: "A task is overdue", NoticeTaskToCheck: "Look at what was done",
 	}[kind]
 	return fmt.Sprintf("%s (%s)", words, what)
 }

@@ -302,6 +302,9 @@ func (d *Desk) effects(ctx context.Context, j *judgement, now countersign.Instan
 			if err != nil {
 				return err
 			}
+			if people := d.byHand(step.Connector); people != nil && d.nobodyFulfils(j, people, item, now) {
+				plan.Refusals = append(plan.Refusals, policy.Refusal{Reason: "no-fulfiller", Because: fmt.Sprintf("Nobody is left who could carry this out on %s: its settings name nobody active but who asks or is to have it.", item.system.Name)})
+			}
 			task := d.task(j.matter.beneficiary, item, step)
 			task.Parameters = j.set.Parameters(plan.Type, j.facts.Answers)
 			task.Bounds = j.resolver.directory.bounds(plan.Terms, item)

@@ -292,6 +292,27 @@ func (d *snapshot) grantSentence(payload countersign.Payload) string {
 		return fmt.Sprintf("reminded: the access ends at %s", event.Change.Ends)
 	case *workflow.IntentParked:
 		return fmt.Sprintf("parked after %d attempt(s); %s has to look%s", event.Change.Attempt, d.nameOf(event.Change.Person), because(event.Reason))
+	case *workflow.TaskOpened:
+		return fmt.Sprintf("a task is open until %s, for %s: %s", event.Change.Deadline, d.namesOf(event.Change.Told), taskVerbs[event.Change.Operation])
+	case *workflow.TaskEscalated:
+		return fmt.Sprintf("the task is overdue (%d); told: %s", event.Change.Escalated, d.namesOf(event.Change.Told))
+	case *workflow.TaskDone:
+		return "says that the task is done; a second person has to look" + because(event.Reason)
+	case *workflow.TaskRefused:
+		return "says that the task cannot be done" + because(event.Reason)
+	case *workflow.TaskChecked:
+		found := "not there"
+		if event.Change.Present {
+			found = "there"
+		}
+		text := fmt.Sprintf("found the access %s (%s)", found, event.Change.Assurance)
+		if event.Change.List != "" {
+			text += " on the list " + string(event.Change.List)
+		}
+		if len(event.Change.Told) > 0 {
+			text += "; the task is to be done again"
+		}
+		return text + because(event.Reason)
 	case *workflow.IntentRetried:
 		return "put back to work"
 	}

@@ -52,6 +52,10 @@ func (d *Desk) WakeGrants(ctx context.Context, works []store.Work, all map[count
 const usageInterval = countersign.Hour
 
 func (tx *transaction) wakeGrant(ctx context.Context, grant *countersign.Grant, heard Heard) error {
+	hands := tx.desk.byHand(grant.Step.Connector)
+	if hands != nil && grant.State == countersign.GrantRevoking {
+		return tx.wakeTask(ctx, grant, hands, workflow.GrantVerdict{})
+	}
 	if grant.State != countersign.GrantProvisioning && grant.State != countersign.GrantLive {
 		return nil
 	}
@@ -81,6 +85,9 @@ func (tx *transaction) wakeGrant(ctx context.Context, grant *countersign.Grant, 
 		if last {
 			verdict.DeferTo = tx.now().Add(deferral)
 		}
+	}
+	if hands != nil && grant.State == countersign.GrantProvisioning {
+		return tx.wakeTask(ctx, grant, hands, verdict)
 	}
 	return tx.decideGrant(ctx, grant, workflow.GrantCommand{Name: workflow.Wake}, verdict)
 }

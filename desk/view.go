@@ -204,8 +204,10 @@ type GrantView struct {
 	EndAt       countersign.Instant `json:"end_at,omitzero"`
 	GoneAt      countersign.Instant `json:"gone_at,omitzero"`
 	Reminded    bool                `json:"reminded,omitempty"`
-	Parked      *ParkedView         `json:"parked,omitempty"`
-	Offered     []workflow.Command  `json:"offered"`
+	// Assurance is on what it rests that the access is there, or is gone.
+	Assurance countersign.Assurance `json:"assurance,omitempty"`
+	Parked    *ParkedView           `json:"parked,omitempty"`
+	Offered   []workflow.Command    `json:"offered"`
 }
 
 type CredentialView struct {
@@ -366,6 +368,7 @@ func (tx *transaction) grantView(grant *countersign.Grant, standing workflow.Sta
 			ID: credential.ID, State: credential.State, From: credential.From, Until: credential.Until, RetireAt: credential.RetireAt, Reference: credential.Reference,
 		})
 	}
+	view.Assurance = grant.Assurance()
 	if grant.Parked != nil {
 		view.Parked = &ParkedView{Since: grant.Parked.Since, Person: dir.ref(grant.Parked.Person), Why: grant.Parked.Why}
 	}
@@ -378,6 +381,12 @@ func (tx *transaction) grantView(grant *countersign.Grant, standing workflow.Sta
 			if by, err := tx.rotatedBy(grant); by != "" || err != nil {
 				continue
 			}
+		}
+		switch command {
+		case workflow.Done, workflow.Refuse, workflow.Check:
+			// They stand with the task.
+			continue
+		default:
 		}
 		if command != workflow.Retry || grant.Parked != nil {
 			view.Offered = append(view.Offered, command)

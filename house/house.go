@@ -18,6 +18,7 @@ import (
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/auth"
 	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/connector/manual"
 	pkihands "github.com/countersign/countersign/connector/pki"
 	"github.com/countersign/countersign/connector/role"
 	sshhands "github.com/countersign/countersign/connector/ssh"
@@ -140,7 +141,7 @@ func Open(ctx context.Context, options Options) (*House, error) {
 		maps.Copy(connectors, opened)
 	}
 	h.Desk = desk.New(desk.Config{
-		Store: options.Store, Clock: options.Clock, Entropy: options.Entropy, Zones: time.LoadLocation, Connectors: connectors,
+		Store: options.Store, Clock: options.Clock, Entropy: options.Entropy, Zones: time.LoadLocation, Connectors: connectors.With(manual.Hands{}),
 		Source: sources{built: ticketsource.New(h.Tickets), credentials: options.SourceCredentials}.find,
 		Power: func(holder countersign.IdentityID, power string) bool {
 			return h.Point.Allowed(holder, power, desk.SystemName+"/"+desk.ResourceName, countersign.InstantOf(options.Clock.Now()))

@@ -151,7 +151,7 @@ func TestARetirementDoesNotWaitForAParkedExtension(t *testing.T) {
 
 func TestOneItemHoldsUpNoOthersOfItsBatch(t *testing.T) {
 	w := found(t, onSQLite(t), policyFor(managerStage, ""))
-	w.house.Desk.Connectors["noop"] = lame{w.house.Desk.Connectors["noop"]}
+	w.house.Desk.Connectors["noop"] = lame{w.target}
 	id, err := w.house.Desk.SubmitMany(w.ctx, w.as("max"), desk.Key{}, desk.ManyAsking{Beneficiaries: []string{"ana", "otto", "olga"}, Entitlements: []string{"ledger/vaults/read", "ledger/books/read"}, Reason: "the course begins"})
 	w.must(err)
 	for range 300 {

@@ -587,6 +587,37 @@ type Suspension struct {
 // System defines model for System.
 type System = desk.SystemView
 
+// Task defines model for Task.
+type Task = desk.TaskView
+
+// TaskCheck defines model for TaskCheck.
+type TaskCheck struct {
+	// Found `present` or `absent`, where there is no list.
+	Found string `json:"found,omitempty,omitzero"`
+
+	// List The system's list of accounts.
+	List string `json:"list,omitempty,omitzero"`
+
+	// Reason What was looked at; required without a list.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Task The task as it was shown.
+	Task string `json:"task"`
+}
+
+// TaskList defines model for TaskList.
+type TaskList struct {
+	Tasks []Task `json:"tasks"`
+}
+
+// TaskReport defines model for TaskReport.
+type TaskReport struct {
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Task The task as it was shown.
+	Task string `json:"task"`
+}
+
 // Timeline defines model for Timeline.
 type Timeline struct {
 	Entries []TimelineEntry `json:"entries"`
@@ -728,6 +759,39 @@ type RevokeGrantParams struct {
 
 // RotateGrantParams defines parameters for RotateGrant.
 type RotateGrantParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// CheckTaskParams defines parameters for CheckTask.
+type CheckTaskParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// DoneTaskParams defines parameters for DoneTask.
+type DoneTaskParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+
+	// IfMatch The ETag that the command relies on; another one is 412 `precondition-failed`.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// RefuseTaskParams defines parameters for RefuseTask.
+type RefuseTaskParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
 	// ASCII characters. The same key with another body is 409
 	// `idempotency-key-reused`.
@@ -1107,6 +1171,15 @@ type RevokeGrantJSONRequestBody = Revocation
 // RotateGrantJSONRequestBody defines body for RotateGrant for application/json ContentType.
 type RotateGrantJSONRequestBody = Rotation
 
+// CheckTaskJSONRequestBody defines body for CheckTask for application/json ContentType.
+type CheckTaskJSONRequestBody = TaskCheck
+
+// DoneTaskJSONRequestBody defines body for DoneTask for application/json ContentType.
+type DoneTaskJSONRequestBody = TaskReport
+
+// RefuseTaskJSONRequestBody defines body for RefuseTask for application/json ContentType.
+type RefuseTaskJSONRequestBody = TaskReport
+
 // HoldJSONRequestBody defines body for Hold for application/json ContentType.
 type HoldJSONRequestBody = HoldDraft
 
@@ -1244,6 +1317,15 @@ type ServerInterface interface {
 	// RotateGrant Add a new credential and end the older ones after an overlap
 	// (POST /grants/{id}/rotate)
 	RotateGrant(w http.ResponseWriter, r *http.Request, id GrantID, params RotateGrantParams)
+	// CheckTask Say what a second person found
+	// (POST /grants/{id}/task/check)
+	CheckTask(w http.ResponseWriter, r *http.Request, id GrantID, params CheckTaskParams)
+	// DoneTask Say that a task is done
+	// (POST /grants/{id}/task/done)
+	DoneTask(w http.ResponseWriter, r *http.Request, id GrantID, params DoneTaskParams)
+	// RefuseTask Say that a task cannot be done, and why
+	// (POST /grants/{id}/task/refuse)
+	RefuseTask(w http.ResponseWriter, r *http.Request, id GrantID, params RefuseTaskParams)
 	// ListHolds Holds that the caller may see, newest first
 	// (GET /holds)
 	ListHolds(w http.ResponseWriter, r *http.Request, params ListHoldsParams)
@@ -1400,6 +1482,9 @@ type ServerInterface interface {
 	// OfferSystem Offer a system to another owner, or ask to take it over
 	// (POST /systems/{name}/offer)
 	OfferSystem(w http.ResponseWriter, r *http.Request, name SystemName, params OfferSystemParams)
+	// ListTasks Tasks on systems without an interface that wait for the caller
+	// (GET /tasks)
+	ListTasks(w http.ResponseWriter, r *http.Request)
 	// ListTokens The caller's own tokens that work now
 	// (GET /tokens)
 	ListTokens(w http.ResponseWriter, r *http.Request)
@@ -2038,6 +2123,213 @@ func (siw *ServerInterfaceWrapper) RotateGrant(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.RotateGrant(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CheckTask operation middleware
+func (siw *ServerInterfaceWrapper) CheckTask(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id GrantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CheckTaskParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CheckTask(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DoneTask operation middleware
+func (siw *ServerInterfaceWrapper) DoneTask(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id GrantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DoneTaskParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DoneTask(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RefuseTask operation middleware
+func (siw *ServerInterfaceWrapper) RefuseTask(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id GrantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RefuseTaskParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RefuseTask(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4535,6 +4827,20 @@ func (siw *ServerInterfaceWrapper) OfferSystem(w http.ResponseWriter, r *http.Re
 	handler.ServeHTTP(w, r)
 }
 
+// ListTasks operation middleware
+func (siw *ServerInterfaceWrapper) ListTasks(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListTasks(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListTokens operation middleware
 func (siw *ServerInterfaceWrapper) ListTokens(w http.ResponseWriter, r *http.Request) {
 
@@ -4710,6 +5016,9 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/grants/{id}/retry", wrapper.RetryGrant)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/grants/{id}/revoke", wrapper.RevokeGrant)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/grants/{id}/rotate", wrapper.RotateGrant)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/grants/{id}/task/check", wrapper.CheckTask)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/grants/{id}/task/done", wrapper.DoneTask)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/grants/{id}/task/refuse", wrapper.RefuseTask)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/holds", wrapper.ListHolds)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/holds", wrapper.Hold)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/holds/{id}", wrapper.GetHold)
@@ -4762,6 +5071,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/systems/{name}", wrapper.GetSystem)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/systems/{name}/accept", wrapper.AcceptSystem)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/systems/{name}/offer", wrapper.OfferSystem)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/tasks", wrapper.ListTasks)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/tokens", wrapper.ListTokens)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/tokens/{id}", wrapper.RevokeToken)
 
@@ -4797,6 +5107,8 @@ type RequestJSONResponse struct {
 }
 
 type SystemJSONResponse System
+
+type TaskListJSONResponse TaskList
 
 type SubmitManyRequestObject struct {
 	Params SubmitManyParams
@@ -5133,6 +5445,78 @@ func (response RotateGrant200JSONResponse) VisitRotateGrantResponse(w http.Respo
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CheckTaskRequestObject struct {
+	Id     GrantID `json:"id"`
+	Params CheckTaskParams
+	Body   *CheckTaskJSONRequestBody
+}
+
+type CheckTaskResponseObject interface {
+	VisitCheckTaskResponse(w http.ResponseWriter) error
+}
+
+type CheckTask200JSONResponse struct{ TaskListJSONResponse }
+
+func (response CheckTask200JSONResponse) VisitCheckTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DoneTaskRequestObject struct {
+	Id     GrantID `json:"id"`
+	Params DoneTaskParams
+	Body   *DoneTaskJSONRequestBody
+}
+
+type DoneTaskResponseObject interface {
+	VisitDoneTaskResponse(w http.ResponseWriter) error
+}
+
+type DoneTask200JSONResponse struct{ TaskListJSONResponse }
+
+func (response DoneTask200JSONResponse) VisitDoneTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RefuseTaskRequestObject struct {
+	Id     GrantID `json:"id"`
+	Params RefuseTaskParams
+	Body   *RefuseTaskJSONRequestBody
+}
+
+type RefuseTaskResponseObject interface {
+	VisitRefuseTaskResponse(w http.ResponseWriter) error
+}
+
+type RefuseTask200JSONResponse struct{ TaskListJSONResponse }
+
+func (response RefuseTask200JSONResponse) VisitRefuseTaskResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -6419,6 +6803,27 @@ func (response OfferSystem200JSONResponse) VisitOfferSystemResponse(w http.Respo
 	return err
 }
 
+type ListTasksRequestObject struct {
+}
+
+type ListTasksResponseObject interface {
+	VisitListTasksResponse(w http.ResponseWriter) error
+}
+
+type ListTasks200JSONResponse struct{ TaskListJSONResponse }
+
+func (response ListTasks200JSONResponse) VisitListTasksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListTokensRequestObject struct {
 }
 
@@ -6503,6 +6908,15 @@ type StrictServerInterface interface {
 	// RotateGrant Add a new credential and end the older ones after an overlap
 	// (POST /grants/{id}/rotate)
 	RotateGrant(ctx context.Context, request RotateGrantRequestObject) (RotateGrantResponseObject, error)
+	// CheckTask Say what a second person found
+	// (POST /grants/{id}/task/check)
+	CheckTask(ctx context.Context, request CheckTaskRequestObject) (CheckTaskResponseObject, error)
+	// DoneTask Say that a task is done
+	// (POST /grants/{id}/task/done)
+	DoneTask(ctx context.Context, request DoneTaskRequestObject) (DoneTaskResponseObject, error)
+	// RefuseTask Say that a task cannot be done, and why
+	// (POST /grants/{id}/task/refuse)
+	RefuseTask(ctx context.Context, request RefuseTaskRequestObject) (RefuseTaskResponseObject, error)
 	// ListHolds Holds that the caller may see, newest first
 	// (GET /holds)
 	ListHolds(ctx context.Context, request ListHoldsRequestObject) (ListHoldsResponseObject, error)
@@ -6659,6 +7073,9 @@ type StrictServerInterface interface {
 	// OfferSystem Offer a system to another owner, or ask to take it over
 	// (POST /systems/{name}/offer)
 	OfferSystem(ctx context.Context, request OfferSystemRequestObject) (OfferSystemResponseObject, error)
+	// ListTasks Tasks on systems without an interface that wait for the caller
+	// (GET /tasks)
+	ListTasks(ctx context.Context, request ListTasksRequestObject) (ListTasksResponseObject, error)
 	// ListTokens The caller's own tokens that work now
 	// (GET /tokens)
 	ListTokens(ctx context.Context, request ListTokensRequestObject) (ListTokensResponseObject, error)
@@ -7127,6 +7544,108 @@ func (sh *strictHandler) RotateGrant(w http.ResponseWriter, r *http.Request, id 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(RotateGrantResponseObject); ok {
 		if err := validResponse.VisitRotateGrantResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CheckTask operation middleware
+func (sh *strictHandler) CheckTask(w http.ResponseWriter, r *http.Request, id GrantID, params CheckTaskParams) {
+	var request CheckTaskRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body CheckTaskJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CheckTask(ctx, request.(CheckTaskRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CheckTask")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CheckTaskResponseObject); ok {
+		if err := validResponse.VisitCheckTaskResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DoneTask operation middleware
+func (sh *strictHandler) DoneTask(w http.ResponseWriter, r *http.Request, id GrantID, params DoneTaskParams) {
+	var request DoneTaskRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body DoneTaskJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DoneTask(ctx, request.(DoneTaskRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DoneTask")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DoneTaskResponseObject); ok {
+		if err := validResponse.VisitDoneTaskResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RefuseTask operation middleware
+func (sh *strictHandler) RefuseTask(w http.ResponseWriter, r *http.Request, id GrantID, params RefuseTaskParams) {
+	var request RefuseTaskRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body RefuseTaskJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RefuseTask(ctx, request.(RefuseTaskRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RefuseTask")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RefuseTaskResponseObject); ok {
+		if err := validResponse.VisitRefuseTaskResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -8708,6 +9227,30 @@ func (sh *strictHandler) OfferSystem(w http.ResponseWriter, r *http.Request, nam
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(OfferSystemResponseObject); ok {
 		if err := validResponse.VisitOfferSystemResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListTasks operation middleware
+func (sh *strictHandler) ListTasks(w http.ResponseWriter, r *http.Request) {
+	var request ListTasksRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTasks(ctx, request.(ListTasksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTasks")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListTasksResponseObject); ok {
+		if err := validResponse.VisitListTasksResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

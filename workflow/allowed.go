@@ -124,6 +124,14 @@ func refuseActor(command Command, standing Standing) error {
 		return countersign.Errorf(countersign.Refused, "not-a-reviewer", "To %s this takes a person with a power over what it changes.", command)
 	case Enforce:
 		return countersign.Errorf(countersign.Refused, "not-an-emergency-author", "To put this into force alone takes the power emergency-policy-author of the desk, which is taken by break-glass.")
+	case Done, Refuse, Check:
+		if standing.KeptOut != "" {
+			return countersign.Errorf(countersign.Refused, "separation-of-duties", "You may not do this: separation of duties keeps out whoever %s.", standing.KeptOut)
+		}
+		if command == Check {
+			return countersign.Errorf(countersign.Refused, "not-a-witness", "Only a second person whom the system's settings name, or an owner of the system, can look at what was done.")
+		}
+		return countersign.Errorf(countersign.Refused, "not-the-fulfiller", "Only whom the system's settings name as fulfiller can do this task.")
 	case Lift:
 		if standing.KeptOut != "" {
 			return countersign.Errorf(countersign.Refused, "separation-of-duties", "The hold is on yourself, or on what you answer for: somebody else lifts it.")
@@ -155,6 +163,8 @@ func refuseState(command Command, state string) error {
 		return countersign.Errorf(countersign.Conflict, "already-decided", "It is too late to %s: the request is already approved and is %q.", command, state)
 	case command == Revoke:
 		return countersign.Errorf(countersign.Conflict, "already-ending", "The grant is already being revoked.")
+	case command == Done || command == Refuse || command == Check:
+		return countersign.Errorf(countersign.Conflict, "no-task", "There is no task here: the grant is %q.", state)
 	case command == Rotate && state == string(countersign.GrantProvisioning):
 		return countersign.Errorf(countersign.Conflict, "not-live-yet", "There is nothing to rotate yet: the access is still being set up.")
 	}

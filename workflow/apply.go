@@ -307,7 +307,7 @@ func ApplyGrant(g *countersign.Grant, stamp Stamp, payload countersign.Payload) 
 		if event.Reason != nil && event.Reason.Text != "" {
 			g.Ending = event.Reason.Text
 		}
-		g.Intent, g.Queue, g.Parked, g.Extending, g.Rotating = nil, nil, nil, nil, nil
+		g.Intent, g.Queue, g.Parked, g.Extending, g.Rotating, g.Task = nil, nil, nil, nil, nil, nil
 		for _, intent := range event.Change.Intents {
 			push(g, intent)
 			if credential := g.FindCredential(intent.Credential); credential != nil && credential.State != countersign.CredentialGone {
@@ -338,7 +338,24 @@ func ApplyGrant(g *countersign.Grant, stamp Stamp, payload countersign.Payload) 
 			g.Parked.Why = event.Reason.Text
 		}
 	case *IntentRetried:
-		g.Parked = nil
+		// A task begins anew, with a deadline of its own.
+		g.Parked, g.Task = nil, nil
+	case *TaskOpened:
+		g.Task = &countersign.Task{Intent: event.Change.Intent, OpenedAt: stamp.Time, Deadline: event.Change.Deadline, Told: event.Change.Told}
+	case *TaskEscalated:
+		g.Task.Deadline, g.Task.Told, g.Task.Escalated = event.Change.Deadline, event.Change.Told, event.Change.Escalated
+	case *TaskDone:
+		g.Task.DoneBy, g.Task.DoneAt = event.Change.By, stamp.Time
+	case *TaskRefused:
+		g.Task.DoneBy, g.Task.DoneAt, g.Task.Told = "", 0, event.Change.Told
+	case *TaskChecked:
+		g.Checks = append(g.Checks, countersign.Check{
+			Intent: event.Change.Intent, Operation: event.Change.Operation, DoneBy: event.Change.DoneBy, By: event.Change.By, At: stamp.Time,
+			Assurance: event.Change.Assurance, Present: event.Change.Present, List: event.Change.List,
+		})
+		// What was not found done is to be done again; a check that agrees is followed
+		// by the observation, which ends the task.
+		g.Task.DoneBy, g.Task.DoneAt = "", 0
 	default:
 		return nil, countersign.Errorf(countersign.Internal, "unknown-event", "%s is not an event of a grant", payload.EventKind())
 	}
@@ -457,7 +474,7 @@ func push(g *countersign.Grant, intent countersign.Intent) {
 }
 
 func next(g *countersign.Grant) {
-	g.Intent = nil
+	g.Intent, g.Task = nil, nil
 	if len(g.Queue) > 0 {
 		g.Intent = &g.Queue[0]
 		g.Queue = g.Queue[1:]

@@ -28,7 +28,7 @@ func RequestDue(r *countersign.Request) countersign.Instant {
 func GrantDue(g *countersign.Grant, lastUsed, useAgain, ticketAgain countersign.Instant) countersign.Instant {
 	switch g.State {
 	case countersign.GrantProvisioning:
-		return g.LatestEnd
+		return countersign.Earliest(g.LatestEnd, taskDue(g))
 	case countersign.GrantLive:
 		due := countersign.Earliest(g.Until, remindAt(g))
 		for _, credential := range g.Credentials {
@@ -43,9 +43,20 @@ func GrantDue(g *countersign.Grant, lastUsed, useAgain, ticketAgain countersign.
 			due = countersign.Earliest(due, max(g.From.Add(TicketInterval), ticketAgain))
 		}
 		return due
-	case countersign.GrantRevoking, countersign.GrantRevoked, countersign.GrantGone, countersign.GrantFailed:
+	case countersign.GrantRevoking:
+		return taskDue(g)
+	case countersign.GrantRevoked, countersign.GrantGone, countersign.GrantFailed:
 	}
 	return 0
+}
+
+// taskDue returns when a task escalates; zero where there is none, or where it
+// waits for a person by name already.
+func taskDue(g *countersign.Grant) countersign.Instant {
+	if g.Task == nil || g.Parked != nil {
+		return 0
+	}
+	return g.Task.Deadline
 }
 
 // remindAt returns when the holder is to be reminded of the end; zero where

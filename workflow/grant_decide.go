@@ -20,6 +20,10 @@ type GrantCommand struct {
 	Until countersign.Instant
 	// Person must move parked work on.
 	Person countersign.IdentityID
+	// Assurance, Present and List are what a check of a task found.
+	Assurance countersign.Assurance
+	Present   bool
+	List      countersign.Digest
 }
 
 // GrantVerdict is what desk found out for a command on a grant.
@@ -41,6 +45,12 @@ type GrantVerdict struct {
 	Definition *string
 	// Flight is the claim of the grant's present intent.
 	Flight Flight
+	// Task opens a task for the present intent, which people carry out; Ladder says
+	// who hears of it when its deadline has passed.
+	Task   *TaskTerms
+	Ladder *TaskTerms
+	// Witnesses are asked to look at what was done.
+	Witnesses []countersign.IdentityID
 	// Rotates says that the connector keeps two credentials of one grant apart.
 	Rotates bool
 	// RotatedBy is the request type that rotations of such a grant are asked for
@@ -151,6 +161,8 @@ func (f *folding) onGrant(command GrantCommand, verdict GrantVerdict) error {
 		return f.park(command, verdict)
 	case Wake:
 		return f.wake(verdict)
+	case Done, Refuse, Check:
+		return f.onTask(command, verdict)
 	case Consent, Attach, Fetch, Open, Approve, Deny, Classify, Prioritise, Merge, Decline, Ask, Answer, Amend, Cancel, Close, Review, Unblock, Tick, Progress, Publish, Enforce, Reject, Withdraw, Lift:
 	}
 	return countersign.Errorf(countersign.Internal, "unknown-command", "%q is not a command on a grant", command.Name)
@@ -330,6 +342,8 @@ func stateAfter(g *countersign.Grant, confirm *countersign.Intent) (countersign.
 func (f *folding) wake(verdict GrantVerdict) error {
 	g := f.outcome.Grants[0]
 	switch {
+	case g.State == countersign.GrantRevoking:
+		return f.wakeTask(verdict)
 	case verdict.EndCause != "":
 		return f.endGrant(verdict.EndCause, verdict.EndReason, verdict)
 	case verdict.Drop != "" && (g.Extending != nil || g.Issuing()):
@@ -353,6 +367,9 @@ func (f *folding) wake(verdict GrantVerdict) error {
 		}
 	}
 	if err := f.lapse(verdict); err != nil {
+		return err
+	}
+	if err := f.wakeTask(verdict); err != nil {
 		return err
 	}
 	for _, credential := range slices.Clone(f.outcome.Grants[0].Credentials) {

@@ -180,7 +180,7 @@ func repeated(r *countersign.Request, command RequestCommand, actor countersign.
 		return r.Consent.By != "" && r.Consent.By == actor.Identity()
 	case Cancel:
 		return r.State == countersign.RequestCancelled
-	case Classify, Prioritise, Merge, Decline, Attach, Fetch, Ask, Answer, Amend, Close, Tick, Progress, Revoke, Rotate, Retry, Observe, Park, Wake, Publish, Enforce, Reject, Withdraw, Lift:
+	case Classify, Prioritise, Merge, Decline, Attach, Fetch, Ask, Answer, Amend, Close, Tick, Progress, Revoke, Rotate, Retry, Done, Refuse, Check, Observe, Park, Wake, Publish, Enforce, Reject, Withdraw, Lift:
 	}
 	return false
 }
@@ -226,7 +226,7 @@ func (f *folding) onRequest(command RequestCommand, verdict RequestVerdict) erro
 		return f.tick(verdict)
 	case Progress:
 		return f.progress(command, verdict)
-	case Classify, Amend, Revoke, Rotate, Retry, Observe, Park, Wake, Publish, Enforce, Reject, Withdraw, Lift:
+	case Classify, Amend, Revoke, Rotate, Retry, Done, Refuse, Check, Observe, Park, Wake, Publish, Enforce, Reject, Withdraw, Lift:
 	}
 	return countersign.Errorf(countersign.Internal, "unknown-command", "%q is not a command on a request", command.Name)
 }

@@ -60,6 +60,11 @@ const (
 	Park Command = "park"
 	// Wake lets time pass: the end, reminders, retirements, end conditions.
 	Wake Command = "wake"
+	// Done says that a task was done; Refuse that it cannot be.
+	Done   Command = "done"
+	Refuse Command = "refuse"
+	// Check looks at the target after a task was done: a second person's.
+	Check Command = "check"
 )
 
 // Commands on proposals.
@@ -92,6 +97,10 @@ const (
 	Approver Role = "approver"
 	// SystemOwner owns the system of the entitlement, or is its second owner.
 	SystemOwner Role = "system-owner"
+	// Fulfiller is named to carry a grant's task out; Witness to look afterwards.
+	// Separation of duties keeps neither of them out.
+	Fulfiller Role = "fulfiller"
+	Witness   Role = "witness"
 	// Administrator, Auditor and Operator hold that power of the desk.
 	Administrator Role = "administrator"
 	Operator      Role = "operator"
@@ -111,12 +120,12 @@ const (
 )
 
 // Roles lists every role in the order of the table's columns.
-var Roles = []Role{Requester, Beneficiary, Accountable, Approver, SystemOwner, Administrator, Auditor, Operator, Proposer, Reviewer, EmergencyAuthor, Stranger, Timer, Delivery, Integrator}
+var Roles = []Role{Requester, Beneficiary, Accountable, Approver, SystemOwner, Fulfiller, Witness, Administrator, Auditor, Operator, Proposer, Reviewer, EmergencyAuthor, Stranger, Timer, Delivery, Integrator}
 
 // RequestCommands and its siblings list the commands in the order of the table.
 var (
 	RequestCommands  = []Command{Consent, Attach, Fetch, Open, Approve, Deny, Classify, Prioritise, Merge, Decline, Ask, Answer, Amend, Cancel, Close, Review, Unblock, Tick, Progress}
-	GrantCommands    = []Command{Revoke, Rotate, Retry, Observe, Park, Wake}
+	GrantCommands    = []Command{Revoke, Rotate, Retry, Done, Refuse, Check, Observe, Park, Wake}
 	ProposalCommands = []Command{Publish, Enforce, Reject, Withdraw, Tick}
 	HoldCommands     = []Command{Lift}
 )
@@ -186,6 +195,9 @@ var RequestTransitions = []Transition[countersign.RequestState]{
 var GrantTransitions = []Transition[countersign.GrantState]{
 	{countersign.GrantProvisioning, Revoke, whoMayEnd, to(countersign.GrantRevoking)},
 	{countersign.GrantProvisioning, Retry, []Role{SystemOwner, Administrator}, to(countersign.GrantProvisioning)},
+	{countersign.GrantProvisioning, Done, []Role{Fulfiller}, to(countersign.GrantProvisioning)},
+	{countersign.GrantProvisioning, Refuse, []Role{Fulfiller}, to(countersign.GrantProvisioning)},
+	{countersign.GrantProvisioning, Check, []Role{Witness}, to(countersign.GrantProvisioning, countersign.GrantLive)},
 	{countersign.GrantProvisioning, Observe, []Role{Delivery}, to(countersign.GrantProvisioning, countersign.GrantLive)},
 	{countersign.GrantProvisioning, Park, []Role{Delivery}, to(countersign.GrantProvisioning)},
 	{countersign.GrantProvisioning, Wake, []Role{Timer}, to(countersign.GrantProvisioning, countersign.GrantRevoking)},
@@ -198,6 +210,10 @@ var GrantTransitions = []Transition[countersign.GrantState]{
 	{countersign.GrantLive, Wake, []Role{Timer}, to(countersign.GrantLive, countersign.GrantRevoking)},
 
 	{countersign.GrantRevoking, Retry, []Role{SystemOwner, Administrator}, to(countersign.GrantRevoking)},
+	{countersign.GrantRevoking, Done, []Role{Fulfiller}, to(countersign.GrantRevoking)},
+	{countersign.GrantRevoking, Refuse, []Role{Fulfiller}, to(countersign.GrantRevoking)},
+	{countersign.GrantRevoking, Check, []Role{Witness}, to(countersign.GrantRevoking, countersign.GrantGone, countersign.GrantFailed)},
+	{countersign.GrantRevoking, Wake, []Role{Timer}, to(countersign.GrantRevoking)},
 	{countersign.GrantRevoking, Observe, []Role{Delivery}, to(countersign.GrantRevoking, countersign.GrantRevoked, countersign.GrantGone, countersign.GrantFailed)},
 
 	{countersign.GrantRevoked, Observe, []Role{Delivery}, to(countersign.GrantRevoked, countersign.GrantGone, countersign.GrantFailed)},

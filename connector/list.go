@@ -1,0 +1,52 @@
+package connector
+
+import (
+	"encoding/csv"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign"
+)
+
+// Holds reads a list of accounts and says whether the holder's name is on it: as a
+// line, or in the procedure's column of a CSV table with a header.
+func (p Procedure) Holds(list []byte, holder *countersign.Identity) (bool, error) {
+	sought := holder.Handle(p.Handle)
+	if sought == "" {
+		return false, countersign.Errorf(countersign.Refused, "no-handle", "%s has no %s by which the list could name it.", holder.Name, p.Handle)
+	}
+	names, err := p.names(list)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(names, func(name string) bool {
+		handle, err := countersign.NewHandle(p.Handle, "", name)
+		return err == nil && handle.Value == sought
+	}), nil
+}
+
+func (p Procedure) names(list []byte) ([]string, error) {
+	text := strings.TrimPrefix(string(list), "\ufeff")
+	if p.Column == "" {
+		return strings.Fields(strings.ReplaceAll(text, "\r", "\n")), nil
+	}
+	table := csv.NewReader(strings.NewReader(text))
+	header, err := table.Read()
+	at := slices.Index(header, p.Column)
+	if err != nil || at < 0 {
+		return nil, countersign.Errorf(countersign.Invalid, "malformed-list", "The list has no column %q: it is CSV with a header that names it.", p.Column).At("/list")
+	}
+	var names []string
+	for {
+		row, err := table.Read()
+		if errors.Is(err, io.EOF) {
+			return names, nil
+		}
+		if err != nil {
+			return nil, countersign.Errorf(countersign.Invalid, "malformed-list", "The list is not CSV: %v.", err).At("/list")
+		}
+		names = append(names, row[at])
+	}
+}
