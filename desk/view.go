@@ -382,11 +382,9 @@ func (tx *transaction) grantView(grant *countersign.Grant, standing workflow.Sta
 				continue
 			}
 		}
-		switch command {
-		case workflow.Done, workflow.Refuse, workflow.Check:
+		if command == workflow.Done || command == workflow.Refuse || command == workflow.Check {
 			// They stand with the task.
 			continue
-		default:
 		}
 		if command != workflow.Retry || grant.Parked != nil {
 			view.Offered = append(view.Offered, command)

@@ -169,7 +169,7 @@ func TestEveryHistoryOfARequestKeepsTheLaw(t *testing.T) {
 					t.Fatalf("amend in %s: %v", request.State, err)
 				}
 				continue
-			case workflow.Review, workflow.Unblock, workflow.Consent, workflow.Cancel, workflow.Revoke, workflow.Rotate, workflow.Retry, workflow.Observe, workflow.Park, workflow.Wake,
+			case workflow.Review, workflow.Unblock, workflow.Consent, workflow.Cancel, workflow.Revoke, workflow.Rotate, workflow.Retry, workflow.Done, workflow.Refuse, workflow.Check, workflow.Observe, workflow.Park, workflow.Wake,
 				workflow.Publish, workflow.Enforce, workflow.Reject, workflow.Withdraw, workflow.Lift:
 			}
 			before, err := countersign.Canonical(request)

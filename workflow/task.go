@@ -123,15 +123,15 @@ func (f *folding) onTask(command GrantCommand, verdict GrantVerdict) error {
 	case g.Parked != nil:
 		return countersign.Errorf(countersign.Conflict, "task-parked", "The task was refused and waits for an owner of the system, who puts it back to work or revokes the grant.")
 	}
-	switch command.Name {
-	case Done:
+	if command.Name == Done {
 		if g.Task.DoneBy != "" {
 			return countersign.Errorf(countersign.Conflict, "task-done", "The task was done already, at %s; a second person has to look.", g.Task.DoneAt)
 		}
 		done := &TaskDone{Reason: given(command.Reason)}
 		done.Change.Intent, done.Change.By, done.Change.Asked = g.Intent.ID, who, verdict.Witnesses
 		return f.grant(g.ID, done)
-	case Refuse:
+	}
+	if command.Name == Refuse {
 		if blank(command.Reason) {
 			return countersign.Errorf(countersign.Invalid, "reason-missing", "Say why the task cannot be done: somebody has to act on it.").At("/reason")
 		}
