@@ -14,6 +14,7 @@ import (
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/connector/postgres"
+	"github.com/countersign/countersign/connector/redis"
 	"github.com/countersign/countersign/house"
 )
 
@@ -32,6 +33,7 @@ var connectorKinds = map[string]func() connectorKind{
 	"exec":     func() connectorKind { return &execSettings{} },
 	"pki":      func() connectorKind { return &pkiSettings{} },
 	"postgres": func() connectorKind { return &postgresSettings{Gives: postgres.Membership} },
+	"redis":    func() connectorKind { return &redisSettings{Persistence: redis.ACLFile} },
 	"webhook":  func() connectorKind { return &webhookSettings{} },
 }
 

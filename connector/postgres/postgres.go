@@ -36,16 +36,6 @@ const (
 	Login Gives = "login"
 )
 
-// Vault is what the connector needs of a vault. It also remembers which
-// credentials were revoked: a dropped role leaves nothing behind that would keep
-// a late Apply from making it anew.
-type Vault interface {
-	Deposit(ctx context.Context, order vault.Order, secret countersign.Secret) error
-	MoveEnd(ctx context.Context, order vault.Order) error
-	Revoke(ctx context.Context, credential countersign.CredentialID, notAfter countersign.Instant) error
-	CheckCredential(ctx context.Context, credential countersign.CredentialID) (vault.Check, error)
-}
-
 // Options are what a connector is made of.
 type Options struct {
 	// Name is the connector's name in the house.
@@ -53,7 +43,7 @@ type Options struct {
 	Gives Gives
 	// URL is that of the connector's own account on the server.
 	URL   countersign.Secret
-	Vault Vault
+	Vault vaulthands.Deposits
 	Clock connector.Clock
 	// Random is cryptographically strong and safe for many callers at once.
 	Random io.Reader

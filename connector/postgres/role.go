@@ -24,14 +24,7 @@ type querier interface {
 // mark is what the comment on a credential's role says after markPrefix. A role
 // without it was not made here.
 type mark struct {
-	Grant       countersign.GrantID    `json:"grant"`
-	Holder      countersign.IdentityID `json:"holder"`
-	System      countersign.SystemID   `json:"system"`
-	Resource    string                 `json:"resource"`
-	Entitlement string                 `json:"entitlement"`
-	Intent      countersign.IntentID   `json:"intent"`
-	Attempt     int                    `json:"attempt"`
-	Until       countersign.Instant    `json:"until,omitempty"`
+	connector.Mark
 	// Group and Login are the roles by their immutable numbers; Login is 0 where
 	// the credential is a login of its own.
 	Group uint32 `json:"group"`
@@ -108,18 +101,12 @@ func (r *role) describe() string {
 	return text
 }
 
-// madeFor says that the role was made for what the task names.
-func (r *role) madeFor(task connector.Task) bool {
-	return r.made != nil && r.made.Grant == task.Grant && r.made.Holder == task.Holder && r.made.System == task.System &&
-		r.made.Resource == task.Resource && r.made.Entitlement == task.Entitlement
-}
-
 // differs says in what the role is not exactly what the task asks for, or "".
 func (r *role) differs(gives Gives, task connector.Task) string {
 	switch {
 	case r.made == nil:
 		return "countersign did not make it"
-	case !r.madeFor(task):
+	case !r.made.MadeFor(task):
 		return fmt.Sprintf("it was made for %s on %s for %s, under %s", r.made.Entitlement, r.made.Resource, r.made.Holder, r.made.Grant)
 	case r.name != string(task.Credential):
 		return "it was renamed to " + r.name

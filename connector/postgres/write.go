@@ -62,10 +62,7 @@ func (c *Connector) create(ctx context.Context, tx pgx.Tx, task connector.Task, 
 		}
 		attributes = "LOGIN PASSWORD " + quoted(verifier)
 	}
-	made := mark{
-		Grant: task.Grant, Holder: task.Holder, System: task.System, Resource: task.Resource, Entitlement: task.Entitlement,
-		Intent: task.Intent, Attempt: task.Attempt, Until: task.Until, Group: found.group, Login: found.login.oid,
-	}
+	made := mark{Mark: connector.MarkOf(task), Group: found.group, Login: found.login.oid}
 	statements := []string{
 		"CREATE ROLE " + name + " INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS " + attributes + " VALID UNTIL " + validUntil(task.Until),
 		commentOn(task.Credential, made),
@@ -116,10 +113,10 @@ func (c *Connector) move(ctx context.Context, tx pgx.Tx, task connector.Task, ho
 		return rejected("there is a role %s on %s already, which is not touched: %s", held.name, task.SystemName, wrong)
 	}
 	made := *held.made
-	if made.Until == task.Until || made.Intent == task.Intent && made.Attempt >= task.Attempt {
+	if made.Stays(task) {
 		return nil
 	}
-	made.Intent, made.Attempt, made.Until = task.Intent, task.Attempt, task.Until
+	made.Mark = made.Moved(task)
 	for _, statement := range []string{
 		"ALTER ROLE " + pgx.Identifier{held.name}.Sanitize() + " VALID UNTIL " + validUntil(task.Until),
 		commentOn(task.Credential, made),
