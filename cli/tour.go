@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -18,6 +20,7 @@ import (
 	"github.com/countersign/countersign/connector/pki"
 	"github.com/countersign/countersign/house"
 	"github.com/countersign/countersign/httpapi"
+	"github.com/countersign/countersign/pgserver"
 	"github.com/countersign/countersign/sample"
 )
 
@@ -41,11 +44,24 @@ func (s *shifted) move(by countersign.Seconds) {
 }
 
 func tourCommand() *cobra.Command {
-	return &cobra.Command{
+	var targets bool
+	cmd := &cobra.Command{
 		Use: "tour", Short: "Play the stories for real, in a house that exists only for the tour", Args: cobra.NoArgs,
-		Long: "Founds a house with the sample organisation in a temporary folder, plays the\nstories through its public API as different people, and checks the record. It\nneeds nothing installed and leaves nothing behind. Exit code 8 says that something\nwas not as it should be.",
+		Long: "Founds a house with the sample organisation in a temporary folder, plays the\nstories through its public API as different people, and checks the record. It\nneeds nothing installed and leaves nothing behind. Exit code 8 says that something\nwas not as it should be.\n\nWith --targets it plays on real systems, too, as far as they are installed: so far\na PostgreSQL server, which it starts for itself.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			stage, end, err := openStage(cmd.Context())
+			var database *tourDatabase
+			if targets {
+				var err error
+				var missing *pgserver.Missing
+				if database, err = openTourDatabase(cmd.Context()); errors.As(err, &missing) {
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s\n", missing)
+				} else if err != nil {
+					return err
+				} else {
+					defer database.server.Close()
+				}
+			}
+			stage, end, err := openStage(cmd.Context(), database)
 			if err != nil {
 				return err
 			}
@@ -56,11 +72,13 @@ func tourCommand() *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&targets, "targets", false, "play on real systems, too, as far as they are installed")
+	return cmd
 }
 
 // openStage founds a house in a temporary folder and opens its doors on a free
-// loopback port.
-func openStage(ctx context.Context) (sample.Stage, func(), error) {
+// loopback port; database is nil for none.
+func openStage(ctx context.Context, database *tourDatabase) (sample.Stage, func(), error) {
 	none := sample.Stage{}
 	folder, err := os.MkdirTemp("", "countersign-tour-")
 	if err != nil {
@@ -81,12 +99,20 @@ func openStage(ctx context.Context) (sample.Stage, func(), error) {
 	moved := &shifted{}
 	deploying := func(targets house.Targets) (connector.Set, error) {
 		hands, err := pki.New(targets.PKI, pki.Options{Deploy: web, Probe: web.Address(), Within: time.Second}, moved)
-		return connector.Set{"pki": hands}, err
+		if err != nil || database == nil {
+			return connector.Set{"pki": hands}, err
+		}
+		logins, err := database.hands(targets, moved)
+		return connector.Set{"pki": hands, "orders-server": logins}, err
+	}
+	var beside fs.FS
+	if database != nil {
+		beside = sample.Targets()
 	}
 	place := house.Place{Data: folder}
 	url := "http://" + listener.Addr().String()
 	h, _, err := house.Start(ctx, place, nil, house.Options{
-		Clock: moved, Entropy: rand.Reader, Log: slog.New(slog.DiscardHandler), Replica: "tour", Issuer: url, DeliverByClaim: true, OpenConnectors: deploying,
+		Clock: moved, Entropy: rand.Reader, Log: slog.New(slog.DiscardHandler), Replica: "tour", Issuer: url, DeliverByClaim: true, OpenConnectors: deploying, Beside: beside,
 	})
 	if err != nil {
 		web.Close()
@@ -97,6 +123,9 @@ func openStage(ctx context.Context) (sample.Stage, func(), error) {
 	server := httpapi.Server("", doors(h, doorOptions{clock: moved, log: slog.New(slog.DiscardHandler), sample: true, draining: new(atomic.Bool), certificateEnd: (*certificate)(nil).end}))
 	go server.Serve(listener)
 	stage := sample.Stage{URL: url, Web: web, Now: moved.Now}
+	if database != nil {
+		stage.Database = database
+	}
 	stage.Settle = func() error { return h.Settle(ctx) }
 	stage.Pass = func(by countersign.Seconds) error {
 		moved.move(by)

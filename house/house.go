@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"time"
@@ -55,6 +56,9 @@ type Options struct {
 	// OpenConnectors opens those that need a built-in target: to deposit secrets, or
 	// to have certificates signed; nil for none.
 	OpenConnectors func(Targets) (connector.Set, error)
+	// Beside is an organisation folder whose files a house is founded with beside those
+	// of its organisation; nil for none.
+	Beside fs.FS
 	// SourceCredentials are what the sources of tickets take as Authorization, by the
 	// name of the source.
 	SourceCredentials map[string]countersign.Secret
@@ -238,7 +242,11 @@ func (h *House) Settle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if done+len(works)+told+batches+identities == 0 {
+		read, err := h.Engine.Reconcile(ctx)
+		if err != nil {
+			return err
+		}
+		if done+len(works)+told+batches+identities+read == 0 {
 			return nil
 		}
 	}

@@ -144,6 +144,14 @@ func Start(ctx context.Context, place Place, organisation fs.FS, options Options
 	if genesis.Files, err = directory.ReadOrganisation(organisation); err != nil {
 		return nil, false, err
 	}
+	if options.Beside != nil {
+		beside, err := directory.ReadOrganisation(options.Beside)
+		if err != nil {
+			return nil, false, err
+		}
+		genesis.Files.Directory = append(genesis.Files.Directory, beside.Directory...)
+		genesis.Files.Policies = append(genesis.Files.Policies, beside.Policies...)
+	}
 	if err = h.Desk.Found(ctx, genesis); err != nil {
 		return nil, false, err
 	}

@@ -9,7 +9,7 @@ import (
 	"io/fs"
 )
 
-//go:embed org
+//go:embed org targets
 var embedded embed.FS
 
 // Organisation returns the organisation folder of Meridian, for
@@ -18,6 +18,16 @@ func Organisation() fs.FS {
 	folder, err := fs.Sub(embedded, "org")
 	if err != nil {
 		panic("sample: " + err.Error()) // "org" is a valid path, so this cannot happen.
+	}
+	return folder
+}
+
+// Targets returns the files that stand beside Meridian's own where the tour reaches
+// real systems, as an organisation folder.
+func Targets() fs.FS {
+	folder, err := fs.Sub(embedded, "targets")
+	if err != nil {
+		panic("sample: " + err.Error()) // "targets" is a valid path, so this cannot happen.
 	}
 	return folder
 }

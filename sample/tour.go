@@ -21,6 +21,8 @@ type Stage struct {
 	URL string
 	// Token signs somebody in.
 	Token func(login string) (countersign.Secret, error)
+	// Database is a real PostgreSQL; nil where the tour has none.
+	Database Database
 	// Web is the web server whose certificates the house deploys.
 	Web *WebServer
 	// Now is the house's time, by which clients judge certificates.
@@ -64,6 +66,11 @@ func Tour(ctx context.Context, stage Stage, out io.Writer) error {
 	}
 	if err := t.certificate(); err != nil {
 		return fmt.Errorf("the story of the certificate: %w", err)
+	}
+	if stage.Database != nil {
+		if err := t.database(); err != nil {
+			return fmt.Errorf("the story of the login: %w", err)
+		}
 	}
 	t.title("The record")
 	line, err := stage.Verify()

@@ -2,7 +2,7 @@
 // one that COUNTERSIGN_TEST_POSTGRES names (the URL of a superuser), or one that
 // the test process starts for itself from the installed binaries.
 //
-// It imports no room of the house. When the test process has ended, however it
+// It imports no room of the house but pgserver. When the test process has ended, however it
 // ended, the server that it started is stopped and its folder is gone.
 package pgtest
 
@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign/countersign/pgserver"
 )
 
 // variable names the server to use instead of starting one.
@@ -58,15 +60,15 @@ var (
 // Server is a server for one test alone, which the test may kill and start again.
 type Server struct {
 	t       testing.TB
-	running *server
+	running *pgserver.Server
 }
 
 // OwnServer starts a server of the test's own, also where COUNTERSIGN_TEST_POSTGRES
 // names one. It is stopped when the test ends.
 func OwnServer(t testing.TB) *Server {
 	t.Helper()
-	running := orSkip(t)(start())
-	t.Cleanup(func() { running.hold.Close() })
+	running := orSkip(t)(pgserver.Start())
+	t.Cleanup(func() { running.Close() })
 	return &Server{t, running}
 }
 
@@ -74,18 +76,18 @@ func OwnServer(t testing.TB) *Server {
 // migrate leaves it empty.
 func (s *Server) Database(migrate func(url string) error) string {
 	s.t.Helper()
-	return create(s.t, s.running.url, "template0", migrate, false)
+	return create(s.t, s.running.URL, "template0", migrate, false)
 }
 
 // Kill ends the server by SIGKILL. What was committed is on disk.
-func (s *Server) Kill() { s.tell("kill", "killed") }
+func (s *Server) Kill() { s.must(s.running.Kill()) }
 
 // Start starts the killed server again, and returns when it answers.
-func (s *Server) Start() { s.tell("start", "ready") }
+func (s *Server) Start() { s.must(s.running.Again()) }
 
-func (s *Server) tell(what, answer string) {
+func (s *Server) must(err error) {
 	s.t.Helper()
-	if err := s.running.tell(what, answer); err != nil {
+	if err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -127,24 +129,19 @@ func administer(t testing.TB, server, command string) {
 	}
 }
 
-// missing says why no server can be had.
-type missing struct{ why string }
-
-func (m *missing) Error() string { return m.why }
-
 // started is the server of this process.
-var started = sync.OnceValues(start)
+var started = sync.OnceValues(pgserver.Start)
 
 func ownServer(t testing.TB) string {
 	t.Helper()
-	return orSkip(t)(started()).url
+	return orSkip(t)(started()).URL
 }
 
 // orSkip skips the test where a server cannot be had for want of its binaries.
-func orSkip(t testing.TB) func(*server, error) *server {
-	return func(own *server, err error) *server {
+func orSkip(t testing.TB) func(*pgserver.Server, error) *pgserver.Server {
+	return func(own *pgserver.Server, err error) *pgserver.Server {
 		t.Helper()
-		if _, none := err.(*missing); none && os.Getenv("CI") != "true" {
+		if _, none := err.(*pgserver.Missing); none && os.Getenv("CI") != "true" {
 			t.Skip(err.Error())
 		}
 		if err != nil {

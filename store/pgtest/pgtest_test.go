@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign/countersign/pgserver"
 )
 
 // child tells a second run of a test to print its database and wait.
@@ -31,7 +33,7 @@ func TestTheServerEndsWithAProcessThatIsKilled(t *testing.T) {
 	if os.Getenv(variable) != "" {
 		t.Skip("the server belongs to somebody else")
 	}
-	if _, err := binaries(); err != nil {
+	if _, err := pgserver.Binaries(); err != nil {
 		ownServer(t)
 	}
 	command := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")

@@ -1,4 +1,8 @@
-package pgtest
+// Package pgserver runs a PostgreSQL server of one's own from the installed
+// binaries: for tests, and for the tour. It listens on a socket in a folder of its
+// own, which is gone once the server is closed or its process has ended, however it
+// ended. It imports no room of the house.
+package pgserver
 
 import (
 	"bufio"
@@ -47,19 +51,26 @@ done
 cd / && rm -rf "$dir"
 `
 
-// server is a running server. It runs for as long as the process keeps hold,
+// Missing says why no server can be had.
+type Missing struct{ Why string }
+
+func (m *Missing) Error() string { return m.Why }
+
+// Server is a running server. It runs for as long as the process keeps hold,
 // which the collector would close if nobody referred to it.
-type server struct {
-	// url is that of the superuser.
-	url  string
-	hold io.WriteCloser
+type Server struct {
+	// URL is that of the superuser, who alone needs no password.
+	URL string
+	// Binaries is the folder of the programs that came with it.
+	Binaries string
+	hold     io.WriteCloser
 	// answer is what the script says.
 	answer *bufio.Reader
 }
 
-// start starts a server that listens on a socket in a folder of its own.
-func start() (*server, error) {
-	bin, err := binaries()
+// Start starts a server. Without its binaries the error is a *Missing.
+func Start() (*Server, error) {
+	bin, err := Binaries()
 	if err != nil {
 		return nil, err
 	}
@@ -98,11 +109,20 @@ func start() (*server, error) {
 		return nil, errors.Join(fmt.Errorf("the server did not start: %s%s", line, log), hold.Close(), command.Wait(), os.RemoveAll(dir))
 	}
 	superuser := url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/postgres", RawQuery: url.Values{"host": {dir}}.Encode()}
-	return &server{superuser.String(), hold, answer}, nil
+	return &Server{superuser.String(), bin, hold, answer}, nil
 }
 
+// Close stops the server and removes its folder.
+func (s *Server) Close() error { return s.hold.Close() }
+
+// Kill ends the server by SIGKILL. What was committed is on disk.
+func (s *Server) Kill() error { return s.tell("kill", "killed") }
+
+// Again starts the killed server, and returns when it answers.
+func (s *Server) Again() error { return s.tell("start", "ready") }
+
 // tell has the script do something, and fails unless it answers as it should.
-func (s *server) tell(what, answer string) error {
+func (s *Server) tell(what, answer string) error {
 	if _, err := io.WriteString(s.hold, what+"\n"); err != nil {
 		return err
 	}
@@ -113,8 +133,8 @@ func (s *server) tell(what, answer string) error {
 	return err
 }
 
-// binaries returns the folder of the newest installed server.
-func binaries() (string, error) {
+// Binaries returns the folder of the newest installed server.
+func Binaries() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
 		if _, err := exec.LookPath("pg_ctl"); err == nil {
 			return filepath.Dir(path), nil
@@ -125,7 +145,7 @@ func binaries() (string, error) {
 		return "", err
 	}
 	if len(found) == 0 {
-		return "", &missing{"PostgreSQL server binaries are not installed: apt-get install postgresql"}
+		return "", &Missing{"PostgreSQL server binaries are not installed: apt-get install postgresql"}
 	}
 	newest := slices.MaxFunc(found, func(a, b string) int { return major(a) - major(b) })
 	return filepath.Dir(newest), nil
