@@ -74,7 +74,7 @@ func (c configuration) connectors() (func(house.Targets) (connector.Set, error),
 	openers := map[string]opener{}
 	for _, name := range slices.Sorted(maps.Keys(c.Connectors)) {
 		switch settings := c.Connectors[name]; {
-		case slices.Contains([]string{"manual", "pki", "role", "ssh", "tools", "vault"}, name):
+		case slices.Contains([]string{"manual", "pki", "registry", "role", "ssh", "tools", "vault"}, name):
 			return nil, invalid("the connector %s is built in: give yours another name", name)
 		case !connectorName.MatchString(name):
 			return nil, invalid("%q is not the name of a connector: write small letters, digits and hyphens", name)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -261,7 +262,9 @@ func doors(h *house.House, options doorOptions) http.Handler {
 		{Path: pki.RegisterPath, Scope: auth.Read, Handler: h.PKI.ReadRegister(caller)},
 		{Path: pdp.EvaluationPath, Scope: auth.Evaluate, Handler: h.Point.Evaluation(caller), Limit: httpapi.Evaluates},
 	}
-	for path, handler := range h.PKI.Public() {
+	public := h.PKI.Public()
+	maps.Copy(public, h.Registry.Public())
+	for path, handler := range public {
 		mounts = append(mounts, httpapi.Mount{Path: path, Public: true, Handler: handler, Limit: httpapi.Evaluates})
 	}
 	return httpapi.New(httpapi.Config{

@@ -41,6 +41,21 @@ func (d *Desk) Answering(holder countersign.IdentityID) (owner, sponsor counters
 	return identity.Owner, identity.Sponsor, active, true
 }
 
+// Accountable reports whether the holder may act now: it is active, and where it is
+// no person, its owner is, too. It is as Resolve, from what this replica knows.
+func (d *Desk) Accountable(holder countersign.IdentityID) bool {
+	known := d.known.Load()
+	if known == nil {
+		return false
+	}
+	identity, now := known.identities[holder], countersign.InstantOf(d.Clock.Now())
+	if identity == nil || !identity.ActiveAt(now) {
+		return false
+	}
+	owner := known.identities[identity.Owner]
+	return identity.Human() || owner != nil && owner.ActiveAt(now)
+}
+
 // bounds are what access to the item counts within. A right that is not there any
 // more is held by nobody.
 func (d *snapshot) bounds(terms countersign.GrantTerms, item right) []connector.Bound {

@@ -16,7 +16,7 @@ var secretShapes = []struct {
 	pattern *regexp.Regexp
 }{
 	{"a private key", regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----`)},
-	{"a Countersign key", regexp.MustCompile(`\bcs[kt]_[A-Za-z0-9]{20,}`)},
+	{"a Countersign key", regexp.MustCompile(`\bcs[ckt]_[A-Za-z0-9]{20,}`)},
 	{"an AWS access key", regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{16}\b`)},
 	{"a GitHub token", regexp.MustCompile(`\b(gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{60,})`)},
 	{"a GitLab token", regexp.MustCompile(`\bglpat-[A-Za-z0-9_-]{20,}`)},

@@ -171,5 +171,5 @@ func (v *Verification) stream(ctx context.Context, reader store.Reader, stream c
 // sideRoom reports whether the kind belongs to a target or to auth, whose events
 // touch none of our rows.
 func sideRoom(kind string) bool {
-	return strings.HasPrefix(kind, "vault.") || strings.HasPrefix(kind, "pki.") || strings.HasPrefix(kind, "auth.") || strings.HasPrefix(kind, "assignment.")
+	return strings.HasPrefix(kind, "vault.") || strings.HasPrefix(kind, "pki.") || strings.HasPrefix(kind, "registry.") || strings.HasPrefix(kind, "auth.") || strings.HasPrefix(kind, "assignment.")
 }

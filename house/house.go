@@ -21,6 +21,7 @@ import (
 	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/connector/manual"
 	pkihands "github.com/countersign/countersign/connector/pki"
+	registryhands "github.com/countersign/countersign/connector/registry"
 	"github.com/countersign/countersign/connector/role"
 	sshhands "github.com/countersign/countersign/connector/ssh"
 	vaulthands "github.com/countersign/countersign/connector/vault"
@@ -33,6 +34,7 @@ import (
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/target"
 	"github.com/countersign/countersign/target/pki"
+	"github.com/countersign/countersign/target/registry"
 	"github.com/countersign/countersign/target/tickets"
 	"github.com/countersign/countersign/target/vault"
 )
@@ -86,8 +88,10 @@ type House struct {
 	Vault   *vault.Vault
 	Tickets *tickets.Register
 	PKI     *pki.Authority
-	Auth    *auth.Tokens
-	Stops   *target.Stops
+	// Registry gives tokens to service accounts.
+	Registry *registry.Registry
+	Auth     *auth.Tokens
+	Stops    *target.Stops
 }
 
 // resolver lets the decision point name identities as the desk does.
@@ -103,6 +107,11 @@ func (r resolver) Resolve(subjectType, id string) (countersign.IdentityID, bool)
 func (r resolver) Answering(holder countersign.IdentityID) (pdp.Answering, bool) {
 	owner, sponsor, active, agent := (*r.desk).Answering(holder)
 	return pdp.Answering{Owner: owner, Sponsor: sponsor, Active: active}, agent
+}
+
+// Accountable implements registry.Directory.
+func (r resolver) Accountable(holder countersign.IdentityID) bool {
+	return (*r.desk).Accountable(holder)
 }
 
 // Tool implements pdp.Directory.
@@ -124,6 +133,7 @@ func Open(ctx context.Context, options Options) (*House, error) {
 	h.Point = pdp.New(options.Store.Shelf(pdp.ShelfName), h.Stops, resolver{&h.Desk}, options.Clock, pointOptions)
 	h.Vault = vault.New(options.Store.Shelf(vault.ShelfName), options.Master, h.Stops, options.Clock, options.Entropy, options.Issuer)
 	h.PKI = pki.New(options.Store.Shelf(pki.ShelfName), options.Master, h.Stops, options.Clock, options.Entropy, options.Issuer)
+	h.Registry = registry.New(options.Store.Shelf(registry.ShelfName), options.Master, h.Stops, resolver{&h.Desk}, options.Clock, options.Entropy, options.Issuer)
 	h.Tickets = tickets.New(options.Store.Shelf(tickets.ShelfName), options.Clock)
 	h.Auth = auth.New(options.Store.Shelf(auth.ShelfName), options.Clock, options.Entropy)
 	connectors := connector.Set{}
@@ -133,6 +143,7 @@ func Open(ctx context.Context, options Options) (*House, error) {
 	}
 	for _, hands := range []connector.Connector{
 		role.New(h.Point, options.Clock, residual), role.NewTools(h.Point, options.Clock, residual), vaulthands.New(h.Vault, options.Clock), tlsHands, sshhands.New(h.PKI, options.Clock),
+		registryhands.New(h.Registry, h.Vault, options.Clock),
 	} {
 		connectors[hands.Describe().Name] = hands
 	}

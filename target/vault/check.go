@@ -45,7 +45,7 @@ func (v *Vault) CheckKey(ctx context.Context, key countersign.Secret) (Check, er
 	if err == nil && check.Active {
 		// That a use could not be noted is no reason to refuse it: at worst the key
 		// counts as unused for longer, and a person is asked about it.
-		_ = v.noteUse(ctx, check.Credential, v.now())
+		_ = v.uses.Note(ctx, check.Credential, v.now())
 	}
 	return check, err
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/target"
 )
 
 // Listed is one secret as the vault has it; never the secret itself.
@@ -30,7 +31,7 @@ func (v *Vault) List(ctx context.Context, system countersign.SystemID, found fun
 		}
 		for _, item := range items {
 			after = item.Key
-			if strings.HasPrefix(item.Key, usePrefix) {
+			if strings.HasPrefix(item.Key, target.UsePrefix) {
 				continue
 			}
 			held, err := decode(item)

@@ -33,14 +33,14 @@ type Vault struct {
 	clock  interface{ Now() time.Time }
 	random io.Reader
 	issuer string
-	uses   uses
+	uses   *target.Uses
 }
 
 // New returns the vault on its shelf. Random must be cryptographically strong
 // and safe for many callers at once; issuer is the house's own address, as
 // introspection names it.
 func New(shelf store.Shelf, master keys.Master, stops *target.Stops, clock interface{ Now() time.Time }, random io.Reader, issuer string) *Vault {
-	return &Vault{shelf: shelf, master: master, stops: stops, clock: clock, random: random, issuer: issuer, uses: uses{written: map[countersign.CredentialID]countersign.Instant{}}}
+	return &Vault{shelf: shelf, master: master, stops: stops, clock: clock, random: random, issuer: issuer, uses: target.NewUses(shelf, clock)}
 }
 
 // Order asks for one key.
