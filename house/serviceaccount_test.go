@@ -152,7 +152,7 @@ func TestAnEndedServiceAccountIsGoneOnceItsTokensHaveRunOut(t *testing.T) {
 		id, credential, secret := w.account()
 		hold, err := w.house.Desk.Hold(w.ctx, w.as("olga"), desk.Key{}, "svc", "something is odd", false)
 		w.must(err)
-		w.gets(credential, secret, "invalid_client this account is suspended")
+		w.gets(credential, secret, "invalid_client this account is under a hold")
 		w.must(w.house.Desk.Lift(w.ctx, w.as("adam"), desk.Key{}, hold, "it was a drill"))
 		w.gets(credential, secret, "")
 		w.must(w.revocation("otto", w.grant(id).ID)())

@@ -96,7 +96,7 @@ func (r *Registry) issue(ctx context.Context, client, secret string, scope *stri
 	case Revoked, Ended:
 		return nil, &refusal{invalidClient, "this account has ended"}
 	case Stopped:
-		return nil, &refusal{invalidClient, "this account is suspended"}
+		return nil, &refusal{invalidClient, "this account is under a hold, or is ending"}
 	case Unowned:
 		return nil, &refusal{invalidClient, "this account is suspended: nobody active answers for its holder, until somebody takes it over"}
 	case Active, Unknown:
