@@ -213,13 +213,9 @@ func (r *Registry) makeSigningKey(ctx context.Context, system countersign.System
 
 // publicKeys are what verifiers read; none before the first token.
 func (r *Registry) publicKeys(ctx context.Context) (jose.JSONWebKeySet, error) {
-	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
 	held, err := r.signingKey(ctx)
-	switch countersign.KindOf(err) {
-	case "":
-		set.Keys = append(set.Keys, held.Public)
-	case countersign.NotFound:
-		err = nil
+	if countersign.KindOf(err) == countersign.NotFound {
+		return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}, nil
 	}
-	return set, err
+	return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{held.Public}}, err
 }
