@@ -100,7 +100,11 @@ func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) 
 		}
 		task.Intent, task.Attempt, task.Credential, task.Grant = grant.Intent.ID, work.Attempt, grant.Intent.Credential, grant.ID
 		delivery.Until = workflow.ClaimedUntil(grant, work.ClaimedAt)
-		if !tx.directory.isPower(grant) {
+		onTime, err := tx.endsOnTime(ctx, grant)
+		if err != nil {
+			return err
+		}
+		if onTime {
 			// The target ends it by itself, too; but for the desk's own powers, whose
 			// end can have to be put off.
 			task.Until = delivery.Until

@@ -97,10 +97,10 @@ func (tx *transaction) wakeGrant(ctx context.Context, grant *countersign.Grant, 
 const deferral = countersign.Day
 
 // amongTheLast reports whether the grant is a power of the desk that at most one
-// other active person holds.
+// other active person holds, and that must not be without holders.
 func (tx *transaction) amongTheLast(ctx context.Context, grant *countersign.Grant) (bool, error) {
-	if !tx.directory.isPower(grant) {
-		return false, nil
+	if onTime, err := tx.endsOnTime(ctx, grant); err != nil || onTime {
+		return false, err
 	}
 	holders, err := tx.desk.Store.Grants(ctx, store.GrantQuery{Entitlement: grant.Entitlement, States: []countersign.GrantState{countersign.GrantLive}})
 	if err != nil {
@@ -114,6 +114,26 @@ func (tx *transaction) amongTheLast(ctx context.Context, grant *countersign.Gran
 		}
 	}
 	return others < 2, nil
+}
+
+// endsOnTime reports whether the grant ends when it should, whoever else has the
+// same: what is no power does, and a power that was taken by break-glass, and what
+// only makes somebody eligible for one.
+func (tx *transaction) endsOnTime(ctx context.Context, grant *countersign.Grant) (bool, error) {
+	if !tx.directory.isPower(grant) {
+		return true, nil
+	}
+	if power := tx.directory.entitlements[grant.Entitlement]; power != nil && power.EligibleFor != "" {
+		return true, nil
+	}
+	if grant.Request == "" {
+		return false, nil
+	}
+	request, err := tx.load(ctx, grant.Request)
+	if err != nil {
+		return false, err
+	}
+	return request.BreakGlass, nil
 }
 
 // endCause says whether one of the grant's conditions has come true.

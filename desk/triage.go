@@ -146,6 +146,10 @@ func (d *Desk) sort(ctx context.Context, caller Caller, key Key, id countersign.
 			return "", err
 		}
 		if command.Name == workflow.Merge {
+			// Whatever ends the other one meanwhile, a merge the other way too, is seen.
+			if err := tx.bump(ctx, request.Beneficiary); err != nil {
+				return "", err
+			}
 			other, err := d.Store.Request(ctx, command.Into)
 			if countersign.KindOf(err) == countersign.NotFound || err == nil && (other.ID == id || other.Beneficiary != request.Beneficiary || other.State.Final()) {
 				return "", countersign.Errorf(countersign.Invalid, "nothing-to-merge-with", "%q is no other request for the same beneficiary that goes on.", countersign.Clip(string(command.Into))).At("/into")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/desk"
+	"github.com/countersign/countersign/store"
 )
 
 // emergencyPower lets Ana, who is eligible, take the power to change the policy
@@ -157,4 +158,29 @@ func TestAnEmergencyChangeGivesNobodyStanding(t *testing.T) {
 	w.must(err)
 	w.refused(w.enforce("ana", id, "it burns"), "gives-standing")
 	w.verified()
+}
+
+// Nobody else holds the power as a rule: what keeps the last holders of others must
+// not make an hour a year.
+func TestThePowerThatWasTakenInAnEmergencyEndsOnTimeThoughNobodyElseHoldsIt(t *testing.T) {
+	everyDatabase(t, func(t *testing.T, open database) {
+		w := emergencies(t, open)
+		if !w.house.Desk.Power(w.as("ana").Identity, desk.PowerEmergencyAuthor) {
+			t.Fatal("Ana has not taken the power")
+		}
+		w.pass(61 * time.Minute)
+		if w.house.Desk.Power(w.as("ana").Identity, desk.PowerEmergencyAuthor) {
+			t.Error("she still has the power after its hour")
+		}
+		grants, err := w.house.Store.Grants(w.ctx, store.GrantQuery{Holders: []countersign.IdentityID{w.as("ana").Identity}, States: []countersign.GrantState{countersign.GrantLive}})
+		w.must(err)
+		if len(grants) != 1 {
+			t.Errorf("%d grants are live, want only that which makes her eligible", len(grants))
+		}
+		w.pass(91 * 24 * time.Hour)
+		if grants, err = w.house.Store.Grants(w.ctx, store.GrantQuery{Holders: []countersign.IdentityID{w.as("ana").Identity}, States: []countersign.GrantState{countersign.GrantLive}}); err != nil || len(grants) != 0 {
+			t.Errorf("she is eligible for ever: %v, %v", grants, err)
+		}
+		w.verified()
+	})
 }

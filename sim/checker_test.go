@@ -98,6 +98,74 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 				}
 			}
 		}},
+		"access by what was turned down": {"what was turned down gives nothing", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, request := range l.requests {
+					request.State = countersign.RequestDenied
+				}
+			}
+		}},
+		"two requests that are merged with each other": {"what is merged goes on", func(s *story) {
+			s.laws.see = func(l *look) {
+				for id, request := range l.requests {
+					request.Outcome = "Merged with " + string(id) + ": it asks for the same"
+				}
+			}
+		}},
+		"an operator who decides what he or she sorted": {"who sorts decides nothing", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, request := range l.requests {
+					for _, stage := range request.Stages {
+						for _, decision := range stage.Decisions {
+							request.ClassifiedBy = decision.By
+						}
+					}
+				}
+			}
+		}},
+		"an item that was refused and opened": {"what a batch refuses is not there", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, request := range l.requests {
+					l.batches = append(l.batches, &countersign.Batch{ID: "bat_other", By: request.Requester, Reason: request.Reason, Items: []countersign.BatchItem{
+						{Beneficiary: request.Beneficiary, Entitlement: request.Entitlements[0], Refused: "no-such-type"},
+					}})
+					return
+				}
+			}
+		}},
+		"an emergency policy that outlives its time": {"an emergency policy is bounded", func(s *story) {
+			s.laws.see = func(l *look) {
+				proposal := &countersign.Proposal{ID: "pro_other", State: countersign.ProposalProvisional, EnforcedBy: "idn_other", Until: l.now.Add(-countersign.Day)}
+				l.proposals = append(l.proposals, proposal)
+				l.policy.Emergency = &countersign.EmergencyPolicy{Proposal: proposal.ID, By: proposal.EnforcedBy}
+			}
+			s.laws.only = "an emergency policy is bounded"
+			s.checkEnds(s.look())
+		}},
+		"an emergency policy that is in force and recorded as over": {"an emergency policy is bounded", func(s *story) {
+			s.laws.see = func(l *look) {
+				l.policy.Emergency = &countersign.EmergencyPolicy{Proposal: "pro_other"}
+				l.proposals = append(l.proposals, &countersign.Proposal{ID: "pro_other", State: countersign.ProposalLapsed, EnforcedBy: "idn_other", Until: l.now})
+			}
+		}},
+		"an emergency policy that lets somebody decide": {"an emergency policy is bounded", func(s *story) {
+			s.widening["pro_other"] = true
+			s.laws.see = func(l *look) {
+				l.proposals = append(l.proposals, &countersign.Proposal{ID: "pro_other", State: countersign.ProposalLapsed, EnforcedBy: "idn_other", Until: l.now})
+			}
+		}},
+		"an author who decides while the emergency lasts": {"an emergency policy is bounded", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, request := range l.requests {
+					for _, stage := range request.Stages {
+						for _, decision := range stage.Decisions {
+							until := decision.At.Add(countersign.Day)
+							l.proposals = append(l.proposals, &countersign.Proposal{ID: "pro_other", State: countersign.ProposalLapsed, EnforcedBy: decision.By, Until: until, DecidedAt: until})
+						}
+					}
+				}
+			}
+		}},
 		"a check that lets through what is stopped": {"checks refuse", func(s *story) {
 			s.laws.see = func(l *look) {
 				for _, grant := range l.grants {
@@ -117,7 +185,10 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 			const seed = 1
 			short := rush
 			short.steps = 30
-			for _, one := range play(t, seed, short, wrong.tamper).broken {
+			for _, one := range play(t, seed, &short, func(s *story) {
+				s.patience = 20
+				wrong.tamper(s)
+			}).broken {
 				if one.law == wrong.law {
 					return
 				}

@@ -24,6 +24,10 @@ type laws struct {
 	decided map[countersign.DecisionID]bool
 	notes   int
 	given   map[countersign.IntentID]int
+	// owners are who answered for each machine at the last look; handed are the
+	// machines that have had another since the story began.
+	owners map[countersign.IdentityID]countersign.IdentityID
+	handed map[countersign.IdentityID]bool
 	// hidden hides a grant from the checker, see changes what it sees, and only limits
 	// it to one law; for proving that it looks.
 	hidden countersign.GrantID
@@ -32,7 +36,8 @@ type laws struct {
 }
 
 func newLaws() *laws {
-	return &laws{final: map[string]string{}, version: map[string]int64{}, decided: map[countersign.DecisionID]bool{}, given: map[countersign.IntentID]int{}}
+	return &laws{final: map[string]string{}, version: map[string]int64{}, decided: map[countersign.DecisionID]bool{}, given: map[countersign.IntentID]int{},
+		owners: map[countersign.IdentityID]countersign.IdentityID{}, handed: map[countersign.IdentityID]bool{}}
 }
 
 // look is what storage says at one moment.
@@ -42,6 +47,9 @@ type look struct {
 	identities map[countersign.IdentityID]*countersign.Identity
 	directory  store.Directory
 	holds      []*countersign.Hold
+	batches    []*countersign.Batch
+	proposals  []*countersign.Proposal
+	policy     *countersign.PolicyRow
 	powers     countersign.SystemID
 	now        countersign.Instant
 }
@@ -65,6 +73,9 @@ func (s *story) look() *look {
 	l.powers = powerSystem(l.directory)
 	l.holds, err = s.store.Holds(s.ctx, false, "", 1000)
 	s.must(err)
+	l.batches, l.proposals = s.batches(), s.proposals(countersign.ProposalStates...)
+	l.policy, err = s.store.Policy(s.ctx)
+	s.must(err)
 	if s.laws.see != nil {
 		s.laws.see(l)
 	}
@@ -79,13 +90,18 @@ func (s *story) check(all bool) {
 	s.checkMemory(l)
 	s.checkDeciders(l)
 	s.checkClocks(l)
-	s.checkSeparation(l)
+	s.checkSeparation(l, false)
 	s.checkFindings()
+	s.checkUndecided(l)
+	s.checkBatches(l)
+	s.checkEmergency(l)
 	if !all {
 		return
 	}
 	if s.settled() {
-		s.checkEnds(s.look())
+		l := s.look()
+		s.checkEnds(l)
+		s.checkSeparation(l, true)
 		for _, h := range s.houses {
 			s.checkStops(h)
 		}
@@ -251,12 +267,22 @@ func (s *story) checkMemory(l *look) {
 }
 
 // checkDeciders finds people who decided for themselves, or for what they answer
-// for.
+// for. Who takes a machine over in the step in which he or she decided may have done
+// so afterwards.
 func (s *story) checkDeciders(l *look) {
+	moved := map[countersign.IdentityID]bool{}
+	for id, identity := range l.identities {
+		was, known := s.laws.owners[id]
+		moved[id] = known && was != identity.Owner
+		s.laws.handed[id] = s.laws.handed[id] || moved[id]
+		s.laws.owners[id] = identity.Owner
+	}
 	for _, request := range l.requests {
 		kept := append([]countersign.IdentityID{request.Requester, request.Beneficiary}, request.SamePerson...)
 		for _, id := range []countersign.IdentityID{request.Requester, request.Beneficiary} {
-			kept = append(kept, l.identities[id].SamePerson()...)
+			if !moved[id] {
+				kept = append(kept, l.identities[id].SamePerson()...)
+			}
 		}
 		for _, stage := range request.Stages {
 			for _, decision := range stage.Decisions {
@@ -266,6 +292,9 @@ func (s *story) checkDeciders(l *look) {
 				s.laws.decided[decision.ID] = true
 				if !l.identities[decision.By].Human() || slices.Contains(kept, decision.By) {
 					s.breaks("nobody decides for themselves", "%s decided on the request %s of %s for %s", decision.By, request.ID, request.Requester, request.Beneficiary)
+				}
+				if request.ClassifiedBy == decision.By {
+					s.breaks("who sorts decides nothing", "%s said which request %s is, and decided it", decision.By, request.ID)
 				}
 				for _, standing := range decision.Standing {
 					if slices.Contains(kept, standing.Seat()) {
@@ -365,10 +394,14 @@ func (s *story) wakes(id string, due countersign.Instant) {
 }
 
 // checkSeparation finds both halves of the toxic combination with one person, by
-// whatever machine.
-func (s *story) checkSeparation(l *look) {
+// whatever machine. What came together because a machine changed hands is let lapse,
+// once the engines have looked.
+func (s *story) checkSeparation(l *look, rest bool) {
 	halves := map[string]map[countersign.IdentityID]countersign.GrantID{"write": {}, "open": {}}
 	for _, grant := range l.grants {
+		if s.laws.handed[grant.Holder] && (!rest || grant.Lapsing != nil || !l.identities[grant.Holder].ActiveAt(l.now)) {
+			continue
+		}
 		for _, entitlement := range l.directory.Entitlements {
 			if half := halves[entitlement.Name]; half != nil && entitlement.ID == grant.Entitlement && grant.State == countersign.GrantLive {
 				for _, id := range l.identities[grant.Holder].SamePerson() {
@@ -384,9 +417,113 @@ func (s *story) checkSeparation(l *look) {
 	}
 }
 
+// checkUndecided finds access by a request that ended without a decision for it, and
+// what was merged with nothing.
+func (s *story) checkUndecided(l *look) {
+	for _, grant := range l.grants {
+		request := l.requests[grant.Request]
+		if request == nil {
+			continue
+		}
+		switch request.State {
+		case countersign.RequestTriaging, countersign.RequestCollecting, countersign.RequestDeciding, countersign.RequestDenied, countersign.RequestCancelled, countersign.RequestExpired:
+			s.breaks("what was turned down gives nothing", "the request %s is %s (%s), and the grant %s is %s", request.ID, request.State, request.Outcome, grant.ID, grant.State)
+		case countersign.RequestFulfilling, countersign.RequestActive, countersign.RequestClosing, countersign.RequestClosed, countersign.RequestFailed:
+		}
+	}
+	for _, request := range l.requests {
+		seen := map[countersign.RequestID]bool{}
+		for at := request; at != nil; at = mergedInto(l, at) {
+			if seen[at.ID] {
+				s.breaks("what is merged goes on", "the request %s was merged with others that were merged with it", request.ID)
+				break
+			}
+			seen[at.ID] = true
+			if into := mergedInto(l, at); into != nil && into.Beneficiary != at.Beneficiary {
+				s.breaks("what is merged goes on", "the request %s was merged with %s, which is for somebody else", at.ID, into.ID)
+			}
+		}
+	}
+}
+
+// mergedInto is the request that goes on for one that was merged; nil for none.
+func mergedInto(l *look, request *countersign.Request) *countersign.Request {
+	into, merged := strings.CutPrefix(request.Outcome, "Merged with ")
+	if !merged {
+		return nil
+	}
+	id, _, _ := strings.Cut(into, ":")
+	return l.requests[countersign.RequestID(id)]
+}
+
+// checkBatches compares what a batch says with the requests that came of it, which
+// its reason names.
+func (s *story) checkBatches(l *look) {
+	for _, batch := range l.batches {
+		for _, request := range l.requests {
+			if request.Reason != batch.Reason {
+				continue
+			}
+			named := slices.ContainsFunc(batch.Items, func(item countersign.BatchItem) bool {
+				// What was opened and not noted yet is noted when the step is taken again.
+				return item.Beneficiary == request.Beneficiary && slices.Equal(request.Entitlements, []countersign.EntitlementID{item.Entitlement}) &&
+					(item.Request == request.ID || !item.Done())
+			})
+			if !named || request.Requester != batch.By {
+				s.breaks("what a batch refuses is not there", "the request %s for %s came of the batch %s, which does not name it", request.ID, request.Beneficiary, batch.ID)
+			}
+		}
+		for i, item := range batch.Items {
+			if item.Request != "" && (item.Refused != "" || l.requests[item.Request] == nil) {
+				s.breaks("what a batch refuses is not there", "the item %d of the batch %s opened %s and was refused %q", i, batch.ID, item.Request, item.Refused)
+			}
+		}
+	}
+}
+
+// checkEmergency holds what one person put into force to its bounds: it gives nobody
+// standing, it ends, and its author decides nothing meanwhile.
+func (s *story) checkEmergency(l *look) {
+	for _, proposal := range l.proposals {
+		if proposal.EnforcedBy == "" {
+			continue
+		}
+		if s.widening[proposal.ID] {
+			s.breaks("an emergency policy is bounded", "%s put %s into force, which lets Ana decide", proposal.EnforcedBy, proposal.ID)
+		}
+		inForce := l.policy.Emergency != nil && l.policy.Emergency.Proposal == proposal.ID
+		if provisional := proposal.State == countersign.ProposalProvisional; provisional != inForce {
+			s.breaks("an emergency policy is bounded", "the proposal %s is %s, and what it put into force is there: %v", proposal.ID, proposal.State, inForce)
+		}
+		from, until := proposal.Until.Add(-desk.EmergencyTime), proposal.Until
+		if proposal.State != countersign.ProposalProvisional {
+			until = countersign.Earliest(until, proposal.DecidedAt)
+		} else {
+			s.wakes(string(proposal.ID), proposal.Until)
+		}
+		for _, request := range l.requests {
+			for _, stage := range request.Stages {
+				for _, decision := range stage.Decisions {
+					if decision.By == proposal.EnforcedBy && decision.At > from && decision.At < until && s.ahead <= l.now {
+						s.breaks("an emergency policy is bounded", "%s put %s into force alone, and decided the request %s", decision.By, proposal.ID, request.ID)
+					}
+				}
+			}
+		}
+	}
+}
+
 // checkEnds is for engines at rest: what has ended by its time is ending.
 func (s *story) checkEnds(l *look) {
 	const sweep = 61 * 1000
+	for _, proposal := range l.proposals {
+		if work, err := s.store.Work(s.ctx, string(proposal.ID)); err == nil && work.LeaseUntil > l.now {
+			continue
+		}
+		if proposal.State == countersign.ProposalProvisional && proposal.Until <= l.now {
+			s.breaks("an emergency policy is bounded", "the proposal %s is in force at %s, put there by one person until %s", proposal.ID, l.now, proposal.Until)
+		}
+	}
 	for _, grant := range l.grants {
 		if grant.LatestEnd != 0 && grant.Until > grant.LatestEnd {
 			s.breaks("ends", "the grant %s lasts until %s, beyond its latest end %s", grant.ID, grant.Until, grant.LatestEnd)

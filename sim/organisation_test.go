@@ -15,6 +15,8 @@ type organisation struct {
 	departed     []string
 	contractEnd  string
 	stricter     bool
+	// patient gives managers longer to decide; generous lets Ana decide in their place.
+	patient, generous bool
 }
 
 func newOrganisation() organisation {
@@ -43,12 +45,18 @@ func (o organisation) policies() []directory.File {
 	stages := `
   - {name: manager, approvers: [manager-of(requester)], else: [group(leads)], within: 2 business days, then: {escalate_to: [person(bea), group(leads)], within: 1 business day, then: deny}}
   - {name: security, when: resource.risk == "high", approvers: [group(security)], need: 2, within: 3d}`
+	if o.patient {
+		stages = strings.Replace(stages, "within: 2 business days", "within: 4 business days", 1)
+	}
+	if o.generous {
+		stages = strings.Replace(stages, "manager-of(requester)]", "manager-of(requester), person(ana)]", 1)
+	}
 	if o.stricter {
 		stages += `
   - {name: leads, approvers: [group(leads)], distinct_from: [manager], within: 3d}`
 	}
 	var files []directory.File
-	for i, text := range []string{strings.Replace(ledgerPolicy, "STAGES", stages, 1), rotationPolicy, wikiPolicy, onCallPolicy, breakGlassPolicy, separation, sources} {
+	for i, text := range []string{strings.Replace(ledgerPolicy, "STAGES", stages, 1), rotationPolicy, wikiPolicy, onCallPolicy, breakGlassPolicy, policyOnCall, emergencyPolicy, separation, sources} {
 		files = append(files, directory.File{Path: fmt.Sprintf("policies/%d.yaml", i), Bytes: []byte(text)})
 	}
 	return files
@@ -90,7 +98,7 @@ systems:
     risk: high
     connector: role
     resources:
-      - {name: house, title: The house, entitlements: [{name: administrator, kind: role}, {name: auditor, kind: role}, {name: operator, kind: role}]}
+      - {name: house, title: The house, entitlements: [{name: administrator, kind: role}, {name: auditor, kind: role}, {name: operator, kind: role}, {name: emergency-policy-author, kind: role}, {name: policy-on-call, kind: role, eligible_for: emergency-policy-author}]}
   - name: ledger
     title: Ledger
     owner: otto
@@ -183,6 +191,35 @@ stages: [{name: at-once, automatic: "true"}]
 fulfil: [role.assign]
 review:
   reviewers: [group(leads), person(ana)]
+  within: 1 business day
+  then: {escalate_to: [person(bea)], within: 1 business day}
+`
+
+const policyOnCall = `
+request: policy-on-call
+title: Eligible for the policy
+grants: {system: countersign, kind: role, entitlement: policy-on-call}
+beneficiary: [person]
+limits: {duration: {default: 90d, max: 90d}}
+stages: [{name: manager, approvers: [manager-of(requester)], within: 5 business days}]
+fulfil: [role.assign]
+`
+
+const emergencyPolicy = `
+request: emergency-policy
+title: The policy in an emergency
+grants: {system: countersign, kind: role, entitlement: emergency-policy-author}
+beneficiary: [person]
+ask: {incident: {type: string}}
+limits: {duration: {default: 1h, max: 4h}}
+evidence:
+  - {name: incident, kind: ticket, ticket: open, due: at-request, verified_by: incidents, from: incident}
+  - {name: closed-ticket, kind: ticket, ticket: closed, due: at-closure, verified_by: incidents, from: incident, within: 2 business days}
+break_glass: {tell: [group(security)]}
+stages: [{name: at-once, automatic: "true"}]
+fulfil: [role.assign]
+review:
+  reviewers: [group(leads)]
   within: 1 business day
   then: {escalate_to: [person(bea)], within: 1 business day}
 `

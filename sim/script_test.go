@@ -45,18 +45,48 @@ var acts = []act{
 	{4, "review", (*story).review},
 	{4, "change the directory", (*story).changeDirectory},
 	{2, "change the policy", (*story).changePolicy},
+	{5, "describe", (*story).describe},
+	{5, "classify", (*story).classify},
+	{2, "prioritise", (*story).prioritise},
+	{2, "decline", (*story).decline},
+	{3, "merge", (*story).merge},
+	{3, "ask", (*story).ask},
+	{3, "answer", (*story).answer},
+	{4, "submit many", (*story).submitMany},
+	{3, "offer a machine", (*story).offerMachine},
+	{3, "accept a machine", (*story).acceptMachine},
+	{2, "offer a system", (*story).offerSystem},
+	{2, "accept a system", (*story).acceptSystem},
+	{3, "take the power over the policy", (*story).takePolicyPower},
+	{3, "enforce", (*story).enforce},
+	{2, "end an emergency", (*story).endEnforced},
+	{3, "close", (*story).close},
+	{2, "unblock", (*story).unblock},
 }
+
+// tally counts how often an act was accepted and refused.
+type tally struct{ accepted, refused int }
 
 func pick[T any](s *story, from ...T) T { return from[s.rng.IntN(len(from))] }
 
 // chance is true in so many of a hundred cases.
 func (s *story) chance(of100 int) bool { return s.rng.IntN(100) < of100 }
 
-// draw performs one act, by weight, of those that there is something to do for.
+// draw performs one act, by weight, of those that there is something to do for. Of
+// those that the story has not accepted yet each gets a chance now and then, so that
+// a short story has every one.
 func (s *story) draw() error {
-	total := 0
+	total, missing := 0, []act{}
 	for _, a := range acts {
 		total += a.weight
+		if s.tallies[a.name].accepted == 0 {
+			missing = append(missing, a)
+		}
+	}
+	if len(missing) > 0 && s.chance(50) {
+		if err := s.perform(pick(s, missing...)); err != errNothing {
+			return err
+		}
 	}
 	for {
 		at := s.rng.IntN(total)
@@ -64,14 +94,29 @@ func (s *story) draw() error {
 			if at -= a.weight; at >= 0 {
 				continue
 			}
-			err := a.do(s)
-			if err == errNothing {
-				break
+			if err := s.perform(a); err != errNothing {
+				return err
 			}
-			s.tell("%s: %v", a.name, err)
-			return err
+			break
 		}
 	}
+}
+
+// perform does what it is told, and counts what came of it.
+func (s *story) perform(a act) error {
+	err := a.do(s)
+	if err == errNothing {
+		return err
+	}
+	counted := s.tallies[a.name]
+	if err == nil {
+		counted.accepted++
+	} else {
+		counted.refused++
+	}
+	s.tallies[a.name] = counted
+	s.tell("%s: %v", a.name, err)
+	return err
 }
 
 // command gives a command under a key, at either replica.
@@ -150,7 +195,7 @@ func (s *story) submit() error {
 		asking.Entitlements = []string{"ledger/books/read", "ledger/books/brief"}
 	}
 	switch {
-	case s.chance(8):
+	case s.chance(15):
 		asking.Beneficiary = pick(s, "ana", "svc", "svc-ana", "agent", "cora")
 	case asker == "ana" && s.chance(50):
 		asking.Beneficiary = pick(s, "svc-ana", "agent")
@@ -313,6 +358,9 @@ func (s *story) extend() error {
 		Beneficiary: string(grant.Holder), Entitlements: []string{string(grant.Entitlement)}, Extends: grant.ID,
 		Duration: pick(s, 5*countersign.Day, 20*countersign.Day, 30*countersign.Day), Reason: "the books take longer",
 	}
+	if left := countersign.Seconds(grant.Until-s.clock.instant()) / 1000; left > 0 && s.chance(70) {
+		asking.Duration = left + countersign.Day
+	}
 	return s.command(func(h *house.House, key desk.Key) (string, error) {
 		id, err := h.Desk.Submit(s.ctx, desk.Caller{Identity: grant.Requester}, key, asking)
 		return string(id), err
@@ -411,7 +459,7 @@ func (s *story) reactivate() error {
 }
 
 func (s *story) delegate() error {
-	from, to := pick(s, "max", "bea", "syd", "pia"), pick(s, "otto", "olga", "ana", "ben", "pit")
+	from, to := pick(s, "max", "bea", "syd", "pia"), pick(s, "otto", "olga", "ana", "ben", "pit", "oda")
 	asked := desk.Delegating{To: to, Ends: s.clock.instant().Add(pick(s, countersign.Hour, countersign.Day, 20*countersign.Day)), Reason: "on holiday"}
 	return s.command(func(h *house.House, key desk.Key) (string, error) {
 		id, err := h.Desk.Delegate(s.ctx, s.as(from), key, asked)
@@ -432,16 +480,35 @@ func (s *story) endDelegation() error {
 }
 
 func (s *story) emergency() error {
-	who := pick(s, "ana", "cora", "ben")
+	who := s.eligible("editor-on-call", "ana", "ben")
 	ticket, err := s.houses[0].Tickets.Open(s.ctx, s.as("otto").Identity, tickets.Incident, "The wiki shows the wrong handbook")
 	if err != nil {
 		return err
 	}
 	asking := desk.Asking{Type: "break-glass", Entitlements: []string{"wiki/space/editor"}, Reason: "the handbook is wrong", Answers: []byte(`{"incident":"` + ticket.Key + `"}`)}
 	return s.command(func(h *house.House, key desk.Key) (string, error) {
-		id, err := h.Desk.Submit(s.ctx, s.as(who), key, asking)
+		id, err := h.Desk.Submit(s.ctx, who, key, asking)
 		return string(id), err
 	})
+}
+
+// eligible is mostly somebody with a live grant of the entitlement, and otherwise one
+// of the others.
+func (s *story) eligible(name string, others ...string) desk.Caller {
+	l := s.look()
+	var holders []countersign.IdentityID
+	for _, entitlement := range l.directory.Entitlements {
+		for _, grant := range l.grants {
+			if entitlement.Name == name && grant.Entitlement == entitlement.ID && grant.State == countersign.GrantLive {
+				holders = append(holders, grant.Holder)
+			}
+		}
+	}
+	if len(holders) == 0 || s.chance(15) {
+		return s.as(pick(s, others...))
+	}
+	slices.Sort(holders)
+	return desk.Caller{Identity: pick(s, holders...), Issuer: "test", Strength: "test"}
 }
 
 func (s *story) review() error {
@@ -545,6 +612,10 @@ func (s *story) someGrant(fits func(*countersign.Grant) bool) *countersign.Grant
 // arm draws something that will go wrong.
 func (s *story) arm() {
 	target, faults := s.target, &s.faults
+	if s.tallies["retry"].accepted == 0 && s.chance(25) {
+		target.rejecting = 1
+		return
+	}
 	switch s.rng.IntN(16) {
 	case 0, 1:
 		target.slow = 1 + s.rng.IntN(3)

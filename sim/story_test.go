@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing/synctest"
 	"time"
@@ -19,6 +20,10 @@ type story struct {
 	told     []string
 	broken   []violation
 	commands int
+	// tallies count what came of each act, by its name.
+	tallies map[string]tally
+	// widening are the proposals whose text gives somebody approval standing.
+	widening map[countersign.ProposalID]bool
 	// last is the command that was sent last from outside of another one.
 	last *sent
 	// depth counts commands that happen in the middle of another one.
@@ -28,6 +33,8 @@ type story struct {
 	// ahead is the latest time that the clock has shown.
 	ahead countersign.Instant
 	laws  *laws
+	// patience is for how many days everything may take to come to its end.
+	patience int
 	// tamper changes what the checker is to find; for proving that it can.
 	tamper func(*story)
 }
@@ -50,7 +57,7 @@ func (s *story) tell(format string, args ...any) {
 }
 
 func newStory(w *world) *story {
-	s := &story{world: w}
+	s := &story{world: w, patience: 150, tallies: map[string]tally{}, widening: map[countersign.ProposalID]bool{}}
 	s.faults.answered = map[string]string{}
 	s.laws = newLaws()
 	s.target.gives = func(task taskOf) {
@@ -96,19 +103,24 @@ func (s *story) run(pace pace) []violation {
 	return s.broken
 }
 
-// prologue makes two people eligible for break-glass.
+// prologue makes people eligible for break-glass.
 func (s *story) prologue() {
-	for _, who := range []string{"ana", "cora"} {
-		id, err := s.houses[0].Desk.Submit(s.ctx, s.as(who), desk.Key{}, desk.Asking{Entitlements: []string{"wiki/space/editor-on-call"}, Reason: "on call this quarter"})
-		s.must(err)
-		view, err := s.houses[0].Desk.Request(s.ctx, s.as("max"), id)
-		s.must(err)
-		s.must(s.houses[0].Desk.Approve(s.ctx, s.as("max"), desk.Key{}, id, desk.Decision{Shown: view.Shown}))
+	for entitlement, logins := range map[string][]string{"wiki/space/editor-on-call": {"ana", "cora", "otto"}, "countersign/house/policy-on-call": {"olga", "otto", "syd"}} {
+		for _, who := range logins {
+			id, err := s.houses[0].Desk.Submit(s.ctx, s.as(who), desk.Key{}, desk.Asking{Entitlements: []string{entitlement}, Reason: "on call this quarter"})
+			s.must(err)
+			request, err := s.store.Request(s.ctx, id)
+			s.must(err)
+			manager := desk.Caller{Identity: request.Stages[0].Asked[0].Person}
+			view, err := s.houses[0].Desk.Request(s.ctx, manager, id)
+			s.must(err)
+			s.must(s.houses[0].Desk.Approve(s.ctx, manager, desk.Key{}, id, desk.Decision{Shown: view.Shown}))
+		}
 	}
 	s.settled()
 }
 
-// step is one act, with what goes wrong around it, and then the engines.
+// step is a few acts, with what goes wrong around it, and then the engines.
 func (s *story) step(pace pace) {
 	if s.chance(25) {
 		s.arm()
@@ -125,7 +137,13 @@ func (s *story) step(pace pace) {
 		}
 	}
 	if s.chance(85) {
-		err, died := s.surviving(s.draw)
+		var err error
+		died := false
+		for range 1 + s.rng.IntN(4) {
+			if err, died = s.surviving(s.draw); died || countersign.KindOf(err) == countersign.Unavailable {
+				break
+			}
+		}
 		s.depth = 0
 		if died {
 			s.tell("the process died, and started again")
@@ -258,7 +276,7 @@ func (s *story) settled() bool {
 func (s *story) drain() {
 	s.target.heal()
 	s.tell("everything is healed")
-	for range 150 {
+	for range s.patience {
 		if !s.settled() {
 			s.breaks("nothing is open for ever", "the engines do not work although nothing is wrong")
 		}
@@ -295,6 +313,9 @@ func (s *story) duties() {
 		}
 	}
 	for _, request := range s.requests() {
+		if request.State == countersign.RequestTriaging {
+			_ = s.declineOne(request, pick(s, "oda", "odo"))
+		}
 		if request.State != countersign.RequestClosing {
 			continue
 		}
@@ -339,6 +360,14 @@ func (s *story) open() []string {
 	for credential := range s.target.held {
 		open = append(open, fmt.Sprintf("the target holds %s", credential))
 	}
+	for _, batch := range s.batches() {
+		if slices.ContainsFunc(batch.Items, func(item countersign.BatchItem) bool { return !item.Done() }) {
+			open = append(open, fmt.Sprintf("the batch %s has items without a result", batch.ID))
+		}
+	}
+	for _, proposal := range s.proposals(countersign.ProposalProvisional) {
+		open = append(open, fmt.Sprintf("the policy %s is in force, put there by one person", proposal.ID))
+	}
 	return open
 }
 
@@ -350,6 +379,26 @@ func (s *story) requests() []*countersign.Request {
 
 func (s *story) grants() []*countersign.Grant {
 	all, err := s.store.Grants(s.ctx, store.GrantQuery{})
+	s.must(err)
+	return all
+}
+
+// batches are those whose command was answered.
+func (s *story) batches() []*countersign.Batch {
+	var all []*countersign.Batch
+	for _, object := range s.faults.answered {
+		if countersign.PrefixOf(object) == "bat" {
+			batch, err := s.store.Batch(s.ctx, countersign.BatchID(object))
+			s.must(err)
+			all = append(all, batch)
+		}
+	}
+	slices.SortFunc(all, func(a, b *countersign.Batch) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return all
+}
+
+func (s *story) proposals(states ...countersign.ProposalState) []*countersign.Proposal {
+	all, err := s.store.Proposals(s.ctx, states, "", 1000)
 	s.must(err)
 	return all
 }
