@@ -90,3 +90,19 @@ func TestADescriptionIsMergedDeclinedOrBecomesMoreUrgentAndIsNeverForgotten(t *t
 	}
 	w.verified()
 }
+
+func TestOfTwoDescriptionsThatAreMergedWithEachOtherAtOnceOneGoesOn(t *testing.T) {
+	everyDatabase(t, func(t *testing.T, open database) {
+		w := found(t, open, policyFor(managerStage, ""))
+		one, other := w.describe("ana", "the books, please"), w.describe("ana", "the books of the month")
+		merge := func(who string, id, into countersign.RequestID) error {
+			return w.house.Desk.Merge(w.ctx, w.as(who), desk.Key{}, id, into, "it asks for the same")
+		}
+		meanwhile := func() { w.must(merge("odo", other, one)) }
+		w.between.Store(&meanwhile)
+		w.refused(merge("oda", one, other), "nothing-to-merge-with")
+		w.state(one, countersign.RequestTriaging)
+		w.state(other, countersign.RequestCancelled)
+		w.verified()
+	})
+}

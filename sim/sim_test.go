@@ -24,8 +24,8 @@ func init() {
 // fixed are the stories of every run, spare those that go on while there is an act
 // that none of them has had accepted: a seed leaves some things to chance.
 var (
-	fixed = []turn{{"rush", 1, &rush}, {"year", 2, &year}}
-	spare = []turn{{"rush", 3, &rush}, {"rush", 5, &rush}, {"rush", 6, &rush}, {"rush", 7, &rush}}
+	fixed = []turn{{"rush", 1, &rush}, {"rush", 3, &rush}, {"year", 2, &year}}
+	spare = []turn{{"rush", 5, &rush}, {"rush", 6, &rush}, {"rush", 7, &rush}}
 )
 
 // turn is one story to play.
@@ -117,7 +117,7 @@ func TestTheLawsHold(t *testing.T) {
 			})
 		}
 	})
-	if t.Failed() || !slices.Contains(turns, fixed[0]) || !slices.Contains(turns, fixed[1]) {
+	if t.Failed() || !slices.Contains(turns, fixed[0]) || !slices.Contains(turns, fixed[2]) {
 		return
 	}
 	never := func(a act) bool { return together[a.name].accepted == 0 }

@@ -118,6 +118,10 @@ func (s *story) prologue() {
 		}
 	}
 	s.settled()
+	if s.tamper != nil {
+		// There is something to tamper with, whatever the seed draws.
+		s.given("ana", "ledger/books/read")
+	}
 }
 
 // step is a few acts, with what goes wrong around it, and then the engines.
