@@ -49,7 +49,13 @@ func identityCommand() *cobra.Command {
 	}, identityText)
 	accept.Flags().StringVar(&why, "reason", "", "why (required)")
 	must(accept.MarkFlagRequired("reason"))
-	group.AddCommand(show, suspend, reactivate, give, accept, identityBirthrightsCommand(c))
+	var still string
+	confirm := on(c, "confirm MACHINE", "Confirm that owner, purpose and record of a machine still hold", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Identity, error) {
+		return client.Content(api.ConfirmIdentityWithResponse(ctx, args[0], &client.ConfirmIdentityParams{IdempotencyKey: newKey()}, client.Revocation{Reason: still}))
+	}, identityText)
+	confirm.Flags().StringVar(&still, "reason", "", "what you looked at (required)")
+	must(confirm.MarkFlagRequired("reason"))
+	group.AddCommand(show, suspend, reactivate, give, accept, confirm, identityBirthrightsCommand(c))
 	return group
 }
 

@@ -2494,6 +2494,14 @@ type AcceptIdentityParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ConfirmIdentityParams defines parameters for ConfirmIdentity.
+type ConfirmIdentityParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // OfferIdentityParams defines parameters for OfferIdentity.
 type OfferIdentityParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
@@ -2845,6 +2853,9 @@ type LiftHoldJSONRequestBody = Revocation
 
 // AcceptIdentityJSONRequestBody defines body for AcceptIdentity for application/json ContentType.
 type AcceptIdentityJSONRequestBody = Revocation
+
+// ConfirmIdentityJSONRequestBody defines body for ConfirmIdentity for application/json ContentType.
+type ConfirmIdentityJSONRequestBody = Revocation
 
 // OfferIdentityJSONRequestBody defines body for OfferIdentity for application/json ContentType.
 type OfferIdentityJSONRequestBody = OwnershipOffer
@@ -3325,6 +3336,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /identities/{name}/birthrights (the `ListBirthrights` operationId).
 	ListBirthrights(ctx context.Context, name IdentityName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ConfirmIdentityWithBody Confirm that owner, purpose and record of a machine still hold
+	//
+	// Scope `grant`. By its owner or second owner; `last_confirmed` becomes now.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /identities/{name}/confirm (the `ConfirmIdentity` operationId).
+	ConfirmIdentityWithBody(ctx context.Context, name IdentityName, params *ConfirmIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ConfirmIdentity Confirm that owner, purpose and record of a machine still hold
+	//
+	// Scope `grant`. By its owner or second owner; `last_confirmed` becomes now.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /identities/{name}/confirm (the `ConfirmIdentity` operationId).
+	ConfirmIdentity(ctx context.Context, name IdentityName, params *ConfirmIdentityParams, body ConfirmIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// OfferIdentityWithBody Offer a machine to another owner, or ask to take it over
 	//
@@ -4684,6 +4713,44 @@ func (c *Operations) AcceptIdentity(ctx context.Context, name IdentityName, para
 // Corresponds with GET /identities/{name}/birthrights (the `ListBirthrights` operationId).
 func (c *Operations) ListBirthrights(ctx context.Context, name IdentityName, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListBirthrightsRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ConfirmIdentityWithBody Confirm that owner, purpose and record of a machine still hold
+//
+// Scope `grant`. By its owner or second owner; `last_confirmed` becomes now.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /identities/{name}/confirm (the `ConfirmIdentity` operationId).
+func (c *Operations) ConfirmIdentityWithBody(ctx context.Context, name IdentityName, params *ConfirmIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewConfirmIdentityRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ConfirmIdentity Confirm that owner, purpose and record of a machine still hold
+//
+// Scope `grant`. By its owner or second owner; `last_confirmed` becomes now.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /identities/{name}/confirm (the `ConfirmIdentity` operationId).
+func (c *Operations) ConfirmIdentity(ctx context.Context, name IdentityName, params *ConfirmIdentityParams, body ConfirmIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewConfirmIdentityRequest(c.Server, name, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7417,6 +7484,66 @@ func NewListBirthrightsRequest(server string, name IdentityName) (*http.Request,
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewConfirmIdentityRequest calls the generic ConfirmIdentity builder with application/json body
+func NewConfirmIdentityRequest(server string, name IdentityName, params *ConfirmIdentityParams, body ConfirmIdentityJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewConfirmIdentityRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewConfirmIdentityRequestWithBody constructs an http.Request for the ConfirmIdentity method, with any body, and a specified content type
+func NewConfirmIdentityRequestWithBody(server string, name IdentityName, params *ConfirmIdentityParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/identities/%s/confirm", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
 	}
 
 	return req, nil
@@ -10352,6 +10479,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /identities/{name}/birthrights (the `ListBirthrights` operationId).
 	ListBirthrightsWithResponse(ctx context.Context, name IdentityName, reqEditors ...RequestEditorFn) (*ListBirthrightsResponse, error)
 
+	// ConfirmIdentityWithBodyWithResponse Confirm that owner, purpose and record of a machine still hold
+	//
+	// Scope `grant`. By its owner or second owner; `last_confirmed` becomes now.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /identities/{name}/confirm (the `ConfirmIdentity` operationId).
+	ConfirmIdentityWithBodyWithResponse(ctx context.Context, name IdentityName, params *ConfirmIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ConfirmIdentityResponse, error)
+
+	// ConfirmIdentityWithResponse Confirm that owner, purpose and record of a machine still hold
+	//
+	// Scope `grant`. By its owner or second owner; `last_confirmed` becomes now.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /identities/{name}/confirm (the `ConfirmIdentity` operationId).
+	ConfirmIdentityWithResponse(ctx context.Context, name IdentityName, params *ConfirmIdentityParams, body ConfirmIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*ConfirmIdentityResponse, error)
+
 	// OfferIdentityWithBodyWithResponse Offer a machine to another owner, or ask to take it over
 	//
 	// Scope `grant`. It takes effect when a second person accepts.
@@ -12141,6 +12286,47 @@ func (r ListBirthrightsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListBirthrightsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ConfirmIdentityResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Identity
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ConfirmIdentityResponse) GetJSON200() *Identity {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ConfirmIdentityResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ConfirmIdentityResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ConfirmIdentityResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ConfirmIdentityResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -14797,6 +14983,36 @@ func (c *ClientWithResponses) ListBirthrightsWithResponse(ctx context.Context, n
 	return ParseListBirthrightsResponse(rsp)
 }
 
+// ConfirmIdentityWithBodyWithResponse Confirm that owner, purpose and record of a machine still hold
+//
+// Scope `grant`. By its owner or second owner; `last_confirmed` becomes now.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /identities/{name}/confirm (the `ConfirmIdentity` operationId).
+func (c *ClientWithResponses) ConfirmIdentityWithBodyWithResponse(ctx context.Context, name IdentityName, params *ConfirmIdentityParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ConfirmIdentityResponse, error) {
+	rsp, err := c.ConfirmIdentityWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseConfirmIdentityResponse(rsp)
+}
+
+// ConfirmIdentityWithResponse Confirm that owner, purpose and record of a machine still hold
+//
+// Scope `grant`. By its owner or second owner; `last_confirmed` becomes now.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /identities/{name}/confirm (the `ConfirmIdentity` operationId).
+func (c *ClientWithResponses) ConfirmIdentityWithResponse(ctx context.Context, name IdentityName, params *ConfirmIdentityParams, body ConfirmIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*ConfirmIdentityResponse, error) {
+	rsp, err := c.ConfirmIdentity(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseConfirmIdentityResponse(rsp)
+}
+
 // OfferIdentityWithBodyWithResponse Offer a machine to another owner, or ask to take it over
 //
 // Scope `grant`. It takes effect when a second person accepts.
@@ -16659,6 +16875,32 @@ func ParseListBirthrightsResponse(rsp *http.Response) (*ListBirthrightsResponse,
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest BirthrightList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseConfirmIdentityResponse parses an HTTP response from a ConfirmIdentityWithResponse call
+func ParseConfirmIdentityResponse(rsp *http.Response) (*ConfirmIdentityResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ConfirmIdentityResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Identity
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -30,7 +30,7 @@ func (d *snapshot) party(identity *countersign.Identity, now countersign.Instant
 	party := policy.Party{
 		ID: identity.ID, Kind: identity.Kind, Name: identity.Name, Active: identity.ActiveAt(now),
 		Affiliation: identity.Affiliation, Environment: identity.Environment, Teams: teams, Groups: groups,
-		ContractEnd: identity.ContractEnd, Sponsor: identity.Sponsor, Purpose: identity.Purpose,
+		ContractEnd: identity.ContractEnd, LastConfirmed: identity.LastConfirmed, Sponsor: identity.Sponsor, Purpose: identity.Purpose,
 	}
 	// An owner who is not there any more does not count: the NHI is unowned.
 	if owner := d.identities[identity.Owner]; owner != nil && owner.ActiveAt(now) {

@@ -51,6 +51,18 @@ func (d *Desk) AcceptOwnership(ctx context.Context, caller Caller, key Key, name
 	})
 }
 
+// ConfirmIdentity says that owner, purpose and record of an NHI are still what the
+// directory says: its owner or second owner says so, with a reason.
+func (d *Desk) ConfirmIdentity(ctx context.Context, caller Caller, key Key, name, reason string) error {
+	return d.changeMachine(ctx, caller, key, name, reason, func(tx *transaction, after *countersign.Identity) error {
+		if who := tx.occasion.Actor.Identity(); who != after.Owner && who != after.SecondOwner {
+			return countersign.Errorf(countersign.Refused, "not-the-owner", "%s is confirmed by its owner or second owner.", after.Name)
+		}
+		after.LastConfirmed = tx.now()
+		return nil
+	})
+}
+
 // OfferSystem is OfferOwnership for a system.
 func (d *Desk) OfferSystem(ctx context.Context, caller Caller, key Key, name, to, reason string) error {
 	return d.changeSystem(ctx, caller, key, name, reason, func(tx *transaction, after *countersign.System) (err error) {

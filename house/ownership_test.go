@@ -2,6 +2,7 @@ package house_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/countersign/countersign/desk"
 )
@@ -88,4 +89,28 @@ func TestAnUnownedMachineIsTakenOver(t *testing.T) {
 	w.must(w.house.Desk.AcceptOwnership(w.ctx, w.as("max"), desk.Key{}, "svc", "Olga left, and Ana knows it"))
 	w.submit("ana", asked)
 	w.verified()
+}
+
+func TestAMachineThatNobodyConfirmsGetsNothingNew(t *testing.T) {
+	everyDatabase(t, func(t *testing.T, open database) {
+		w := found(t, open, policyFor(managerStage, ""), keysPolicy+`
+refuse:
+  - when: '!has(beneficiary.last_confirmed) || now - beneficiary.last_confirmed > duration("4320h")'
+    because: '"Nobody has confirmed " + beneficiary.name + " for half a year."'
+`)
+		ask := func() error {
+			_, err := w.house.Desk.Submit(w.ctx, w.as("olga"), desk.Key{}, call("svc"))
+			return err
+		}
+		w.move(300 * 24 * time.Hour)
+		w.refused(ask(), "refused-by-policy")
+		confirm := func(who string) error {
+			return w.house.Desk.ConfirmIdentity(w.ctx, w.as(who), desk.Key{}, "svc", "it still sends the invoices")
+		}
+		w.refused(confirm("ana"), "not-the-owner")
+		w.refused(ask(), "refused-by-policy")
+		w.must(confirm("olga"))
+		w.must(ask())
+		w.verified()
+	})
 }

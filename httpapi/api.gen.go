@@ -837,6 +837,14 @@ type AcceptIdentityParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ConfirmIdentityParams defines parameters for ConfirmIdentity.
+type ConfirmIdentityParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // OfferIdentityParams defines parameters for OfferIdentity.
 type OfferIdentityParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
@@ -1189,6 +1197,9 @@ type LiftHoldJSONRequestBody = Revocation
 // AcceptIdentityJSONRequestBody defines body for AcceptIdentity for application/json ContentType.
 type AcceptIdentityJSONRequestBody = Revocation
 
+// ConfirmIdentityJSONRequestBody defines body for ConfirmIdentity for application/json ContentType.
+type ConfirmIdentityJSONRequestBody = Revocation
+
 // OfferIdentityJSONRequestBody defines body for OfferIdentity for application/json ContentType.
 type OfferIdentityJSONRequestBody = OwnershipOffer
 
@@ -1350,6 +1361,9 @@ type ServerInterface interface {
 	// ListBirthrights What rules give an identity without being asked
 	// (GET /identities/{name}/birthrights)
 	ListBirthrights(w http.ResponseWriter, r *http.Request, name IdentityName)
+	// ConfirmIdentity Confirm that owner, purpose and record of a machine still hold
+	// (POST /identities/{name}/confirm)
+	ConfirmIdentity(w http.ResponseWriter, r *http.Request, name IdentityName, params ConfirmIdentityParams)
 	// OfferIdentity Offer a machine to another owner, or ask to take it over
 	// (POST /identities/{name}/offer)
 	OfferIdentity(w http.ResponseWriter, r *http.Request, name IdentityName, params OfferIdentityParams)
@@ -2622,6 +2636,56 @@ func (siw *ServerInterfaceWrapper) ListBirthrights(w http.ResponseWriter, r *htt
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListBirthrights(w, r, name)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ConfirmIdentity operation middleware
+func (siw *ServerInterfaceWrapper) ConfirmIdentity(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name IdentityName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ConfirmIdentityParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ConfirmIdentity(w, r, name, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5027,6 +5091,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/identities/{name}", wrapper.GetIdentity)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/accept", wrapper.AcceptIdentity)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/identities/{name}/birthrights", wrapper.ListBirthrights)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/confirm", wrapper.ConfirmIdentity)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/offer", wrapper.OfferIdentity)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/reactivate", wrapper.ReactivateIdentity)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/suspend", wrapper.SuspendIdentity)
@@ -5691,6 +5756,30 @@ type ListBirthrightsResponseObject interface {
 type ListBirthrights200JSONResponse BirthrightList
 
 func (response ListBirthrights200JSONResponse) VisitListBirthrightsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ConfirmIdentityRequestObject struct {
+	Name   IdentityName `json:"name"`
+	Params ConfirmIdentityParams
+	Body   *ConfirmIdentityJSONRequestBody
+}
+
+type ConfirmIdentityResponseObject interface {
+	VisitConfirmIdentityResponse(w http.ResponseWriter) error
+}
+
+type ConfirmIdentity200JSONResponse struct{ IdentityJSONResponse }
+
+func (response ConfirmIdentity200JSONResponse) VisitConfirmIdentityResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -6941,6 +7030,9 @@ type StrictServerInterface interface {
 	// ListBirthrights What rules give an identity without being asked
 	// (GET /identities/{name}/birthrights)
 	ListBirthrights(ctx context.Context, request ListBirthrightsRequestObject) (ListBirthrightsResponseObject, error)
+	// ConfirmIdentity Confirm that owner, purpose and record of a machine still hold
+	// (POST /identities/{name}/confirm)
+	ConfirmIdentity(ctx context.Context, request ConfirmIdentityRequestObject) (ConfirmIdentityResponseObject, error)
 	// OfferIdentity Offer a machine to another owner, or ask to take it over
 	// (POST /identities/{name}/offer)
 	OfferIdentity(ctx context.Context, request OfferIdentityRequestObject) (OfferIdentityResponseObject, error)
@@ -7875,6 +7967,40 @@ func (sh *strictHandler) ListBirthrights(w http.ResponseWriter, r *http.Request,
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListBirthrightsResponseObject); ok {
 		if err := validResponse.VisitListBirthrightsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ConfirmIdentity operation middleware
+func (sh *strictHandler) ConfirmIdentity(w http.ResponseWriter, r *http.Request, name IdentityName, params ConfirmIdentityParams) {
+	var request ConfirmIdentityRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	var body ConfirmIdentityJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ConfirmIdentity(ctx, request.(ConfirmIdentityRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ConfirmIdentity")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ConfirmIdentityResponseObject); ok {
+		if err := validResponse.VisitConfirmIdentityResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -92,6 +92,7 @@ var routes = map[string]route{
 	"POST /identities/{name}/reactivate": {scope: auth.Grant, body: reflect.TypeFor[Revocation]()},
 	"POST /identities/{name}/offer":      {scope: auth.Grant, body: reflect.TypeFor[OwnershipOffer]()},
 	"POST /identities/{name}/accept":     {scope: auth.Grant, body: reflect.TypeFor[Revocation]()},
+	"POST /identities/{name}/confirm":    {scope: auth.Grant, body: reflect.TypeFor[Revocation]()},
 	"GET /identities/{name}/birthrights": {scope: auth.Read},
 	"GET /systems/{name}":                {scope: auth.Read},
 	"POST /systems/{name}/offer":         {scope: auth.Grant, body: reflect.TypeFor[OwnershipOffer]()},

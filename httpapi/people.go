@@ -59,6 +59,19 @@ func (a *api) AcceptIdentity(ctx context.Context, request AcceptIdentityRequestO
 	return AcceptIdentity200JSONResponse{IdentityJSONResponse(*view)}, nil
 }
 
+// ConfirmIdentity says that owner, purpose and record of a machine still hold.
+func (a *api) ConfirmIdentity(ctx context.Context, request ConfirmIdentityRequestObject) (ConfirmIdentityResponseObject, error) {
+	s := sessionOf(ctx)
+	if err := a.Desk.ConfirmIdentity(ctx, s.caller, s.key, request.Name, request.Body.Reason); err != nil {
+		return nil, err
+	}
+	view, err := a.Desk.Identity(ctx, request.Name)
+	if err != nil {
+		return nil, err
+	}
+	return ConfirmIdentity200JSONResponse{IdentityJSONResponse(*view)}, nil
+}
+
 // ListBirthrights answers what rules give an identity.
 func (a *api) ListBirthrights(ctx context.Context, request ListBirthrightsRequestObject) (ListBirthrightsResponseObject, error) {
 	views, problems, err := a.Desk.Birthrights(ctx, sessionOf(ctx).caller, request.Name)

@@ -138,6 +138,7 @@ var operations = []struct {
 	{"POST", "/identities/mina.park/reactivate", auth.Grant},
 	{"POST", "/identities/svc-billing/offer", auth.Grant},
 	{"POST", "/identities/svc-billing/accept", auth.Grant},
+	{"POST", "/identities/svc-billing/confirm", auth.Grant},
 	{"GET", "/delegations", auth.Read},
 	{"POST", "/delegations", auth.Decide},
 	{"POST", "/delegations/dlg_x/end", auth.Decide},

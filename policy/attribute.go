@@ -26,6 +26,7 @@ type party struct {
 	Teams       []string  `cel:"teams"`
 	Groups      []string  `cel:"groups"`
 	ContractEnd time.Time `cel:"contract_end"`
+	Confirmed   time.Time `cel:"last_confirmed"`
 	Owner       string    `cel:"owner"`
 	Sponsor     string    `cel:"sponsor"`
 	Purpose     string    `cel:"purpose"`
@@ -57,7 +58,7 @@ type asking struct {
 // never an empty text: `beneficiary.environment != "prod"` must not be true of
 // something that has no environment.
 var optionalAttributes = map[string]bool{
-	"affiliation": true, "environment": true, "contract_end": true, "owner": true,
+	"affiliation": true, "environment": true, "contract_end": true, "last_confirmed": true, "owner": true,
 	"sponsor": true, "purpose": true, "record": true, "max_duration": true, "risk": true,
 }
 
@@ -82,7 +83,7 @@ func viewParty(variable string, p Party) *party {
 	return &party{
 		variable: variable, ID: string(p.ID), Kind: string(p.Kind), Name: p.Name, Active: p.Active,
 		Affiliation: string(p.Affiliation), Environment: p.Environment, Teams: p.Teams, Groups: p.Groups,
-		ContractEnd: p.ContractEnd.Time(), Owner: string(p.Owner), Sponsor: string(p.Sponsor),
+		ContractEnd: p.ContractEnd.Time(), Confirmed: p.LastConfirmed.Time(), Owner: string(p.Owner), Sponsor: string(p.Sponsor),
 		Purpose: p.Purpose, Record: p.Record,
 	}
 }

@@ -99,6 +99,8 @@ type Party struct {
 	Groups []string `json:"groups"`
 	// ContractEnd limits every grant of the party; 0 means none.
 	ContractEnd countersign.Instant `json:"contract_end,omitempty"`
+	// LastConfirmed is when the owner of an NHI confirmed it; 0 means never.
+	LastConfirmed countersign.Instant `json:"last_confirmed,omitempty"`
 	// Owner and Sponsor are the accountable people of an NHI or outsider; "" if none.
 	Owner   countersign.IdentityID `json:"owner,omitempty"`
 	Sponsor countersign.IdentityID `json:"sponsor,omitempty"`

@@ -73,6 +73,8 @@ func (p *party) set(field string, value any) {
 		p.Groups = value.([]string)
 	case "contract_end":
 		p.ContractEnd = value.(time.Time)
+	case "last_confirmed":
+		p.Confirmed = value.(time.Time)
 	default:
 		*map[string]*string{"id": &p.ID, "kind": &p.Kind, "name": &p.Name, "affiliation": &p.Affiliation, "environment": &p.Environment,
 			"owner": &p.Owner, "sponsor": &p.Sponsor, "purpose": &p.Purpose, "record": &p.Record}[field] = value.(string)

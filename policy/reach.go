@@ -199,7 +199,7 @@ func (r *readings) selected(checked *ast.AST, e ast.Expr, with *class) {
 // attributeType is the type of what has() asks about.
 func attributeType(owner, field string) *cel.Type {
 	switch owner + "." + field {
-	case "policy.party.contract_end":
+	case "policy.party.contract_end", "policy.party.last_confirmed":
 		return cel.TimestampType
 	case "policy.entitlement.max_duration":
 		return cel.DurationType

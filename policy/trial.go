@@ -211,11 +211,11 @@ func (m *mapping) textOr(key, otherwise string) string {
 }
 
 func readParty(given *mapping, role string, kind countersign.IdentityKind) Party {
-	m := given.inner(role, "name", "kind", "active", "affiliation", "environment", "teams", "groups", "contract_end", "owner", "sponsor", "purpose", "record")
+	m := given.inner(role, "name", "kind", "active", "affiliation", "environment", "teams", "groups", "contract_end", "last_confirmed", "owner", "sponsor", "purpose", "record")
 	name := m.textOr("name", role)
 	p := Party{
 		ID: countersign.IdentityID(name), Name: name, Kind: kind, Active: !m.has("active") || m.flag("active"),
-		Teams: m.names("teams"), Groups: m.names("groups"), ContractEnd: m.instant("contract_end"),
+		Teams: m.names("teams"), Groups: m.names("groups"), ContractEnd: m.instant("contract_end"), LastConfirmed: m.instant("last_confirmed"),
 		Sponsor: countersign.IdentityID(m.text("sponsor")), Purpose: m.text("purpose"), Record: m.text("record"),
 	}
 	if m.has("kind") {
