@@ -31,6 +31,7 @@ type connectorKind interface {
 var connectorKinds = map[string]func() connectorKind{
 	"acme":     func() connectorKind { return &acmeSettings{} },
 	"exec":     func() connectorKind { return &execSettings{} },
+	"ldap":     func() connectorKind { return &ldapSettings{MemberAttribute: "member"} },
 	"pki":      func() connectorKind { return &pkiSettings{} },
 	"postgres": func() connectorKind { return &postgresSettings{Gives: postgres.Membership} },
 	"redis":    func() connectorKind { return &redisSettings{Persistence: redis.ACLFile} },

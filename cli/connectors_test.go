@@ -34,10 +34,11 @@ func TestTheConnectorsOfTheConfigurationAreCheckedBeforeAnythingIsOpened(t *test
 	}
 	key := write("account.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), 0o600)
 	bad := write("bad.url", "postgres://hands:s3cret-word@db.example:port/orders\n", 0o600)
+	const subtrees = "people: 'ou=people,dc=x', groups: 'ou=groups,dc=x', marks: 'ou=countersign,dc=x', holder_attribute: employeeNumber"
 	for _, c := range []struct{ text, says string }{
 		{"connectors: {orders-pg: {kind: postgres, url_file: " + good + "}}", ""},
 		{"connectors: {orders-pg: {kind: postgres, gives: login, url_file: " + good + "}}", ""},
-		{"connectors:\n  orders-pg: {kind: postgers}", "line 2: a connector has a kind, one of acme, exec, pki, postgres, redis, webhook"},
+		{"connectors:\n  orders-pg: {kind: postgers}", "line 2: a connector has a kind, one of acme, exec, ldap, pki, postgres, redis, webhook"},
 		{"connectors:\n  orders-pg: {kind: postgres, url: x}", "line 2: the connector of the kind postgres: field url not found"},
 		{"connectors: {orders-pg: {kind: postgres, gives: all, url_file: " + good + "}}", "membership or login"},
 		{"connectors: {orders-pg: {kind: postgres}}", "connectors.orders-pg.url_file is missing"},
@@ -49,6 +50,13 @@ func TestTheConnectorsOfTheConfigurationAreCheckedBeforeAnythingIsOpened(t *test
 		{"connectors: {cache: {kind: redis, persistence: disk, url_file: " + good + "}}", "aclfile or none"},
 		{"connectors: {cache: {kind: redis, url_file: " + good + "}}", "not one of a user on a Redis server"},
 		{"connectors: {cache: {kind: redis, url_file: " + write("clear.url", "redis://hands:s3cret-word@cache.example:6379\n", 0o600) + "}}", "rediss://"},
+		{"connectors: {groups: {kind: ldap, url: 'ldaps://ldap.example', " + subtrees + ", bind_dn: 'cn=hands,dc=x', password_file: " + good + "}}", ""},
+		{"connectors: {groups: {kind: ldap, url: 'ldapi:///run/slapd/ldapi', " + subtrees + "}}", ""},
+		{"connectors: {groups: {kind: ldap, url: 'ldap://ldap.example', start_tls: true, " + subtrees + ", bind_dn: 'cn=hands,dc=x', password_file: " + good + "}}", ""},
+		{"connectors: {groups: {kind: ldap, url: 'ldap://ldap.example', " + subtrees + ", bind_dn: 'cn=hands,dc=x', password_file: " + good + "}}", "start_tls: true"},
+		{"connectors: {groups: {kind: ldap, url: 'ldaps://ldap.example', " + subtrees + "}}", "bind_dn is missing"},
+		{"connectors: {groups: {kind: ldap, url: 'ldaps://ldap.example', " + subtrees + ", bind_dn: 'cn=hands,dc=x', password_file: " + open + "}}", "chmod 600"},
+		{"connectors: {groups: {kind: ldap, url: 'ldaps://ldap.example', people: nowhere, bind_dn: 'cn=hands,dc=x', holder_attribute: uid, password_file: " + good + "}}", "people is the DN"},
 		{"connectors: {edge: {kind: pki, probe: '{name}:443'}}", ""},
 		{"connectors: {edge: {kind: pki, probe: nowhere}}", "is not host:port"},
 		{"connectors: {edge: {kind: pki, deploy: {command: [/bin/cat]}}}", "must be seen where it is used"},

@@ -16,11 +16,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"net"
 	"net/netip"
-	"sync"
 
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -58,10 +56,7 @@ type Options struct {
 type Connector struct {
 	Options
 	config *goredis.Options
-	seed   maphash.Seed
-	// locks hold the changes of one credential apart: the server compares nothing
-	// before it sets a user.
-	locks [64]sync.Mutex
+	apart  connector.Apart
 }
 
 // New returns the connector. It connects for each operation and never before, so
@@ -81,7 +76,7 @@ func New(options Options) (*Connector, error) {
 	config.DB, config.Protocol, config.PoolSize, config.MaxRetries, config.DialerRetries = 0, 2, 1, -1, 1
 	config.ContextTimeoutEnabled, config.DisableIdentity = true, true
 	config.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	return &Connector{Options: options, config: config, seed: maphash.MakeSeed()}, nil
+	return &Connector{Options: options, config: config}, nil
 }
 
 func loopback(address string) bool {
@@ -99,14 +94,6 @@ func (c *Connector) connect() (server *goredis.Client, hangUp func()) {
 	server = goredis.NewClient(&config)
 	// An answer to a good-bye changes nothing.
 	return server, func() { _ = server.Close() }
-}
-
-// alone waits until nothing else changes the credential here, and returns what
-// lets others in again.
-func (c *Connector) alone(credential countersign.CredentialID) func() {
-	lock := &c.locks[maphash.String(c.seed, string(credential))%uint64(len(c.locks))]
-	lock.Lock()
-	return lock.Unlock
 }
 
 // Describe implements connector.Connector.
@@ -152,7 +139,7 @@ func (c *Connector) Apply(ctx context.Context, task connector.Task) error {
 	if err != nil {
 		return err
 	}
-	defer c.alone(task.Credential)()
+	defer c.apart.Alone(string(task.Credential))()
 	if err := task.CheckDeadline(ctx, c.Clock); err != nil {
 		return err
 	}
@@ -315,7 +302,7 @@ func (c *Connector) Revoke(ctx context.Context, task connector.Task) error {
 	if err := c.Vault.Revoke(ctx, task.Credential, task.Deadline); err != nil {
 		return connector.FailureOf(err)
 	}
-	defer c.alone(task.Credential)()
+	defer c.apart.Alone(string(task.Credential))()
 	server, hangUp := c.connect()
 	defer hangUp()
 	held, err := read(ctx, server, string(task.Credential))

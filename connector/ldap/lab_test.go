@@ -1,0 +1,290 @@
+package ldap_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	goldap "github.com/go-ldap/ldap/v3"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/connector/connectortest"
+	"github.com/countersign/countersign/connector/ldap"
+	"github.com/countersign/countersign/keys"
+	"github.com/countersign/countersign/store/shelftest"
+	"github.com/countersign/countersign/target"
+	"github.com/countersign/countersign/target/vault"
+)
+
+const (
+	suffix          = "dc=example,dc=org"
+	people          = "ou=people," + suffix
+	groups          = "ou=groups," + suffix
+	marks           = "ou=countersign," + suffix
+	account         = "cn=hands," + suffix
+	accountPassword = "hands-of-the-house"
+	nobody          = "cn=first," + suffix
+)
+
+// lab is a connector on a real slapd in a folder of its own.
+type lab struct {
+	t     testing.TB
+	lock  sync.Mutex
+	admin *goldap.Conn
+	line  *connectortest.Line
+	vault *vault.Vault
+	// socket is where the server listens.
+	socket string
+	hands  *ldap.Connector
+	clock  *connectortest.Clock
+	mint   *countersign.Mint
+}
+
+func program(t testing.TB) string {
+	t.Helper()
+	for _, path := range []string{"/usr/sbin/slapd", "/usr/local/sbin/slapd", "/usr/local/libexec/slapd"} {
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	const missing = "slapd is missing: scripts/install-test-tools installs it (Debian: apt-get install slapd)"
+	if os.Getenv("CI") == "true" {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
+	return ""
+}
+
+func newLab(t testing.TB) *lab {
+	t.Helper()
+	slapd := program(t)
+	// A name that fits into the address of a socket.
+	folder, err := os.MkdirTemp("", "slapd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(folder) })
+	l := &lab{t: t, clock: connectortest.NewClock()}
+	l.mint = countersign.NewMint([32]byte{3}, l.clock.Instant())
+	config := fmt.Sprintf(`
+include /etc/ldap/schema/core.schema
+include /etc/ldap/schema/cosine.schema
+include /etc/ldap/schema/inetorgperson.schema
+modulepath /usr/lib/ldap
+moduleload back_mdb
+pidfile %[1]s/pid
+database mdb
+suffix %[2]s
+rootdn cn=root,%[2]s
+rootpw root
+directory %[1]s
+dbnosync
+index entryUUID,serialNumber,employeeNumber eq
+access to attrs=userPassword by anonymous auth
+access to dn.subtree="%[3]s" attrs=member by dn.exact="%[4]s" write by users read
+access to dn.subtree="%[5]s" by dn.exact="%[4]s" write by users read
+access to dn.subtree="ou=hidden,%[2]s" by * none
+access to * by users read
+`, folder, suffix, groups, account, marks)
+	if err := os.WriteFile(filepath.Join(folder, "slapd.conf"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(folder, "s")
+	server := exec.Command(slapd, "-d", "0", "-f", filepath.Join(folder, "slapd.conf"), "-h", "ldapi://"+url.PathEscape(socket))
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if l.admin != nil {
+			l.admin.Close()
+		}
+		_ = server.Process.Kill()
+		_ = server.Wait()
+	})
+	// It listens within a moment; each try that fails takes one of its own.
+	for range 500 {
+		if l.admin, err = goldap.DialURL("ldapi://" + socket); err == nil {
+			break
+		}
+		wait, done := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		<-wait.Done()
+		done()
+	}
+	if err != nil {
+		t.Fatalf("slapd did not start: %v", err)
+	}
+	l.ok(l.admin.Bind("cn=root,"+suffix, "root"))
+	l.add(suffix, "organization", "dc", "example", "o", "Example", "objectClass", "dcObject")
+	for _, unit := range []string{people, groups, marks, "ou=invoices," + groups, "ou=ledger," + groups} {
+		l.add(unit, "organizationalUnit")
+	}
+	l.add(account, "person", "sn", "Hands", "userPassword", accountPassword)
+	l.add(nobody, "person", "sn", "First")
+	for _, group := range []string{"reader", "auditor", "admin"} {
+		l.add(groupDN(group), "groupOfNames", "member", nobody)
+	}
+	l.add("cn=reader,ou=ledger,"+groups, "groupOfNames", "member", nobody)
+	l.line = connectortest.NewLine(t, "unix", socket)
+	master, err := keys.Create(filepath.Join(t.TempDir(), "master.key"), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.socket, l.vault = socket, vault.New(shelftest.New(vault.ShelfName), master, target.NewStops(), l.clock, rand.Reader, "https://desk.example")
+	l.hands, err = ldap.New(ldap.Options{
+		Name: "directory", URL: "ldap://" + l.line.Address(), BindDN: account, Password: countersign.NewSecret(accountPassword),
+		People: people, Groups: groups, Marks: marks, HolderAttribute: "employeeNumber", MemberAttribute: "member", Vault: l.vault, Clock: l.clock,
+	})
+	l.ok(err)
+	return l
+}
+
+func groupDN(name string) string { return "cn=" + name + ",ou=invoices," + groups }
+
+func (l *lab) add(dn, class string, attributes ...string) {
+	l.t.Helper()
+	request := goldap.NewAddRequest(dn, nil)
+	values := map[string][]string{"objectClass": {class}}
+	for i := 0; i < len(attributes); i += 2 {
+		values[attributes[i]] = append(values[attributes[i]], attributes[i+1])
+	}
+	for name, of := range values {
+		request.Attribute(name, of)
+	}
+	l.ok(l.admin.Add(request))
+}
+
+func personDN(holder countersign.IdentityID) string { return "uid=" + string(holder) + "," + people }
+
+// person is the entry of a holder, made by hand with the holder's id; its entryUUID.
+func (l *lab) person(holder countersign.IdentityID) string {
+	l.t.Helper()
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	if uuid := l.value(personDN(holder), "entryUUID"); len(uuid) > 0 {
+		return uuid[0]
+	}
+	l.add(personDN(holder), "inetOrgPerson", "cn", "Alex Kim", "sn", "Kim", "employeeNumber", string(holder))
+	return l.value(personDN(holder), "entryUUID")[0]
+}
+
+func (l *lab) value(dn, attribute string) []string {
+	l.t.Helper()
+	answer, err := l.admin.Search(goldap.NewSearchRequest(dn, goldap.ScopeBaseObject, goldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", []string{attribute}, nil))
+	if goldap.IsErrorWithCode(err, goldap.LDAPResultNoSuchObject) {
+		return nil
+	}
+	l.ok(err)
+	return answer.Entries[0].GetAttributeValues(attribute)
+}
+
+func (l *lab) member(group, person string) bool {
+	l.t.Helper()
+	is, err := l.admin.Compare(group, "member", person)
+	l.ok(err)
+	return is
+}
+
+func (l *lab) change(group string, change func(*goldap.ModifyRequest)) {
+	l.t.Helper()
+	request := goldap.NewModifyRequest(group, nil)
+	change(request)
+	l.ok(l.admin.Modify(request))
+}
+
+func (l *lab) put(group, person string) {
+	l.t.Helper()
+	l.change(group, func(r *goldap.ModifyRequest) { r.Add("member", []string{person}) })
+}
+
+func (l *lab) take(group, person string) {
+	l.t.Helper()
+	l.change(group, func(r *goldap.ModifyRequest) { r.Delete("member", []string{person}) })
+}
+
+// may says that the holder is a member, and that the credential is a reason for it.
+func (l *lab) may(task connector.Task) bool {
+	l.t.Helper()
+	return l.member(groupDN(task.Entitlement), personDN(task.Holder)) && l.value("cn="+string(task.Credential)+","+marks, "cn") != nil
+}
+
+// plant makes the credential's entry and the membership by hand.
+func (l *lab) plant(task connector.Task) {
+	l.t.Helper()
+	l.person(task.Holder)
+	l.add("cn="+string(task.Credential)+","+marks, "device")
+	l.put(groupDN(task.Entitlement), personDN(task.Holder))
+}
+
+func (l *lab) ok(err error) {
+	l.t.Helper()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *lab) fails(err error, kind connector.FailureKind, says string) {
+	l.t.Helper()
+	var failure *connector.Failure
+	if !errors.As(err, &failure) || failure.Kind != kind || !strings.Contains(err.Error(), says) {
+		l.t.Errorf("got %v, want %s that says %q", err, kind, says)
+	}
+	if err != nil && strings.Contains(err.Error(), accountPassword) {
+		l.t.Errorf("the account's password stands in %v", err)
+	}
+}
+
+// task is one for a holder who is known.
+func (l *lab) task() connector.Task {
+	now := l.clock.Instant()
+	task := connector.Task{
+		Intent: l.mint.Intent(), Attempt: 1, Credential: l.mint.Credential(), Grant: l.mint.Grant(), Action: "add-member",
+		Holder: l.mint.Identity(), HolderName: "Alex Kim", System: l.mint.System(), SystemName: "billing", Resource: "invoices",
+		Entitlement: "reader", EntitlementID: l.mint.Entitlement(), Until: now.Add(countersign.Hour), Deadline: now.Add(countersign.Minute),
+	}
+	l.person(task.Holder)
+	return task
+}
+
+// known is a connector whose holders all have an entry.
+type known struct {
+	*ldap.Connector
+	lab *lab
+}
+
+func (k known) meet(task connector.Task) {
+	if countersign.CheckID("idn", string(task.Holder)) == nil {
+		k.lab.person(task.Holder)
+	}
+}
+
+func (k known) Plan(ctx context.Context, task connector.Task) (connector.Plan, error) {
+	k.meet(task)
+	return k.Connector.Plan(ctx, task)
+}
+
+func (k known) Apply(ctx context.Context, task connector.Task) error {
+	k.meet(task)
+	return k.Connector.Apply(ctx, task)
+}
+
+func TestConformance(t *testing.T) {
+	connectortest.Run(t, func(t *testing.T) *connectortest.Bench {
+		l := newLab(t)
+		return &connectortest.Bench{
+			Connector: known{l.hands, l}, Clock: l.clock,
+			Works:  func(_ *testing.T, task connector.Task) bool { l.person(task.Holder); return l.may(task) },
+			Plant:  func(_ *testing.T, task connector.Task) { l.plant(task) },
+			Writes: func(_ *testing.T, task connector.Task) int { return l.line.Asked("device", string(task.Credential)) },
+		}
+	})
+}
