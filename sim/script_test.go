@@ -396,6 +396,12 @@ func (s *story) retryOn(grant *countersign.Grant) error {
 	})
 }
 
+func (s *story) revokeOn(grant *countersign.Grant) error {
+	return s.command(func(h *house.House, key desk.Key) (string, error) {
+		return with(string(grant.ID), h.Desk.Revoke(s.ctx, s.as("adam"), key, grant.ID, "it cannot be given"))
+	})
+}
+
 func (s *story) hold() error {
 	on := pick(s, "ana", "svc-ana", "max", "ledger", "wiki")
 	if grant := s.someGrant(func(g *countersign.Grant) bool { return !g.State.Ended() }); grant != nil && s.chance(50) {

@@ -313,7 +313,12 @@ func (s *story) duties() {
 	}
 	for _, grant := range s.grants() {
 		if grant.Parked != nil {
-			s.checkAnswer(onlyUnavailable(s.retryOn(grant)))
+			err := s.retryOn(grant)
+			s.checkAnswer(onlyUnavailable(err))
+			// What may not be tried again, as where its holder is suspended, is given up.
+			if countersign.KindOf(err) == countersign.Refused {
+				s.checkAnswer(onlyUnavailable(s.revokeOn(grant)))
+			}
 		}
 	}
 	for _, request := range s.requests() {
