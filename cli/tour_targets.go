@@ -39,7 +39,9 @@ func openTourDatabase(ctx context.Context) (*tourDatabase, error) {
 	}
 	d := &tourDatabase{server: server, psql: filepath.Join(server.Binaries, "psql")}
 	if _, err := os.Stat(d.psql); err != nil {
-		d.psql = "psql"
+		if d.psql, err = exec.LookPath("psql"); err != nil {
+			return nil, errors.Join(&pgserver.Missing{Why: "psql is not installed: apt-get install postgresql-client"}, server.Close())
+		}
 	}
 	if d.at, err = url.Parse(server.URL); err != nil {
 		return nil, errors.Join(err, server.Close())
@@ -72,7 +74,7 @@ func (d *tourDatabase) command(ctx context.Context, at *url.URL, query string) *
 	place.User = url.User(place.User.Username())
 	command := exec.CommandContext(ctx, d.psql, "-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", place.String())
 	command.Stdin = strings.NewReader(query)
-	command.Env = []string{"PGPASSWORD=" + password, "PGCONNECT_TIMEOUT=10", "LC_ALL=C", "PATH=" + os.Getenv("PATH")}
+	command.Env = []string{"PGPASSWORD=" + password, "PGCONNECT_TIMEOUT=10", "LC_ALL=C"}
 	return command
 }
 
