@@ -40,13 +40,15 @@ func (d *Desk) onGrant(ctx context.Context, caller Caller, key Key, id countersi
 		if err != nil {
 			return "", err
 		}
+		// Who holds a power cannot be told while this replica is stale, which it may stop
+		// or begin to be meanwhile.
+		stale := d.Answers()
 		standing, err := tx.standOnGrant(ctx, grant)
 		if err != nil {
 			return "", err
 		}
 		if !standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable, workflow.SystemOwner, workflow.Administrator, workflow.Auditor) {
-			// Who holds a power cannot be told while this replica is stale.
-			return "", cmp.Or(d.Answers(), notFound("grant", string(id)))
+			return "", cmp.Or(stale, d.Answers(), notFound("grant", string(id)))
 		}
 		if tx.match != nil {
 			if err := tx.match(grant.Version); err != nil {
