@@ -123,10 +123,17 @@ func openStage(ctx context.Context, database *tourDatabase) (sample.Stage, func(
 	server := httpapi.Server("", doors(h, doorOptions{clock: moved, log: slog.New(slog.DiscardHandler), sample: true, draining: new(atomic.Bool), certificateEnd: (*certificate)(nil).end}))
 	go server.Serve(listener)
 	stage := sample.Stage{URL: url, Web: web, Now: moved.Now}
+	stage.Settle = func() error { return h.Settle(ctx) }
 	if database != nil {
 		stage.Database = database
+		stage.Settle = func() error {
+			for {
+				if read, err := h.Engine.Reconcile(ctx); err != nil || read == 0 {
+					return errors.Join(err, h.Settle(ctx))
+				}
+			}
+		}
 	}
-	stage.Settle = func() error { return h.Settle(ctx) }
 	stage.Pass = func(by countersign.Seconds) error {
 		moved.move(by)
 		return h.Settle(ctx)

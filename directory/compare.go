@@ -216,8 +216,6 @@ func (c *comparison) identityChanges(current store.Directory) {
 		if before != nil {
 			after.Version, change.Before = before.Version, before
 			after.Offer = before.Offer
-			// What was confirmed at the desk is not unsaid by a file that is older.
-			after.LastConfirmed = max(after.LastConfirmed, before.LastConfirmed)
 			if after.Status == countersign.IdentitySuspended {
 				after.SuspendedBy, after.DepartsAt = before.SuspendedBy, before.DepartsAt
 			}

@@ -253,11 +253,7 @@ func (h *House) Settle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		read, err := h.Engine.Reconcile(ctx)
-		if err != nil {
-			return err
-		}
-		if done+len(works)+told+batches+identities+read == 0 {
+		if done+len(works)+told+batches+identities == 0 {
 			return nil
 		}
 	}
