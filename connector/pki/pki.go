@@ -134,11 +134,16 @@ func (c *Connector) orderOf(task connector.Task) (pki.Order, error) {
 			return pki.Order{}, rejected("the setting %q of the connector %s is a duration as 90d, not %q", longestSetting, c.options.Name, text)
 		}
 	}
+	return OrderOf(task, c.options.Kind, requestParameter, limits), nil
+}
+
+// OrderOf is what the authority is asked for, with the key that the parameter names.
+func OrderOf(task connector.Task, kind pki.Kind, parameter string, limits pki.Limits) pki.Order {
 	return pki.Order{
 		Intent: task.Intent, Attempt: task.Attempt, Credential: task.Credential, Grant: task.Grant, Holder: task.Holder, System: task.System, SystemName: task.SystemName,
-		Entitlement: task.EntitlementID, Resource: task.Resource, Name: task.Entitlement, Kind: c.options.Kind, Key: task.Parameters[requestParameter],
+		Entitlement: task.EntitlementID, Resource: task.Resource, Name: task.Entitlement, Kind: kind, Key: task.Parameters[parameter],
 		Limits: limits, Until: task.Until, NotAfter: task.Deadline,
-	}, nil
+	}
 }
 
 func rejected(format string, args ...any) error {

@@ -1,101 +1,34 @@
 package postgres_test
 
 import (
-	"bytes"
 	"errors"
-	"io"
-	"net"
 	"net/url"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/connector/connectortest"
 	"github.com/countersign/countersign/connector/postgres"
 )
 
 // line is a way to the server that can be cut.
 type line struct {
-	listener net.Listener
-	url      *url.URL
-	down     atomic.Bool
-	// cutAtCommit passes a commit on and hangs up instead of passing the answer on.
-	cutAtCommit atomic.Bool
+	*connectortest.Line
+	url *url.URL
 }
 
-func (l *lab) line() *line {
+func (l *lab) line() line {
 	l.t.Helper()
 	host := l.server.Query().Get("host")
 	if host == "" {
 		l.t.Skip("the server of somebody else is not reached by a socket")
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	made := connectortest.NewLine(l.t, "unix", filepath.Join(host, ".s.PGSQL.5432"))
 	way := *l.accountURL()
-	way.Host, way.RawQuery = listener.Addr().String(), "sslmode=disable"
-	made := &line{listener: listener, url: &way}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() { made.carry(client, filepath.Join(host, ".s.PGSQL.5432")) })
-		}
-	})
-	l.t.Cleanup(func() { listener.Close(); all.Wait() })
-	return made
-}
-
-func (w *line) carry(client net.Conn, socket string) {
-	defer client.Close()
-	if w.down.Load() {
-		return
-	}
-	server, err := net.Dial("unix", socket)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	var cut atomic.Bool
-	var answers sync.WaitGroup
-	answers.Go(func() {
-		defer client.Close()
-		buffer := make([]byte, 1<<16)
-		for {
-			n, err := server.Read(buffer)
-			if err != nil || cut.Load() {
-				return
-			}
-			if _, err := client.Write(buffer[:n]); err != nil {
-				return
-			}
-		}
-	})
-	buffer := make([]byte, 1<<16)
-	for {
-		n, err := client.Read(buffer)
-		if err != nil {
-			break
-		}
-		if bytes.Contains(buffer[:n], []byte("commit")) && w.cutAtCommit.Swap(false) {
-			cut.Store(true)
-		}
-		if _, err := server.Write(buffer[:n]); err != nil {
-			break
-		}
-	}
-	if !cut.Load() {
-		server.Close()
-	}
-	answers.Wait()
-	_, _ = io.Copy(io.Discard, client)
+	way.Host, way.RawQuery = made.Address(), "sslmode=disable"
+	return line{made, &way}
 }
 
 func (l *lab) fails(err error, kind connector.FailureKind, says string) {
@@ -127,7 +60,7 @@ func TestACommitWhoseAnswerIsLostIsFoundDoneAtTheNextTry(t *testing.T) {
 		way := l.line()
 		hands, task := l.connector(gives, way.url), l.task()
 		l.person(task.Holder)
-		way.cutAtCommit.Store(true)
+		way.CutAfter("commit")
 		l.fails(hands.Apply(t.Context(), task), connector.Transient, "did not answer")
 		again := task
 		again.Attempt = 2
@@ -135,7 +68,7 @@ func TestACommitWhoseAnswerIsLostIsFoundDoneAtTheNextTry(t *testing.T) {
 		if !l.may(gives, task) || l.writes(task) != 1 {
 			t.Errorf("works %v after %d writes", l.may(gives, task), l.writes(task))
 		}
-		way.cutAtCommit.Store(true)
+		way.CutAfter("commit")
 		l.fails(hands.Revoke(t.Context(), task), connector.Transient, "did not answer")
 		l.ok(hands.Revoke(t.Context(), task))
 		if reading, err := hands.VerifyGone(t.Context(), task); err != nil || reading.Present {
@@ -150,7 +83,7 @@ func TestAServerThatIsDownForAnHourIsTriedUntilItIsBack(t *testing.T) {
 		hands, task := l.connector(gives, way.url), l.task()
 		l.person(task.Holder)
 		l.ok(hands.Apply(t.Context(), task))
-		way.down.Store(true)
+		way.SetDown(true)
 		for range 2 {
 			l.clock.Advance(time.Hour)
 			task.Deadline = l.clock.Instant().Add(60)
@@ -159,7 +92,7 @@ func TestAServerThatIsDownForAnHourIsTriedUntilItIsBack(t *testing.T) {
 				t.Error("a server that is down reads back")
 			}
 		}
-		way.down.Store(false)
+		way.SetDown(false)
 		l.ok(hands.Revoke(t.Context(), task))
 		if reading, err := hands.VerifyGone(t.Context(), task); err != nil || reading.Present || l.may(gives, task) {
 			t.Errorf("%+v, %v", reading, err)

@@ -21,7 +21,6 @@ import (
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
 	vaulthands "github.com/countersign/countersign/connector/vault"
-	"github.com/countersign/countersign/target/vault"
 )
 
 // Gives is what a connector gives.
@@ -145,16 +144,9 @@ func (c *Connector) Apply(ctx context.Context, task connector.Task) error {
 	if err := task.CheckDeadline(ctx, c.Clock); err != nil {
 		return err
 	}
-	if now := countersign.InstantOf(c.Clock.Now()); task.Until != 0 && task.Until <= now {
-		return rejected("the access of %s would have ended at %s already", task.Credential, task.Until)
-	}
 	return c.change(ctx, task, func(tx pgx.Tx) error {
-		check, err := c.Vault.CheckCredential(ctx, task.Credential)
-		if err != nil {
-			return connector.FailureOf(err)
-		}
-		if check.Why == vault.Revoked {
-			return rejected("%s was revoked and is never given again; ask for a new credential", task.Credential)
+		if err := vaulthands.CheckGiving(ctx, c.Vault, c.Clock, task); err != nil {
+			return err
 		}
 		offered, err := c.offered(ctx, tx, task)
 		if err != nil {

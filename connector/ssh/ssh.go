@@ -65,11 +65,7 @@ func (c *Connector) orderOf(task connector.Task) (target.Order, error) {
 			return target.Order{}, rejected("the setting %q of the connector ssh is a duration as 8h, not %q", longestSetting, value)
 		}
 	}
-	return target.Order{
-		Intent: task.Intent, Attempt: task.Attempt, Credential: task.Credential, Grant: task.Grant, Holder: task.Holder, System: task.System, SystemName: task.SystemName,
-		Entitlement: task.EntitlementID, Resource: task.Resource, Name: task.Entitlement, Kind: target.SSH, Key: task.Parameters[keyParameter],
-		Limits: target.Limits{Longest: longest}, Until: task.Until, NotAfter: task.Deadline,
-	}, nil
+	return pki.OrderOf(task, target.SSH, keyParameter, target.Limits{Longest: longest}), nil
 }
 
 func rejected(format string, args ...any) error {

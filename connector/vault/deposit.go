@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/target/vault"
 )
 
@@ -31,4 +32,22 @@ func NewPassword(random io.Reader) (countersign.Secret, error) {
 		return countersign.Secret{}, fmt.Errorf("making a password: %w", err)
 	}
 	return countersign.NewSecret(base64.RawURLEncoding.EncodeToString(content[:])), nil
+}
+
+// CheckGiving refuses what would have ended by now, and what was revoked: it is
+// never given again.
+func CheckGiving(ctx context.Context, deposits interface {
+	CheckCredential(ctx context.Context, credential countersign.CredentialID) (vault.Check, error)
+}, clock connector.Clock, task connector.Task) error {
+	if now := countersign.InstantOf(clock.Now()); task.Until != 0 && task.Until <= now {
+		return &connector.Failure{Kind: connector.Rejected, Message: fmt.Sprintf("the access of %s would have ended at %s already", task.Credential, task.Until)}
+	}
+	check, err := deposits.CheckCredential(ctx, task.Credential)
+	if err != nil {
+		return connector.FailureOf(err)
+	}
+	if check.Why == vault.Revoked {
+		return &connector.Failure{Kind: connector.Rejected, Message: fmt.Sprintf("%s was revoked and is never given again; ask for a new credential", task.Credential)}
+	}
+	return nil
 }

@@ -74,7 +74,7 @@ func (a *Authority) authority(ctx context.Context, kind Kind, system countersign
 		if err != nil {
 			return nil, err
 		}
-		item, err := itemOf(store.Item{Key: authorityKey(kind, system)}, made)
+		item, err := target.Next(store.Item{Key: authorityKey(kind, system)}, made)
 		if err != nil {
 			return nil, err
 		}

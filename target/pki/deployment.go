@@ -132,11 +132,11 @@ func (a *Authority) Restored(ctx context.Context, credential countersign.Credent
 			change.Puts = append(change.Puts, entry)
 		}
 		held.Trouble = kept.Trouble
-		put, err := itemOf(item, held)
+		put, err := target.Next(item, held)
 		if err != nil {
 			return nil, err
 		}
-		back, err := itemOf(place, deployment{Serial: kept.Serial, Chain: kept.Chain})
+		back, err := target.Next(place, deployment{Serial: kept.Serial, Chain: kept.Chain})
 		if err != nil {
 			return nil, err
 		}
@@ -172,7 +172,7 @@ func (a *Authority) onDeployment(ctx context.Context, credential countersign.Cre
 		if err != nil {
 			return nil, err
 		}
-		put, err := itemOf(place, kept)
+		put, err := target.Next(place, kept)
 		if err != nil || string(put.Body) == string(before) {
 			return nil, err
 		}

@@ -61,17 +61,8 @@ func (a *Authority) Reserve(ctx context.Context, order Order) (Reservation, erro
 			return nil, nil
 		}
 		change := &store.ShelfChange{}
-		switch former, err := a.keyOf(ctx, asked.key); {
-		case err != nil:
+		if err := a.claimKey(ctx, change, asked, order.Credential); err != nil {
 			return nil, err
-		case former == "":
-			body, err := json.Marshal(order.Credential)
-			if err != nil {
-				return nil, err
-			}
-			change.Puts = append(change.Puts, store.Item{Key: keyPrefix + asked.key, Version: 1, Body: body})
-		case former != order.Credential:
-			return nil, reused(asked)
 		}
 		held.Intent, held.Attempt, held.Until = order.Intent, order.Attempt, order.Until
 		if held.Serial != "" {
@@ -81,7 +72,7 @@ func (a *Authority) Reserve(ctx context.Context, order Order) (Reservation, erro
 			}
 			change.Puts = append(change.Puts, entry)
 		}
-		put, err := itemOf(item, held)
+		put, err := target.Next(item, held)
 		put.Key, put.EndsAt = string(order.Credential), order.Until
 		change.Puts = append(change.Puts, put)
 		return change, err
@@ -100,7 +91,7 @@ func (a *Authority) moveEnd(ctx context.Context, held record) (store.Item, error
 		return store.Item{}, err
 	}
 	entry.Until, item.EndsAt = held.Until, held.Until
-	return itemOf(item, entry)
+	return target.Next(item, entry)
 }
 
 // Ordered writes down where the order of a credential is kept; "" forgets an order
@@ -112,7 +103,7 @@ func (a *Authority) Ordered(ctx context.Context, credential countersign.Credenti
 			return nil, err
 		}
 		held.Place = place
-		put, err := itemOf(item, held)
+		put, err := target.Next(item, held)
 		return &store.ShelfChange{Puts: []store.Item{put}}, err
 	})
 }
@@ -138,11 +129,11 @@ func (a *Authority) Deposit(ctx context.Context, credential countersign.Credenti
 			return nil, countersign.Errorf(countersign.Conflict, "another-certificate", "the authority elsewhere signed another name or key for %s: %v", credential, certificate.DNSNames)
 		}
 		held.Certificate, held.Issuers, held.Serial, held.IssuedAt = chain[0], chain[1:], hexSerial(certificate.SerialNumber), now
-		put, err := itemOf(item, held)
+		put, err := target.Next(item, held)
 		if err != nil {
 			return nil, err
 		}
-		entry, err := itemOf(store.Item{Key: serialKey(held.System, held.Kind, held.Serial), EndsAt: held.Until}, issued{
+		entry, err := target.Next(store.Item{Key: serialKey(held.System, held.Kind, held.Serial), EndsAt: held.Until}, issued{
 			Credential: credential, Grant: held.Grant, Holder: held.Holder, System: held.System, Entitlement: held.Entitlement, Kind: held.Kind,
 			Serial: held.Serial, Resource: held.Resource, Name: held.Name, IssuedAt: now, Until: held.Until,
 		})

@@ -131,7 +131,7 @@ func (a *Authority) publish(ctx context.Context, kind Kind, system countersign.S
 			return nil, err
 		}
 		published = next
-		put, err := itemOf(store.Item{Key: key, Version: item.Version}, next)
+		put, err := target.Next(store.Item{Key: key, Version: item.Version}, next)
 		return &store.ShelfChange{Puts: []store.Item{put}}, err
 	})
 	return published, err

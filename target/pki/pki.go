@@ -15,14 +15,12 @@ package pki
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/countersign/countersign"
-	"github.com/countersign/countersign/audit"
 	"github.com/countersign/countersign/keys"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/target"
@@ -213,17 +211,8 @@ func (a *Authority) Issue(ctx context.Context, order Order) error {
 			return nil, nil
 		}
 		change := &store.ShelfChange{}
-		switch former, err := a.keyOf(ctx, asked.key); {
-		case err != nil:
+		if err := a.claimKey(ctx, change, asked, order.Credential); err != nil {
 			return nil, err
-		case former == "":
-			body, err := json.Marshal(order.Credential)
-			if err != nil {
-				return nil, err
-			}
-			change.Puts = append(change.Puts, store.Item{Key: keyPrefix + asked.key, Version: 1, Body: body})
-		case former != order.Credential:
-			return nil, reused(asked)
 		}
 		certificate, serial, err := signer.sign(a, order, asked, now)
 		if err != nil {
@@ -241,11 +230,11 @@ func (a *Authority) Issue(ctx context.Context, order Order) error {
 			Entitlement: order.Entitlement, Resource: order.Resource, Name: order.Name, Kind: order.Kind, Key: asked.key,
 			Serial: serial, Certificate: certificate, Until: order.Until, IssuedAt: now,
 		}
-		put, err := itemOf(store.Item{Key: string(order.Credential), Version: item.Version, Ref: ""}, made)
+		put, err := target.Next(store.Item{Key: string(order.Credential), Version: item.Version, Ref: ""}, made)
 		if err != nil {
 			return nil, err
 		}
-		entry, err := itemOf(store.Item{Key: serialKey(order.System, order.Kind, serial)}, issued{
+		entry, err := target.Next(store.Item{Key: serialKey(order.System, order.Kind, serial)}, issued{
 			Credential: order.Credential, Grant: order.Grant, Holder: order.Holder, System: order.System, Entitlement: order.Entitlement,
 			Kind: order.Kind, Serial: serial, Resource: order.Resource, Name: order.Name, IssuedAt: now, Until: order.Until,
 		})
@@ -299,7 +288,7 @@ func (a *Authority) mark(ctx context.Context, held record, now countersign.Insta
 		return store.Item{}, err
 	}
 	entry.RevokedAt, entry.Reason = now, reason
-	return itemOf(item, entry)
+	return target.Next(item, entry)
 }
 
 // Revoke puts the certificate of a credential on the lists for good. That it is
@@ -313,7 +302,7 @@ func (a *Authority) Revoke(ctx context.Context, credential countersign.Credentia
 		item, held, err := a.load(ctx, credential)
 		switch {
 		case countersign.KindOf(err) == countersign.NotFound:
-			put, err := itemOf(store.Item{Key: string(credential)}, record{RevokedAt: now})
+			put, err := target.Next(store.Item{Key: string(credential)}, record{RevokedAt: now})
 			return &store.ShelfChange{Puts: []store.Item{put}}, err
 		case err != nil:
 			return nil, err
@@ -329,7 +318,7 @@ func (a *Authority) Revoke(ctx context.Context, credential countersign.Credentia
 			change.Puts = append(change.Puts, entry)
 		}
 		held.RevokedAt = now
-		put, err := itemOf(item, held)
+		put, err := target.Next(item, held)
 		if err != nil {
 			return nil, err
 		}
@@ -407,47 +396,16 @@ func (a *Authority) CheckCredential(ctx context.Context, credential countersign.
 	return check, nil
 }
 
-// stopped reports whether a stop covers the certificate.
+// stopped reports whether a stop covers the certificate; what cannot be read counts
+// as stopped.
 func (a *Authority) stopped(entry issued) bool {
-	var ids []target.ID
-	add := func(id target.ID, err error) {
-		if err == nil {
-			ids = append(ids, id)
-		}
-	}
-	add(target.ParseID(entry.Holder))
-	add(target.ParseID(entry.System))
-	add(target.ParseID(entry.Grant))
-	add(target.ParseID(entry.Credential))
-	add(target.ParseID(entry.Entitlement))
-	return a.stops.Stopped(ids...)
+	stopped, err := a.stops.Stops(target.Access{Credential: entry.Credential, Grant: entry.Grant, Holder: entry.Holder, System: entry.System, Entitlement: entry.Entitlement})
+	return stopped || err != nil
 }
 
 // record adds the event to the change, on the stream of its system.
 func (a *Authority) record(ctx context.Context, change *store.ShelfChange, now countersign.Instant, system countersign.SystemID, payload countersign.Payload) error {
-	stream := countersign.Stream(system)
-	head, err := a.shelf.Head(ctx, stream)
-	if err != nil {
-		return err
-	}
-	var seed [32]byte
-	if _, err := io.ReadFull(a.random, seed[:]); err != nil {
-		return fmt.Errorf("making salts: %w", err)
-	}
-	event, err := audit.Seal(head.Seq, head.Hash, audit.Stamp{Time: now, Actor: countersign.SystemDelivery}, countersign.NewMint(seed, now), countersign.Event{Stream: stream, Payload: payload})
-	if err != nil {
-		return err
-	}
-	change.Events = append(change.Events, event)
-	return nil
-}
-
-// itemOf is the next version of an item, with the body.
-func itemOf(item store.Item, body any) (store.Item, error) {
-	content, err := json.Marshal(body)
-	item.Version++
-	item.Body = content
-	return item, err
+	return target.Record(ctx, a.shelf, a.random, change, now, countersign.SystemDelivery, system, payload)
 }
 
 func (a *Authority) load(ctx context.Context, credential countersign.CredentialID) (store.Item, record, error) {
@@ -462,6 +420,21 @@ func (a *Authority) load(ctx context.Context, credential countersign.CredentialI
 	return item, held, err
 }
 
+// claimKey notes in the change that a key belongs to a credential, unless it is
+// noted; another one's is refused.
+func (a *Authority) claimKey(ctx context.Context, change *store.ShelfChange, asked Asked, credential countersign.CredentialID) error {
+	former, err := a.keyOf(ctx, asked.key)
+	if err != nil || former == credential {
+		return err
+	}
+	if former != "" {
+		return reused(asked)
+	}
+	put, err := target.Next(store.Item{Key: keyPrefix + asked.key}, credential)
+	change.Puts = append(change.Puts, put)
+	return err
+}
+
 func (a *Authority) now() countersign.Instant { return countersign.InstantOf(a.clock.Now()) }
 
 func (r record) carries(order Order, asked Asked) bool {
@@ -470,17 +443,11 @@ func (r record) carries(order Order, asked Asked) bool {
 }
 
 func (o Order) check() error {
-	for _, err := range []error{
-		errOf(target.ParseID(o.Credential)), errOf(target.ParseID(o.Grant)), errOf(target.ParseID(o.Holder)), errOf(target.ParseID(o.System)), errOf(target.ParseID(o.Entitlement)),
-	} {
-		if err != nil {
-			return err
-		}
+	if err := (target.Access{Credential: o.Credential, Grant: o.Grant, Holder: o.Holder, System: o.System, Entitlement: o.Entitlement}).Check(); err != nil {
+		return err
 	}
 	if o.SystemName == "" || o.Resource == "" || o.Name == "" || strings.ContainsAny(o.Resource+o.Name, "/") {
 		return countersign.Errorf(countersign.Invalid, "incomplete-order", "a certificate needs a system, a resource and a name, without slashes; %s has %q, %q and %q", o.Credential, o.SystemName, o.Resource, o.Name)
 	}
 	return nil
 }
-
-func errOf(_ target.ID, err error) error { return err }

@@ -23,7 +23,6 @@ import (
 	"time"
 
 	"github.com/countersign/countersign"
-	"github.com/countersign/countersign/audit"
 	"github.com/countersign/countersign/keys"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/target"
@@ -276,21 +275,11 @@ func (r *Registry) state(credential countersign.CredentialID, held account, now 
 	case held.Until != 0 && now >= held.Until:
 		return Ended, nil
 	}
-	var ids [5]target.ID
-	for i, parse := range []func() (target.ID, error){
-		func() (target.ID, error) { return target.ParseID(held.Holder) },
-		func() (target.ID, error) { return target.ParseID(held.System) },
-		func() (target.ID, error) { return target.ParseID(held.Entitlement) },
-		func() (target.ID, error) { return target.ParseID(held.Grant) },
-		func() (target.ID, error) { return target.ParseID(credential) },
-	} {
-		var err error
-		if ids[i], err = parse(); err != nil {
-			return "", err
-		}
-	}
+	stopped, err := r.stops.Stops(target.Access{Credential: credential, Grant: held.Grant, Holder: held.Holder, System: held.System, Entitlement: held.Entitlement})
 	switch {
-	case r.stops.Stopped(ids[:]...):
+	case err != nil:
+		return "", err
+	case stopped:
 		return Stopped, nil
 	case !r.directory.Accountable(held.Holder):
 		return Unowned, nil
@@ -358,7 +347,7 @@ const accountPrefix = "crd_"
 // the stream of its system (none if payload is nil).
 func (r *Registry) change(ctx context.Context, now countersign.Instant, item store.Item, next account, payload countersign.Payload) (*store.ShelfChange, error) {
 	item.EndsAt = next.Until
-	put, err := itemOf(item, next)
+	put, err := target.Next(item, next)
 	if err != nil {
 		return nil, err
 	}
@@ -366,33 +355,7 @@ func (r *Registry) change(ctx context.Context, now countersign.Instant, item sto
 	if payload == nil {
 		return change, nil
 	}
-	return change, r.record(ctx, change, now, next.System, payload)
-}
-
-// record adds the event to the change, on the stream of the system.
-func (r *Registry) record(ctx context.Context, change *store.ShelfChange, now countersign.Instant, system countersign.SystemID, payload countersign.Payload) error {
-	stream := countersign.Stream(system)
-	head, err := r.shelf.Head(ctx, stream)
-	if err != nil {
-		return err
-	}
-	var seed [32]byte
-	if _, err := io.ReadFull(r.random, seed[:]); err != nil {
-		return fmt.Errorf("making salts: %w", err)
-	}
-	event, err := audit.Seal(head.Seq, head.Hash, audit.Stamp{Time: now, Actor: countersign.SystemDelivery}, countersign.NewMint(seed, now), countersign.Event{Stream: stream, Payload: payload})
-	if err != nil {
-		return err
-	}
-	change.Events = append(change.Events, event)
-	return nil
-}
-
-func itemOf(item store.Item, body any) (store.Item, error) {
-	content, err := json.Marshal(body)
-	item.Version++
-	item.Body = content
-	return item, err
+	return change, target.Record(ctx, r.shelf, r.random, change, now, countersign.SystemDelivery, next.System, payload)
 }
 
 func (r *Registry) load(ctx context.Context, credential countersign.CredentialID) (store.Item, account, error) {
@@ -423,12 +386,8 @@ func (a account) carries(order Order) bool {
 }
 
 func (o Order) check() error {
-	for _, err := range []error{
-		errOf(target.ParseID(o.Credential)), errOf(target.ParseID(o.Grant)), errOf(target.ParseID(o.Holder)), errOf(target.ParseID(o.System)), errOf(target.ParseID(o.Entitlement)),
-	} {
-		if err != nil {
-			return err
-		}
+	if err := (target.Access{Credential: o.Credential, Grant: o.Grant, Holder: o.Holder, System: o.System, Entitlement: o.Entitlement}).Check(); err != nil {
+		return err
 	}
 	if !strings.HasPrefix(string(o.Credential), accountPrefix) {
 		return countersign.Errorf(countersign.Invalid, "malformed-id", "%q is not the id of a credential", countersign.Clip(string(o.Credential)))
@@ -438,8 +397,6 @@ func (o Order) check() error {
 	}
 	return CheckScope(o.Scope)
 }
-
-func errOf(_ target.ID, err error) error { return err }
 
 // CheckScope refuses what cannot be a scope of a token (RFC 6749, section 3.3).
 func CheckScope(scope string) error {

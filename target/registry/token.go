@@ -202,12 +202,12 @@ func (r *Registry) makeSigningKey(ctx context.Context, system countersign.System
 		if made.Secret, err = keys.Seal(r.master, r.random, content, signingKeyContext); err != nil {
 			return nil, err
 		}
-		item, err := itemOf(store.Item{Key: signingKeyItem}, made)
+		item, err := target.Next(store.Item{Key: signingKeyItem}, made)
 		if err != nil {
 			return nil, err
 		}
 		change := &store.ShelfChange{Puts: []store.Item{item}}
-		return change, r.record(ctx, change, now, system, &SigningKeyMade{SigningKeyMadeChange{Key: made.Public.KeyID}})
+		return change, target.Record(ctx, r.shelf, r.random, change, now, countersign.SystemDelivery, system, &SigningKeyMade{SigningKeyMadeChange{Key: made.Public.KeyID}})
 	})
 }
 

@@ -115,27 +115,11 @@ func (v *Vault) stopped(credential countersign.CredentialID, held record) (strin
 	if why := v.stops.Unfit(); why != "" {
 		return why, nil
 	}
-	var ids [5]target.ID
-	var err error
-	if ids[0], err = target.ParseID(held.Holder); err != nil {
+	stopped, err := v.stops.Stops(target.Access{Credential: credential, Grant: held.Grant, Holder: held.Holder, System: held.System, Entitlement: held.Entitlement})
+	if err != nil {
 		return "", err
 	}
-	if ids[1], err = target.ParseID(held.System); err != nil {
-		return "", err
-	}
-	if ids[2], err = target.ParseID(held.Grant); err != nil {
-		return "", err
-	}
-	if ids[3], err = target.ParseID(credential); err != nil {
-		return "", err
-	}
-	// What was kept before stops could name entitlements has none.
-	if held.Entitlement != "" {
-		if ids[4], err = target.ParseID(held.Entitlement); err != nil {
-			return "", err
-		}
-	}
-	if v.stops.Stopped(ids[:]...) {
+	if stopped {
 		return "its holder, system, entitlement or grant is stopped", nil
 	}
 	return "", nil

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/countersign/countersign"
-	"github.com/countersign/countersign/audit"
 	"github.com/countersign/countersign/keys"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/target"
@@ -285,33 +284,16 @@ func (v *Vault) commit(ctx context.Context, notAfter countersign.Instant, decide
 }
 
 func (v *Vault) seal(ctx context.Context, now countersign.Instant, next *change) (*store.ShelfChange, error) {
-	body, err := json.Marshal(next.record)
+	item, err := target.Next(next.item, next.record)
 	if err != nil {
 		return nil, err
 	}
-	item := next.item
-	item.Version++
-	item.Ref, item.EndsAt, item.Body = next.record.Hash, next.record.Until, body
-	shelfChange := &store.ShelfChange{Puts: []store.Item{item}}
+	item.Ref, item.EndsAt = next.record.Hash, next.record.Until
+	change := &store.ShelfChange{Puts: []store.Item{item}}
 	if next.event == nil {
-		return shelfChange, nil
+		return change, nil
 	}
-	stream := countersign.Stream(next.record.System)
-	head, err := v.shelf.Head(ctx, stream)
-	if err != nil {
-		return nil, err
-	}
-	var seed [32]byte
-	if _, err := io.ReadFull(v.random, seed[:]); err != nil {
-		return nil, fmt.Errorf("making salts: %w", err)
-	}
-	event, err := audit.Seal(head.Seq, head.Hash, audit.Stamp{Time: now, Actor: next.actor},
-		countersign.NewMint(seed, now), countersign.Event{Stream: stream, Payload: next.event})
-	if err != nil {
-		return nil, err
-	}
-	shelfChange.Events = []countersign.SealedEvent{event}
-	return shelfChange, nil
+	return change, target.Record(ctx, v.shelf, v.random, change, now, next.actor, next.record.System, next.event)
 }
 
 func (v *Vault) load(ctx context.Context, credential countersign.CredentialID) (store.Item, record, error) {
@@ -344,19 +326,7 @@ func (r record) carries(order Order) bool {
 }
 
 func (o Order) check() error {
-	if _, err := target.ParseID(o.Credential); err != nil {
-		return err
-	}
-	if _, err := target.ParseID(o.Grant); err != nil {
-		return err
-	}
-	if _, err := target.ParseID(o.Holder); err != nil {
-		return err
-	}
-	if _, err := target.ParseID(o.System); err != nil {
-		return err
-	}
-	if _, err := target.ParseID(o.Entitlement); err != nil {
+	if err := (target.Access{Credential: o.Credential, Grant: o.Grant, Holder: o.Holder, System: o.System, Entitlement: o.Entitlement}).Check(); err != nil {
 		return err
 	}
 	if o.SystemName == "" || o.Resource == "" || o.Scope == "" {
