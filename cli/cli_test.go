@@ -87,6 +87,18 @@ func TestPolicyFilesAreCheckedTestedAndExplainedWithoutAServer(t *testing.T) {
 	if code, out, problems := run(t, "", "policy", "check", folder); code != 0 || !strings.Contains(out, "0 of them wrong") || !strings.Contains(out, "nobody-can-decide") {
 		t.Errorf("check exits with %d: %s%s", code, out, problems)
 	}
+	// The manager of the sponsor is somebody, also where nobody stands in.
+	agents := filepath.Join(folder, "policies", "agent-tools.yaml")
+	text, err := os.ReadFile(agents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(agents, bytes.Replace(text, []byte("    else: [group(access-board)]\n"), nil, 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, out, _ := run(t, "", "policy", "check", folder); strings.Contains(out, "agent-tools.yaml") {
+		t.Errorf("check says of the agents: %s", out)
+	}
 	if code, out, problems := run(t, "", "policy", "test", folder); code != 0 || !strings.Contains(out, "0 failed") {
 		t.Errorf("test exits with %d: %s%s", code, out, problems)
 	}

@@ -24,9 +24,6 @@ func CheckFiles(set *policy.Set, files []directory.File, now countersign.Instant
 	return set.CheckIn(worldOf(difference).population(now)), nil
 }
 
-// Rules that find somebody by who asks for whom.
-var askerRules = []string{"manager-of(requester)", "manager-of(beneficiary)", "owner-of(beneficiary)", "second-owner-of(beneficiary)"}
-
 // population is everybody and everything as policies are checked against it. A
 // person asks for themselves, and the owner for a machine.
 func (d *snapshot) population(now countersign.Instant) policy.Population {
@@ -53,7 +50,7 @@ func (d *snapshot) population(now countersign.Instant) policy.Population {
 			Requester: d.party(m.requester, now), Beneficiary: d.party(m.beneficiary, now),
 			SamePerson: d.onePerson(m, nil), Found: map[string]policy.Candidate{},
 		}
-		for _, rule := range askerRules {
+		for _, rule := range policy.AskerRules() {
 			if found := candidate(d.candidates(rule, m)); found.ID != "" {
 				asker.Found[rule] = found
 			}

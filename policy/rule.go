@@ -19,6 +19,20 @@ var approverRules = map[string][]string{
 	"person":          nil,
 }
 
+// AskerRules returns the rules that find somebody by who asks for whom.
+func AskerRules() []string {
+	var rules []string
+	for name, subjects := range approverRules {
+		for _, subject := range subjects {
+			if subject != "resource" {
+				rules = append(rules, name+"("+subject+")")
+			}
+		}
+	}
+	slices.Sort(rules)
+	return rules
+}
+
 var ruleNames = []string{"manager-of", "owner-of", "second-owner-of", "group", "person"}
 
 var (
