@@ -141,7 +141,7 @@ func (d *tourDatabase) Stay(login string, password countersign.Secret) (sample.S
 		select {
 		case <-ended:
 			return nil, fmt.Errorf("the session of %s ended before it began", login)
-		default:
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }

@@ -30,7 +30,13 @@ func (p Procedure) Holds(list []byte, holder *countersign.Identity) (bool, error
 func (p Procedure) names(list []byte) ([]string, error) {
 	text := strings.TrimPrefix(string(list), "\ufeff")
 	if p.Column == "" {
-		return strings.Fields(strings.ReplaceAll(text, "\r", "\n")), nil
+		var names []string
+		for line := range strings.Lines(strings.ReplaceAll(text, "\r", "\n")) {
+			if name := strings.TrimSpace(line); name != "" {
+				names = append(names, name)
+			}
+		}
+		return names, nil
 	}
 	table := csv.NewReader(strings.NewReader(text))
 	header, err := table.Read()

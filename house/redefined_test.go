@@ -135,9 +135,12 @@ func TestALaterEndThatWasApprovedForTheNewDefinitionTakesTheMarkAway(t *testing.
 func realData(t *testing.T, name string) []byte {
 	t.Helper()
 	folder := os.Getenv("COUNTERSIGN_TEST_DATA")
+	if folder == "" {
+		t.Skipf("COUNTERSIGN_TEST_DATA names no folder with %s", name)
+	}
 	content, err := os.ReadFile(filepath.Join(folder, name))
-	if folder == "" || err != nil {
-		t.Skipf("COUNTERSIGN_TEST_DATA names no folder with %s: %v", name, err)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return content
 }

@@ -14,10 +14,10 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"hash/crc32"
 	"io"
 	"net/http"
 	"sync"
@@ -85,16 +85,9 @@ type authority struct {
 
 	lock       sync.Mutex
 	registered bool
-	// orders keep two calls for one credential apart in this process; some credentials
-	// share one. In another process, a late duplicate takes up the same order.
-	orders [64]sync.Mutex
-}
-
-// alone returns once nobody else works on the credential, with what lets others on.
-func (a *authority) alone(credential countersign.CredentialID) func() {
-	order := &a.orders[crc32.ChecksumIEEE([]byte(credential))%uint32(len(a.orders))]
-	order.Lock()
-	return order.Unlock
+	// apart keeps two calls for one credential apart in this process. In another
+	// process, a late duplicate takes up the same order.
+	apart connector.Apart
 }
 
 // account makes the account, or finds the one with the key.
@@ -122,7 +115,7 @@ func (a *authority) within(ctx context.Context, notAfter countersign.Instant) (c
 
 // Issue implements pki.Target.
 func (a *authority) Issue(ctx context.Context, order target.Order) error {
-	defer a.alone(order.Credential)()
+	defer a.apart.Alone(string(order.Credential))()
 	reserved, err := a.Reserve(ctx, order)
 	if err != nil || reserved.There {
 		return err
@@ -151,7 +144,12 @@ func (a *authority) Issue(ctx context.Context, order target.Order) error {
 		}
 		return err
 	}
-	return a.Deposit(ctx, order.Credential, reserved.Asked, chain, order.NotAfter)
+	err = a.Deposit(ctx, order.Credential, reserved.Asked, chain, order.NotAfter)
+	if countersign.ReasonOf(err) == "revoked" {
+		// It was revoked while the authority signed, so what came of it is taken back.
+		return errors.Join(err, a.takeBack(ctx, chain[0]))
+	}
+	return err
 }
 
 // abandonedOrder is an order that the authority will not carry out.
@@ -256,9 +254,27 @@ func (a *authority) believed(ctx context.Context, where string) error {
 	}
 }
 
+// Restored implements pki.Target: what was not seen is revoked at the authority
+// before it counts as revoked here.
+func (a *authority) Restored(ctx context.Context, credential countersign.CredentialID, notAfter countersign.Instant) error {
+	defer a.apart.Alone(string(credential))()
+	check, err := a.CheckCredential(ctx, credential)
+	if err != nil {
+		return err
+	}
+	if check.State != target.Revoked && check.Certificate != nil {
+		within, cancel := a.within(ctx, notAfter)
+		defer cancel()
+		if err := a.takeBack(within, check.Certificate); err != nil {
+			return err
+		}
+	}
+	return a.Authority.Restored(ctx, credential, notAfter)
+}
+
 // Revoke implements pki.Target.
 func (a *authority) Revoke(ctx context.Context, credential countersign.CredentialID, notAfter countersign.Instant) error {
-	defer a.alone(credential)()
+	defer a.apart.Alone(string(credential))()
 	check, err := a.CheckCredential(ctx, credential)
 	if err != nil || check.State == target.Revoked {
 		return err
@@ -292,6 +308,8 @@ func (a *authority) signed(ctx context.Context, place string) ([]byte, error) {
 		return nil, nil
 	case err != nil:
 		return nil, failureOf(err)
+	case order.Status == acme.StatusProcessing:
+		return nil, &connector.Failure{Kind: connector.Transient, Message: "the authority is still signing; what comes of it is revoked then"}
 	case order.Status != acme.StatusValid:
 		return nil, nil
 	}
@@ -304,7 +322,13 @@ func (a *authority) signed(ctx context.Context, place string) ([]byte, error) {
 
 // takeBack revokes a certificate, and asks once more: only that the authority says
 // that it is revoked already counts, which is what can be read back of it.
+//
+// What has ended by its own time is good for nothing, and authorities refuse to
+// speak of it.
 func (a *authority) takeBack(ctx context.Context, certificate []byte) error {
+	if parsed, err := x509.ParseCertificate(certificate); err == nil && a.clock.Now().After(parsed.NotAfter) {
+		return nil
+	}
 	if err := a.account(ctx); err != nil {
 		return err
 	}

@@ -157,14 +157,14 @@ func (s *session) offered(task connector.Task) (person, group *entry, err error)
 		return nil, nil, err
 	}
 	if len(people) != 1 {
-		return nil, nil, rejected("%s below %s belong to %s: exactly one entry must have %s: %s", []string{"no entries", "", "several entries"}[len(people)], s.of.People, task.HolderName, s.of.HolderAttribute, task.Holder)
+		return nil, nil, rejected("%s below %s belong to %s: exactly one entry must have %s: %s", []string{"no entries", "", "several entries"}[min(len(people), 2)], s.of.People, task.HolderName, s.of.HolderAttribute, task.Holder)
 	}
 	groups, err := s.find("ou="+goldap.EscapeDN(task.Resource)+","+s.of.Groups, goldap.ScopeSingleLevel, "(&(|(objectClass=groupOfNames)(objectClass=groupOfUniqueNames))(cn="+goldap.EscapeFilter(task.Entitlement)+"))")
 	if err != nil {
 		return nil, nil, err
 	}
 	if len(groups) != 1 {
-		return nil, nil, rejected("%s cn=%s in ou=%s below %s of %s: exactly one must be there", []string{"no group is", "", "several groups are"}[len(groups)], task.Entitlement, task.Resource, s.of.Groups, task.SystemName)
+		return nil, nil, rejected("%s cn=%s in ou=%s below %s of %s: exactly one must be there", []string{"no group is", "", "several groups are"}[min(len(groups), 2)], task.Entitlement, task.Resource, s.of.Groups, task.SystemName)
 	}
 	if people[0].uuid == "" || groups[0].uuid == "" {
 		return nil, nil, rejected("the connector's account may not read entryUUID on %s, so nothing there could be told apart for good", task.SystemName)

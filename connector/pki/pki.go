@@ -281,10 +281,15 @@ func (c *Connector) put(ctx context.Context, task connector.Task, next pki.Deplo
 		return "", err
 	}
 	faultpoint.Reach(faultpoint.AfterDeploy)
+	// Trouble in the register says nothing about what the server shows.
+	check, err := c.target.CheckCredential(ctx, task.Credential)
+	if err != nil {
+		return "", connector.FailureOf(err)
+	}
 	waiting, cancel := context.WithTimeout(ctx, c.options.Within)
 	defer cancel()
 	for {
-		seen, err := c.probe(waiting, task)
+		seen, err := c.probe(waiting, task, check)
 		if seen {
 			return "", nil
 		}
@@ -360,7 +365,7 @@ func (c *Connector) Verify(ctx context.Context, task connector.Task) (connector.
 		return reading, nil
 	}
 	if c.options.Probe != "" {
-		if seen, err := c.probe(ctx, task); !seen {
+		if seen, err := c.probe(ctx, task, check); !seen {
 			reading.Present = false
 			reading.How += fmt.Sprintf("; a TLS handshake with %s does not show it: %v", c.address(task.Entitlement), err)
 		} else {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/target/pki"
 )
 
 // handshakeTime bounds one look.
@@ -22,13 +23,9 @@ func (c *Connector) address(name string) string {
 }
 
 // probe reports whether a TLS handshake with the address shows exactly the
-// certificate of the task's credential, valid for its name under its authority.
-// The error says why not.
-func (c *Connector) probe(ctx context.Context, task connector.Task) (bool, error) {
-	check, err := c.target.CheckCredential(ctx, task.Credential)
-	if err != nil {
-		return false, err
-	}
+// certificate that was looked up, valid for its name under its authority. The error
+// says why not.
+func (c *Connector) probe(ctx context.Context, task connector.Task, check pki.Check) (bool, error) {
 	// The authority that signed it is what is trusted here: that it is ours, or the one
 	// that was ordered from, the register says.
 	roots := x509.NewCertPool()

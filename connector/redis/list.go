@@ -1,7 +1,9 @@
 package redis
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/countersign/countersign"
@@ -40,13 +42,17 @@ func (c *Connector) List(ctx context.Context, of connector.Scope, found func(con
 			item.Resource, item.Entitlement = held.made.Resource, held.made.Entitlement
 			same := false
 			if right, refused := c.rightOf(of.Settings, item.Resource, item.Entitlement); refused == nil {
-				if same, err = held.may(ctx, &words, right); err != nil {
+				// A rule that the server does not know any more is no rule that the user has.
+				var failure *connector.Failure
+				if same, err = held.may(ctx, &words, right); errors.As(err, &failure) && failure.Kind == connector.Rejected {
+					same = false
+				} else if err != nil {
 					return err
 				}
 			}
 			if !same {
 				// The mark is ours, and the right is another one by now.
-				item.Entitlement = countersign.Clip(held.does())
+				item.Entitlement = cmp.Or(countersign.Clip(held.does()), "nothing")
 			}
 		}
 		if err := found(item); err != nil {

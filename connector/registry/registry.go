@@ -9,7 +9,6 @@ package registry
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
@@ -40,9 +39,9 @@ type Connector struct {
 	target Target
 	vault  Vault
 	clock  connector.Clock
-	// handing lets one secret at a time go into the vault: deposited twice, it could
-	// be read twice.
-	handing sync.Mutex
+	// apart lets a secret go into the vault once: deposited twice, it could be read
+	// twice.
+	apart connector.Apart
 }
 
 // New returns the connector for the registry.
@@ -91,8 +90,7 @@ func (c *Connector) Apply(ctx context.Context, task connector.Task) error {
 	if err := task.CheckDeadline(ctx, c.clock); err != nil {
 		return err
 	}
-	c.handing.Lock()
-	defer c.handing.Unlock()
+	defer c.apart.Alone(string(task.Credential))()
 	secret, err := c.target.Create(ctx, registry.Order{
 		Intent: task.Intent, Attempt: task.Attempt, Credential: task.Credential, Grant: task.Grant, Holder: task.Holder, System: task.System, SystemName: task.SystemName,
 		Entitlement: task.EntitlementID, Resource: task.Resource, Scope: task.Entitlement, Until: task.Until, NotAfter: task.Deadline,

@@ -126,6 +126,9 @@ func CheckRequest(text, name string) (Asked, error) {
 	return asked, checkNames(request, name)
 }
 
+// dnsNameTag is that of a DNS name among general names (RFC 5280, section 4.2.1.6).
+const dnsNameTag = 2
+
 var subjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 
 // checkNames refuses every name but the one, and everything else that the request
@@ -153,6 +156,16 @@ func checkNames(request *x509.CertificateRequest, name string) error {
 	for _, extension := range request.Extensions {
 		if !extension.Id.Equal(subjectAltName) {
 			return refuse("unknown-extension", "the certificate signing request for %s asks for the extension %s: leave out everything but the subject alternative name", name, extension.Id)
+		}
+		// Kinds of names that the parser passes over.
+		var all []asn1.RawValue
+		if rest, err := asn1.Unmarshal(extension.Value, &all); err != nil || len(rest) > 0 {
+			return refuse("malformed-request", "the subject alternative name of the certificate signing request for %s cannot be read", name)
+		}
+		for _, one := range all {
+			if one.Tag != dnsNameTag {
+				return refuse("another-name", "the certificate signing request for %s has a subject alternative name that is no DNS name: what is asked for is %s alone", name, name)
+			}
 		}
 	}
 	return nil

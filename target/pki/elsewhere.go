@@ -124,8 +124,12 @@ func (a *Authority) Deposit(ctx context.Context, credential countersign.Credenti
 		if err != nil || held.Certificate != nil {
 			return nil, err
 		}
+		if held.RevokedAt != 0 {
+			return nil, countersign.Errorf(countersign.Conflict, "revoked", "%s was revoked at %s, while its certificate was signed", credential, held.RevokedAt)
+		}
 		public, comparable := asked.public.(interface{ Equal(x crypto.PublicKey) bool })
-		if len(certificate.DNSNames) != 1 || certificate.DNSNames[0] != held.Name || held.Key != asked.key || !comparable || !public.Equal(certificate.PublicKey) {
+		further := len(certificate.IPAddresses) + len(certificate.EmailAddresses) + len(certificate.URIs)
+		if len(certificate.DNSNames) != 1 || certificate.DNSNames[0] != held.Name || further > 0 || held.Key != asked.key || !comparable || !public.Equal(certificate.PublicKey) {
 			return nil, countersign.Errorf(countersign.Conflict, "another-certificate", "the authority elsewhere signed another name or key for %s: %v", credential, certificate.DNSNames)
 		}
 		held.Certificate, held.Issuers, held.Serial, held.IssuedAt = chain[0], chain[1:], hexSerial(certificate.SerialNumber), now
