@@ -418,7 +418,7 @@ func (tx *transaction) heldBySame(ctx context.Context, holder *countersign.Ident
 		if err != nil {
 			return nil, err
 		}
-		held = append(held, policy.HeldItem{Item: item.item(), Holder: grant.Holder, HolderName: tx.directory.nameOf(grant.Holder), Grant: grant.ID})
+		held = append(held, policy.HeldItem{Item: item.item(), Holder: grant.Holder, HolderName: tx.directory.nameOf(grant.Holder), Grant: grant.ID, Live: grant.State == countersign.GrantLive})
 	}
 	return held, nil
 }

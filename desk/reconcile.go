@@ -141,7 +141,7 @@ func (r *Reconciling) expect(grant *countersign.Grant) []reconcile.Granted {
 		}
 		granted = append(granted, reconcile.Granted{
 			Grant: grant.ID, Credential: credential.ID, Holder: grant.Holder, Resource: resource, Entitlement: entitlement,
-			Settled: settled && credential.State == countersign.CredentialLive,
+			Settled: settled && credential.State == countersign.CredentialLive && (credential.RetireAt == 0 || credential.RetireAt > r.settledUntil()),
 		})
 	}
 	return granted
@@ -151,7 +151,7 @@ func (r *Reconciling) expect(grant *countersign.Grant) []reconcile.Granted {
 // the grant while it is read, and that it does not end by itself meanwhile.
 func (r *Reconciling) settled(grant *countersign.Grant) bool {
 	return grant.State == countersign.GrantLive && grant.Intent == nil && grant.Extending == nil && grant.Step.Connector == r.system.Connector &&
-		(grant.Until == 0 || grant.Until > r.began.Add(ListTime+countersign.Minute))
+		(grant.Until == 0 || grant.Until > r.settledUntil())
 }
 
 // standings implements reconcile.Directory.
@@ -318,6 +318,11 @@ func (d *Desk) givenMeanwhile(ctx context.Context, r *Reconciling, difference re
 	}
 	ids, err := d.Store.GrantIDs(ctx, store.GrantQuery{Holders: []countersign.IdentityID{difference.Holder}, Entitlement: entitlement.ID, States: unended, Limit: 1})
 	return len(ids) > 0, err
+}
+
+// settledUntil is when whatever the list says has been read for sure.
+func (r *Reconciling) settledUntil() countersign.Instant {
+	return r.began.Add(ListTime + countersign.Minute)
 }
 
 // owner is who answers for the system now, as far as somebody does.

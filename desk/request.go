@@ -40,6 +40,7 @@ type DecisionPage struct {
 	// Extends, Rotates, Exception and Questions are there where the request has them.
 	Extends   countersign.GrantID    `json:"extends,omitempty"`
 	Rotates   *countersign.Rotates   `json:"rotates,omitempty"`
+	Adopts    countersign.FindingID  `json:"adopts,omitempty"`
 	Exception *countersign.Exception `json:"exception,omitempty"`
 	Questions countersign.Digest     `json:"questions,omitempty"`
 	// Effects are what the connectors said that they would do.
@@ -57,7 +58,7 @@ func (d *snapshot) pageOf(request *countersign.Request) (countersign.Digest, err
 		Answers: countersign.DigestBytes("answers", request.Answers), Evidence: map[string]countersign.Digest{},
 		Route: request.Route, PolicySet: request.PolicySet, Versions: map[countersign.EntitlementID]int64{},
 		Consent: map[string]countersign.IdentityID{"of": request.Consent.Of, "by": request.Consent.By},
-		Extends: request.Extends, Rotates: request.Rotates, Exception: request.Exception, Effects: request.Effects,
+		Extends: request.Extends, Rotates: request.Rotates, Adopts: request.Adopts, Exception: request.Exception, Effects: request.Effects,
 	}
 	if len(request.Questions) > 0 {
 		var err error

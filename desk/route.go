@@ -156,32 +156,32 @@ func (tx *transaction) changed(ctx context.Context, asking *Asking, m matter, pl
 	if grant.State != countersign.GrantLive {
 		refuse("The grant %s is %s: only live access is extended or rotated.", id, grant.State)
 	}
-	if asking.Rotates != "" {
-		tx.refuseRotation(grant, plan, refuse)
-		return grant, nil
-	}
-	return grant, tx.refuseExtension(ctx, grant, plan, refuse)
-}
-
-func (tx *transaction) refuseExtension(ctx context.Context, grant *countersign.Grant, plan *policy.Plan, refuse func(string, ...any)) error {
-	taken := false
+	taken := plan.BreakGlass
 	if grant.Request != "" {
 		first, err := tx.load(ctx, grant.Request)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		taken = first.BreakGlass
+		taken = taken || first.BreakGlass
 	}
-	if plan.BreakGlass || taken {
-		refuse("Access that is taken by break-glass is not extended: take it anew, or ask for it.")
+	if taken {
+		refuse("Access that is taken by break-glass gets no later end: take it anew, or ask for it.")
 	}
+	if asking.Rotates != "" {
+		tx.refuseRotation(grant, plan, refuse)
+	} else {
+		tx.refuseExtension(grant, plan, refuse)
+	}
+	return grant, nil
+}
+
+func (tx *transaction) refuseExtension(grant *countersign.Grant, plan *policy.Plan, refuse func(string, ...any)) {
 	if hands, err := tx.desk.Connectors.Find(grant.Step.Connector); err != nil || !hands.Describe().Extends {
 		refuse("The connector %q cannot move the end of what it gave: ask again when it has ended.", grant.Step.Connector)
 	}
 	if end := countersign.Earliest(tx.now().Add(plan.Duration), plan.LatestEnd); end <= grant.Until {
 		refuse("The grant %s ends at %s already, and what is asked for would end at %s.", grant.ID, grant.Until, end)
 	}
-	return nil
 }
 
 func (tx *transaction) refuseRotation(grant *countersign.Grant, plan *policy.Plan, refuse func(string, ...any)) {

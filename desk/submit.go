@@ -156,6 +156,9 @@ func (d *Desk) judge(ctx context.Context, tx *transaction, caller Caller, asking
 	if asking.Extends != "" && asking.Rotates != "" {
 		return nil, countersign.Errorf(countersign.Invalid, "extends-and-rotates", "A request extends a grant or rotates it: a rotation can give it a later end, too.").At("/rotates")
 	}
+	if asking.Adopts != "" && (asking.Extends != "" || asking.Rotates != "") {
+		return nil, countersign.Errorf(countersign.Invalid, "adopts-and-changes", "A request adopts what was found, or changes a grant that there is: ask for one after the other.").At("/adopts")
+	}
 	j.resolver.rotates = asking.Rotates != ""
 	if tx.classifies {
 		j.same[tx.occasion.Actor.Identity()] = classified

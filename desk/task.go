@@ -35,142 +35,6 @@ func (d *snapshot) namesOf(ids []countersign.IdentityID) string {
 	return cmp.Or(strings.Join(names, ", "), "nobody")
 }
 
-// crew is who may do something for a task of a grant, now.
-type crew struct {
-	matter    matter
-	procedure connector.Procedure
-	resolver  *resolved
-	// keptOut says why; ladder are those who act where nobody else takes access away.
-	keptOut                       map[countersign.IdentityID]string
-	fulfillers, witnesses, ladder []countersign.IdentityID
-	owners, administrators        []countersign.IdentityID
-}
-
-// crewOf finds them. Settings that cannot be read leave the owners: taking away
-// waits for no settings.
-func (tx *transaction) crewOf(ctx context.Context, grant *countersign.Grant, hands connector.ByHand) (*crew, error) {
-	m, err := tx.directory.matterOf(cmp.Or(grant.Requester, grant.Holder), grant.Holder, []countersign.EntitlementID{grant.Entitlement})
-	if err != nil {
-		return nil, err
-	}
-	c := &crew{matter: m, resolver: tx.resolver(m, ""), keptOut: tx.directory.onePerson(m, nil)}
-	near := tx.directory.onePerson(m, nil)
-	if grant.Request != "" {
-		request, err := tx.load(ctx, grant.Request)
-		if err != nil {
-			return nil, err
-		}
-		near = tx.directory.samePerson(m, request.SamePerson, request.SubmittedAt, tx.now())
-		c.keptOut = tx.directory.samePerson(m, request.SamePerson, request.SubmittedAt, tx.now())
-		for _, stage := range request.Stages {
-			for _, decision := range stage.Decisions {
-				for _, id := range append([]countersign.IdentityID{decision.By}, seats(decision)...) {
-					if c.keptOut[id] == "" {
-						c.keptOut[id] = "decided on the request"
-					}
-				}
-			}
-		}
-	}
-	procedure, settingsErr := hands.Procedure(m.items[0].system.Settings)
-	if settingsErr != nil {
-		procedure = connector.Procedure{Within: countersign.Day, Handle: countersign.Login, Attested: true}
-	}
-	c.procedure = procedure
-	for _, id := range []countersign.IdentityID{m.items[0].system.Owner, m.items[0].system.SecondOwner} {
-		if id != "" {
-			c.owners = append(c.owners, id)
-		}
-	}
-	for id, identity := range tx.directory.identities {
-		if identity.Human() && tx.desk.Power(id, PowerAdministrator) {
-			c.administrators = append(c.administrators, id)
-		}
-	}
-	slices.Sort(c.administrators)
-	named := tx.found(c.resolver, procedure.Fulfiller)
-	c.fulfillers = tx.fit(named, c.keptOut)
-	witnesses := tx.found(c.resolver, procedure.Witness)
-	if procedure.Witness == "" {
-		witnesses = slices.Concat(named, c.owners)
-	}
-	c.witnesses = tx.fit(witnesses, c.keptOut)
-	// Who approved gives nobody anything by taking it away.
-	c.ladder = tx.fit(slices.Concat(c.owners, c.administrators), near)
-	if grant.State == countersign.GrantRevoking {
-		c.witnesses = unique(slices.Concat(c.witnesses, c.ladder))
-		if len(c.fulfillers) == 0 || grant.Task != nil && grant.Task.Escalated > 0 {
-			c.fulfillers = unique(slices.Concat(c.fulfillers, c.ladder))
-		}
-	}
-	if grant.Task != nil && grant.Task.DoneBy != "" {
-		c.witnesses = slices.DeleteFunc(c.witnesses, func(id countersign.IdentityID) bool { return tx.directory.standIns(id, grant.Task.DoneBy, tx.now()) })
-	}
-	return c, nil
-}
-
-func seats(decision countersign.Decision) []countersign.IdentityID {
-	var all []countersign.IdentityID
-	for _, standing := range decision.Standing {
-		all = append(all, standing.Seat())
-	}
-	return all
-}
-
-// standIns reports whether two people are one, or one stands in for the other now.
-func (d *snapshot) standIns(a, b countersign.IdentityID, now countersign.Instant) bool {
-	if a == b {
-		return true
-	}
-	for _, pair := range [][2]countersign.IdentityID{{a, b}, {b, a}} {
-		for _, delegation := range d.delegations[pair[0]] {
-			if delegation.To == pair[1] && delegation.Overlaps(now, now) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func unique(ids []countersign.IdentityID) []countersign.IdentityID {
-	var all []countersign.IdentityID
-	for _, id := range ids {
-		if !slices.Contains(all, id) {
-			all = append(all, id)
-		}
-	}
-	return all
-}
-
-// found answers a rule, without those who stand in for others.
-func (tx *transaction) found(r *resolved, rule string) []countersign.IdentityID {
-	var all []countersign.IdentityID
-	for _, candidate := range r.answer(rule)[rule] {
-		if candidate.OnBehalfOf == "" {
-			all = append(all, candidate.ID)
-		}
-	}
-	return all
-}
-
-// fit leaves the people who can act now and are not kept out, each once.
-func (tx *transaction) fit(ids []countersign.IdentityID, keptOut map[countersign.IdentityID]string) []countersign.IdentityID {
-	return slices.DeleteFunc(unique(ids), func(id countersign.IdentityID) bool {
-		identity := tx.directory.identities[id]
-		return identity == nil || !identity.Human() || !identity.ActiveAt(tx.now()) || keptOut[id] != "" || tx.desk.heldNow(string(id))
-	})
-}
-
-// escalation says who hears of an overdue task: an owner first, and administrators,
-// too, from the second time on or where there is no owner.
-func (c *crew) escalation(tx *transaction, grant *countersign.Grant) *workflow.TaskTerms {
-	told := tx.fit(c.owners, nil)
-	if len(told) == 0 || grant.Task != nil && grant.Task.Escalated > 0 {
-		told = unique(slices.Concat(told, c.administrators))
-	}
-	return &workflow.TaskTerms{Told: told, Deadline: tx.now().Add(c.procedure.Within)}
-}
-
 // wakeTask opens a task or lets it escalate, and judges first whether the access
 // may still be given.
 func (tx *transaction) wakeTask(ctx context.Context, grant *countersign.Grant, hands connector.ByHand, verdict workflow.GrantVerdict) error {
@@ -236,6 +100,9 @@ func (d *Desk) onTask(ctx context.Context, caller Caller, key Key, id countersig
 		if err != nil {
 			return "", err
 		}
+		if err := tx.lookForHolds(ctx, string(caller.Identity)); err != nil {
+			return "", err
+		}
 		standing, crew, err := tx.standOnTask(ctx, grant)
 		if err != nil {
 			return "", err
@@ -247,6 +114,9 @@ func (d *Desk) onTask(ctx context.Context, caller Caller, key Key, id countersig
 			if err := tx.match(grant.Version); err != nil {
 				return "", err
 			}
+		}
+		if err := crew.relyOnPeople(ctx, tx, grant, caller.Identity); err != nil {
+			return "", err
 		}
 		for _, rule := range []string{crew.procedure.Fulfiller, crew.procedure.Witness} {
 			crew.resolver.relyOn(tx, rule, caller.Identity)
@@ -270,7 +140,7 @@ func (d *Desk) onTask(ctx context.Context, caller Caller, key Key, id countersig
 			}
 		}
 		witnesses := slices.DeleteFunc(slices.Clone(crew.witnesses), func(who countersign.IdentityID) bool {
-			return tx.directory.standIns(who, caller.Identity, tx.now())
+			return tx.directory.standIns(who, caller.Identity, tx.now(), tx.now())
 		})
 		verdict := workflow.GrantVerdict{Standing: standing, Witnesses: witnesses, Ladder: crew.escalation(tx, grant)}
 		return string(id), tx.decideGrant(ctx, grant, command, verdict)
@@ -331,7 +201,7 @@ func (tx *transaction) standOnTask(ctx context.Context, grant *countersign.Grant
 	named := slices.Concat(tx.found(crew.resolver, crew.procedure.Fulfiller), tx.found(crew.resolver, crew.procedure.Witness), crew.owners)
 	if slices.Contains(named, who) || len(standing.Roles) > 0 && !standing.HasAny(workflow.Stranger) {
 		standing.KeptOut = crew.keptOut[who]
-		if grant.Task != nil && grant.Task.DoneBy != "" && !looks && tx.directory.standIns(who, grant.Task.DoneBy, tx.now()) {
+		if grant.Task != nil && grant.Task.DoneBy != "" && !looks && tx.directory.standIns(who, grant.Task.DoneBy, grant.Task.DoneAt, tx.now()) {
 			standing.KeptOut = "did the task, or stands in for who did"
 		}
 	}
@@ -374,11 +244,14 @@ func (d *Desk) Tasks(ctx context.Context, caller Caller) ([]TaskView, error) {
 				return nil, err
 			}
 			for _, grant := range grants {
+				if grant.Task == nil {
+					continue
+				}
 				standing, crew, err := tx.standOnTask(ctx, grant)
 				if err != nil {
 					return nil, err
 				}
-				if crew != nil && grant.Task != nil && standing.HasAny(workflow.Fulfiller, workflow.Witness, workflow.SystemOwner, workflow.Administrator, workflow.Auditor) {
+				if crew != nil && standing.HasAny(workflow.Fulfiller, workflow.Witness, workflow.SystemOwner, workflow.Administrator, workflow.Auditor) {
 					views = append(views, tx.taskView(grant, standing, crew))
 				}
 			}
@@ -405,6 +278,9 @@ func (tx *transaction) taskView(grant *countersign.Grant, standing workflow.Stan
 		view.DoneBy = dir.refTo(task.DoneBy)
 	}
 	for _, command := range workflow.Offered(workflow.GrantTransitions, grant.State, standing) {
+		if grant.Parked != nil {
+			break
+		}
 		if command == workflow.Check && task.DoneBy != "" || (command == workflow.Done || command == workflow.Refuse) && task.DoneBy == "" {
 			view.Offered = append(view.Offered, command)
 		}

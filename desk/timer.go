@@ -71,7 +71,9 @@ func (tx *transaction) wakeGrant(ctx context.Context, grant *countersign.Grant, 
 	verdict := workflow.GrantVerdict{
 		Standing: workflow.Standing{Actor: tx.occasion.Actor, Roles: []workflow.Role{workflow.Timer}}, EndCause: cause, EndReason: why,
 	}
-	if entitlement := tx.directory.entitlements[grant.Entitlement]; entitlement != nil {
+	// An end relies on nothing but its own row.
+	ends := cause != "" || grant.Until != 0 && tx.now() >= grant.Until
+	if entitlement := tx.directory.entitlements[grant.Entitlement]; entitlement != nil && !ends {
 		verdict.Definition = &entitlement.Definition
 		if entitlement.Definition != grant.Means() {
 			tx.relyOn(entitlement)
@@ -130,6 +132,10 @@ func (tx *transaction) endsOnTime(ctx context.Context, grant *countersign.Grant)
 		return false, nil
 	}
 	request, err := tx.load(ctx, grant.Request)
+	if kind := countersign.KindOf(err); kind == countersign.Internal || kind == countersign.NotFound {
+		// A request that cannot be read keeps no access from ending.
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}

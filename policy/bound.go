@@ -60,7 +60,9 @@ func (j *judgement) judgeBounds() {
 			if bound.Who == countersign.AnsweringSponsor {
 				who = beneficiary.Sponsor
 			}
-			holds := func(held HeldItem) bool { return held.Holder == who && slices.Contains(bound.Holds, held.path()) }
+			holds := func(held HeldItem) bool {
+				return held.Live && held.Holder == who && slices.Contains(bound.Holds, held.path())
+			}
 			if who != "" && slices.ContainsFunc(j.facts.Held, holds) {
 				continue
 			}

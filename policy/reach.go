@@ -280,18 +280,14 @@ func (t *requestType) fixed(owner, field string) []any {
 		}
 		return values
 	}
-	// What would refuse its owner refuses an agent, so conditions see people there, too.
-	kinds := words(t.beneficiary)
-	if slices.Contains(t.beneficiary, countersign.Agent) {
-		kinds = append(kinds, string(countersign.Person))
-	}
 	switch owner + "." + field {
 	case "request.type":
 		return []any{t.name}
 	case "beneficiary.kind":
-		return list(kinds)
+		return list(words(t.beneficiary))
 	case "beneficiary.affiliation":
-		if !slices.Contains(kinds, string(countersign.Person)) {
+		// An agent is refused what its owner would be, by the owner's affiliation.
+		if !slices.Contains(t.beneficiary, countersign.Person) && !slices.Contains(t.beneficiary, countersign.Agent) {
 			return []any{}
 		}
 	case "beneficiary.active", "requester.active":

@@ -39,6 +39,8 @@ type HeldItem struct {
 	Holder     countersign.IdentityID `json:"holder"`
 	HolderName string                 `json:"holder_name"`
 	Grant      countersign.GrantID    `json:"grant"`
+	// Live says that it works by now, and is not on its way out.
+	Live bool `json:"live,omitempty"`
 }
 
 // Separations returns the separation rules, in the order of names.
@@ -169,7 +171,7 @@ func readHeld(given *mapping, beneficiary Party) []HeldItem {
 		m := given.mapping(node, "what is held", "system", "resource", "entitlement", "risk", "holder")
 		m.require("system", "resource", "entitlement")
 		holder := m.textOr("holder", beneficiary.Name)
-		item := HeldItem{Holder: countersign.IdentityID(holder), HolderName: holder, Grant: countersign.GrantID(fmt.Sprintf("held %d", i+1))}
+		item := HeldItem{Holder: countersign.IdentityID(holder), HolderName: holder, Grant: countersign.GrantID(fmt.Sprintf("held %d", i+1)), Live: true}
 		item.Resource = ResourceFact{Name: m.text("resource"), System: m.text("system"), Risk: countersign.LowRisk}
 		if m.has("risk") {
 			item.Resource.Risk = word(m, "risk", "risk", risks)
