@@ -170,6 +170,35 @@ func TestATaskThatCannotBeDoneWaitsForTheOwnerAndAWordIsNotEnoughWhereAListIsAsk
 	w.verified()
 }
 
+// Who is to lose access has everybody who could take it away stand in, once.
+func TestNobodyKeepsTheirAccessByHavingOthersStandIn(t *testing.T) {
+	w := byHand(t, onSQLite(t), platform)
+	id, grant := w.asked()
+	w.must(w.done("pia", grant))
+	w.must(w.check("pit", grant, desk.TaskReport{Present: true, Reason: "saw the account"}))
+	for _, to := range []string{"pia", "pit", "otto"} {
+		if _, err := w.delegate("ana", to, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.must(w.revocation("otto", grant)())
+	w.settle()
+	w.must(w.done("pia", grant))
+	w.must(w.check("pit", grant, desk.TaskReport{Reason: "no account any more"}))
+	w.state(id, countersign.RequestClosed)
+	w.verified()
+}
+
+func TestWhoSortedADescriptionCarriesNothingOfItOut(t *testing.T) {
+	w := byHand(t, onSQLite(t), `fulfiller: person(oda), witness: group(platform-leads)`)
+	id := w.describe("ana", "I have to look at the invoices of last year, can somebody help me?")
+	w.must(w.classify("oda", id, "archive/files/reader"))
+	w.must(w.approve("max", id))
+	w.settle()
+	grant := w.grant(id).ID
+	w.refused(w.done("oda", grant), "separation-of-duties")
+}
+
 func TestWhoLeftBetweenApprovalAndTaskGetsNothing(t *testing.T) {
 	w := byHand(t, onSQLite(t), platform)
 	id, grant := w.asked()

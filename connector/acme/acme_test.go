@@ -256,17 +256,17 @@ func bench(t *testing.T, p *pebble, stops *target.Stops, clock connector.Clock) 
 	}
 	var handler http.Handler = mux
 	p.answers.Store(&handler)
-	return &asking{open(t, p, kept, clock), t, &holder{csrs: map[string]string{}}}, kept, shelf
+	return &asking{open(t, p, kept, clock, pki.Options{Name: "public"}), t, &holder{csrs: map[string]string{}}}, kept, shelf
 }
 
-func open(t *testing.T, p *pebble, kept *register.Authority, clock connector.Clock) *hands.Connector {
+func open(t *testing.T, p *pebble, kept *register.Authority, clock connector.Clock, options pki.Options) *hands.Connector {
 	t.Helper()
 	var account crypto.Signer
 	account, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := hands.New(kept, hands.Options{Options: pki.Options{Name: "public"}, Directory: p.directory, Account: account, HTTP: p.client, Residual: countersign.Day}, clock)
+	made, err := hands.New(kept, hands.Options{Options: options, Directory: p.directory, Account: account, HTTP: p.client, Residual: countersign.Day}, clock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -369,6 +369,38 @@ func TestConformance(t *testing.T) {
 			t.Error("the authority still says that it is good")
 		}
 	})
+}
+
+// taking is a deploy program that puts every certificate nowhere.
+type taking struct{}
+
+func (taking) Carry(context.Context, string, []byte) ([]byte, error) {
+	return []byte(`{"protocol":1,"answer":"done"}`), nil
+}
+
+func TestWhatIsNotSeenWhereItWasDeployedIsRevokedAtTheAuthority(t *testing.T) {
+	p := newPebble(t)
+	clock := connectortest.NewClock()
+	made, kept, _ := bench(t, p, target.NewStops(), clock)
+	silent, _ := free(t)
+	made.Connector = open(t, p, kept, clock, pki.Options{Name: "public", Deploy: taking{}, Probe: silent, Within: time.Millisecond})
+	mint := countersign.NewMint([32]byte{4}, clock.Instant())
+	task := connector.Task{
+		Intent: mint.Intent(), Attempt: 1, Credential: mint.Credential(), Grant: mint.Grant(), Action: "issue", Holder: mint.Identity(), HolderName: "checkout",
+		System: mint.System(), SystemName: "public", Resource: "servers", Entitlement: "desk.example", EntitlementID: mint.Entitlement(),
+		Until: clock.Instant().Add(countersign.Day), Deadline: clock.Instant().Add(countersign.Minute),
+	}
+	var failure *connector.Failure
+	if err := made.Apply(t.Context(), task); !errors.As(err, &failure) || failure.Kind != connector.Rejected || !strings.Contains(err.Error(), "was taken back") {
+		t.Fatalf("what nobody sees: %v", err)
+	}
+	check, err := kept.CheckCredential(t.Context(), task.Credential)
+	if err != nil || check.State != register.Revoked || check.Serial == "" {
+		t.Fatalf("the register has %+v, %v", check, err)
+	}
+	if p.good(t, check.Serial) {
+		t.Error("the authority still says that it is good")
+	}
 }
 
 // forget takes the certificate out of the register's record, and leaves the order.
