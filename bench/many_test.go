@@ -143,7 +143,7 @@ func manyGrants(t *testing.T, r *report, database string, crowd crowd) {
 	r.atMost(database, size, "p99 of new requests meanwhile, in parts of idle", quantile(busy, 0.99).Seconds()/quantile(quiet, 0.99).Seconds(), "", 2)
 
 	c.holdAll(t, r, database, size, crowd, func() int {
-		return count(t, where, "SELECT count(*) FROM access_grant WHERE state = 'gone' AND system = '"+string(l.systems["s0/r/e0"])+"'")
+		return count(t, where, "SELECT count(*) FROM access_grant WHERE state IN ('revoked', 'gone') AND system = '"+string(l.systems["s0/r/e0"])+"'")
 	})
 	r.add(database, size, "memory after it", float64(resident(t, p.command.Process.Pid))/1e6, "MB")
 }

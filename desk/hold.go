@@ -439,8 +439,7 @@ func (d *Desk) HoldView(ctx context.Context, caller Caller, id countersign.HoldI
 	}
 	query := found.query
 	query.States, query.Limit = heldStates, MaxCounted
-	ids, err := d.Store.GrantIDs(ctx, query)
-	view.Left = len(ids)
+	view.Left, err = d.Store.CountGrants(ctx, query)
 	return view, err
 }
 

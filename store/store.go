@@ -53,6 +53,8 @@ type Reader interface {
 	Grants(ctx context.Context, query GrantQuery) ([]*countersign.Grant, error)
 	// GrantIDs is Grants without what they say.
 	GrantIDs(ctx context.Context, query GrantQuery) ([]countersign.GrantID, error)
+	// CountGrants counts them, up to the query's limit.
+	CountGrants(ctx context.Context, query GrantQuery) (int, error)
 	Work(ctx context.Context, key string) (Work, error)
 	// Parked returns up to limit parked items of the kind, those parked longest first.
 	Parked(ctx context.Context, kind WorkKind, limit int) ([]Work, error)

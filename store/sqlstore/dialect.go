@@ -11,6 +11,8 @@ import (
 //
 //	{list}      an argument that is a list of texts, as a table with the column value
 //	{any}       true of what is in an argument that is a list of texts; stands after it
+//	{in state}  after an id: in the order of the indexes that begin with a state,
+//	            which the table's own index does not have
 //	{locking}   locks the selected rows and leaves out those that others locked
 //	{position}  the next position on the shelf that the argument names
 //	{visible}   true for positions behind which nothing can appear any more
@@ -59,6 +61,7 @@ var sqliteDialect = &dialect{
 	marks: strings.NewReplacer(
 		"{list}", "json_each(?)",
 		"{any}", "IN (SELECT value FROM json_each(?))",
+		"{in state}", "",
 		"{locking}", "",
 		"{position}", "(SELECT coalesce(max(position), 0) + 1 FROM shelf_item WHERE shelf = ?)",
 		"{visible}", "true",
@@ -69,6 +72,7 @@ var postgresDialect = &dialect{
 	marks: strings.NewReplacer(
 		"{list}", "unnest(CAST(? AS text[])) AS each (value)",
 		"{any}", "= ANY (CAST(? AS text[]))",
+		"{in state}", `COLLATE "POSIX"`,
 		"{locking}", "FOR UPDATE SKIP LOCKED",
 		"{position}", "countersign_position(?)",
 		"{visible}", "position < pg_snapshot_xmin(pg_current_snapshot())::text::bigint << 12",

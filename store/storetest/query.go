@@ -66,6 +66,8 @@ func tellRequests(h *house) {
 		{"answers for an exception", store.RequestQuery{Party: "idn_keeper"}, []*countersign.Request{b}},
 		{"type", store.RequestQuery{Type: "break-glass"}, []*countersign.Request{b}},
 		{"states", store.RequestQuery{States: []countersign.RequestState{countersign.RequestActive, countersign.RequestCollecting}}, []*countersign.Request{c, b}},
+		{"states, page", store.RequestQuery{States: []countersign.RequestState{countersign.RequestActive, countersign.RequestCollecting, countersign.RequestDeciding}, Before: d.ID, Limit: 2}, []*countersign.Request{c, b}},
+		{"states of a type", store.RequestQuery{Type: "break-glass", States: []countersign.RequestState{countersign.RequestActive, countersign.RequestCollecting}}, []*countersign.Request{b}},
 		{"together", store.RequestQuery{Party: "idn_ada", States: []countersign.RequestState{countersign.RequestDeciding}, Before: d.ID, Limit: 5}, []*countersign.Request{a}},
 	} {
 		if got := must(h.Requests(background, test.query))(h); ids(got) != ids(test.want) {
@@ -90,11 +92,15 @@ func tellGrants(h *house) {
 		{"one holder", store.GrantQuery{Holders: []countersign.IdentityID{"idn_ada"}}, []*countersign.Grant{c, a}},
 		{"holders", store.GrantQuery{Holders: []countersign.IdentityID{"idn_ada", "idn_cy", "idn_no"}}, []*countersign.Grant{d, c, a}},
 		{"system", store.GrantQuery{System: a.System}, []*countersign.Grant{c, a}},
+		{"system, page", store.GrantQuery{System: a.System, Before: c.ID, Limit: 2}, []*countersign.Grant{a}},
+		{"system, the newest", store.GrantQuery{System: a.System, Limit: 1}, []*countersign.Grant{c}},
 		{"entitlement", store.GrantQuery{Entitlement: "ent_a"}, []*countersign.Grant{b, a}},
+		{"entitlement, in states", store.GrantQuery{Entitlement: "ent_a", States: []countersign.GrantState{countersign.GrantLive, countersign.GrantLive, countersign.GrantGone}}, []*countersign.Grant{a}},
 		{"requester", store.GrantQuery{Requester: "idn_ada"}, []*countersign.Grant{b}},
 		{"held or asked for", store.GrantQuery{Holders: []countersign.IdentityID{"idn_ada"}, Requester: "idn_ada"}, []*countersign.Grant{c, b, a}},
 		{"request", store.GrantQuery{Request: "req_b"}, []*countersign.Grant{b}},
 		{"states", store.GrantQuery{States: []countersign.GrantState{countersign.GrantGone, countersign.GrantProvisioning}}, []*countersign.Grant{c, b}},
+		{"states, page", store.GrantQuery{States: []countersign.GrantState{countersign.GrantLive, countersign.GrantProvisioning}, Before: d.ID, Limit: 1}, []*countersign.Grant{b}},
 		{"together", store.GrantQuery{System: a.System, Holders: []countersign.IdentityID{"idn_ada"}, States: []countersign.GrantState{countersign.GrantLive}}, []*countersign.Grant{a}},
 	} {
 		if got := must(h.Grants(background, test.query))(h); ids(got) != ids(test.want) {
@@ -106,6 +112,9 @@ func tellGrants(h *house) {
 		}
 		if got := must(h.GrantIDs(background, test.query))(h); !slices.Equal(got, wanted) {
 			h.Errorf("%s: got the ids %v, want %v", test.name, got, wanted)
+		}
+		if got := must(h.CountGrants(background, test.query))(h); got != len(wanted) {
+			h.Errorf("%s: counted %d, want %d", test.name, got, len(wanted))
 		}
 	}
 }

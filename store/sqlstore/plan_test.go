@@ -1,0 +1,105 @@
+package sqlstore
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/store/pgtest"
+)
+
+// Lists that a house asks for at every beat and at every step of a sweep, and those
+// of people, must find what they look for among very many newer rows in another state.
+func TestAListPassesOverNothingInAnotherState(t *testing.T) {
+	system, live := countersign.SystemID("sys_a"), []countersign.GrantState{countersign.GrantProvisioning, countersign.GrantLive}
+	queries := map[string]string{}
+	arguments := map[string][]any{}
+	add := func(name, text string, args []any) { queries[name], arguments[name] = text, args }
+	for name, query := range map[string]store.GrantQuery{
+		"of a system":            {System: system, States: live, Limit: 5},
+		"of a system, page":      {System: system, States: live, Before: "grt_000003", Limit: 5},
+		"of a system, all":       {System: system, Limit: 5},
+		"of an entitlement":      {Entitlement: "ent_a", States: live, Limit: 5},
+		"in states":              {States: live, Limit: 5},
+		"in states that are not": {States: []countersign.GrantState{countersign.GrantRevoked, countersign.GrantProvisioning}, Limit: 5},
+	} {
+		text, args := grantsText(query)
+		add("grants "+name, text, args)
+	}
+	text, args := requestsText(store.RequestQuery{States: []countersign.RequestState{countersign.RequestTriaging, countersign.RequestDeciding}, Limit: 5})
+	add("requests in states", text, args)
+
+	t.Run("SQLite", func(t *testing.T) {
+		s := databases["SQLite"](t)()
+		defer s.Close()
+		for name, query := range queries {
+			var plan []string
+			err := s.database.query(background, `EXPLAIN QUERY PLAN `+query, func(row row) error {
+				var id, parent, none int
+				var step string
+				err := row.Scan(&id, &parent, &none, &step)
+				plan = append(plan, step)
+				return err
+			}, arguments[name]...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if steps := fmt.Sprint(plan); !strings.Contains(steps, "_in_state (") || strings.Contains(steps, "SCAN access_grant") || strings.Contains(steps, "SCAN request") {
+				t.Errorf("%s: goes by %s", name, steps)
+			}
+		}
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		s, err := OpenPostgres(background, pgtest.Database(t, func(url string) error { return Migrate(background, url) }), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		connection, err := s.database.(*postgres).pool.Acquire(background)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer connection.Release()
+		for _, statement := range []string{
+			`INSERT INTO access_grant (id, version, body, holder, entitlement, system, request, requester, state, live)
+			SELECT 'grt_' || lpad(n::text, 6, '0'), 1, '{}', 'idn_' || n, 'ent_a', 'sys_a', '', '', CASE WHEN n <= 5 THEN 'live' ELSE 'revoking' END, true FROM generate_series(1, 5000) AS n`,
+			`INSERT INTO request (id, version, body, beneficiary, type, state)
+			SELECT 'req_' || lpad(n::text, 6, '0'), 1, '{}', 'idn_' || n, 't', CASE WHEN n <= 5 THEN 'deciding' ELSE 'closed' END FROM generate_series(1, 5000) AS n`,
+			`ANALYZE access_grant`, `ANALYZE request`,
+		} {
+			if _, err := connection.Exec(background, statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for name, query := range queries {
+			prepared := `asked_` + strings.NewReplacer(" ", "_", ",", "").Replace(name)
+			if _, err := connection.Exec(background, `PREPARE `+prepared+` AS `+postgresDialect.text(query, false)); err != nil {
+				t.Fatal(err)
+			}
+			var values []string
+			for _, arg := range arguments[name] {
+				values = append(values, fmt.Sprintf("'%v'", arg))
+			}
+			rows, err := connection.Query(background, `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE `+prepared+`(`+strings.Join(values, ", ")+`)`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var plan []string
+			for rows.Next() {
+				var step string
+				if err := rows.Scan(&step); err != nil {
+					t.Fatal(err)
+				}
+				plan = append(plan, step)
+			}
+			if err := rows.Err(); err != nil {
+				t.Fatal(err)
+			}
+			if steps := strings.Join(plan, "\n"); strings.Contains(steps, "Rows Removed by Filter") || strings.Contains(steps, "_pkey") || !strings.Contains(steps, "_in_state") {
+				t.Errorf("%s: goes by\n%s", name, steps)
+			}
+		}
+	})
+}
