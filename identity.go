@@ -73,6 +73,32 @@ type Identity struct {
 	LastConfirmed Instant    `json:"last_confirmed,omitempty"`
 	// Offer is a change of owner that a second person has to agree to.
 	Offer *OwnershipOffer `json:"offer,omitempty"`
+	// ConfirmEvery is how often it is confirmed; 0 is as the policy set says.
+	ConfirmEvery Seconds `json:"confirm_every,omitempty"`
+	// Silence is what was said since the last confirmation; nil for nothing.
+	Silence *Silence `json:"silence,omitempty"`
+}
+
+// The shortest and the longest time between two confirmations of an owner.
+const (
+	ShortestConfirmation = 7 * Day
+	LongestConfirmation  = 1100 * Day
+)
+
+// Silence is how far the house has gone with an owner who does not confirm that he or
+// she still answers for an NHI or a system, or who is not there any more.
+type Silence struct {
+	// Due is by when it was to be confirmed.
+	Due Instant `json:"due"`
+	// Lost says that the owner is not active.
+	Lost bool `json:"lost,omitempty"`
+	// Told are those who were told last, at At.
+	Told []IdentityID `json:"told"`
+	At   Instant      `json:"at"`
+	// Escalated says that others than the owner were told: from NothingNewFrom on
+	// nothing new is given.
+	Escalated      bool    `json:"escalated,omitempty"`
+	NothingNewFrom Instant `json:"nothing_new_from,omitempty"`
 }
 
 // OwnershipOffer says who is to answer for an NHI or a system from now on, and who said so:

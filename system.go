@@ -27,6 +27,10 @@ type System struct {
 	Retired   bool              `json:"retired,omitempty"`
 	// Offer is a change of owner that a second person has to agree to.
 	Offer *OwnershipOffer `json:"offer,omitempty"`
+	// LastConfirmed, ConfirmEvery and Silence are as for an NHI.
+	LastConfirmed Instant  `json:"last_confirmed,omitempty"`
+	ConfirmEvery  Seconds  `json:"confirm_every,omitempty"`
+	Silence       *Silence `json:"silence,omitempty"`
 }
 
 // Resource is a thing in a system.

@@ -207,7 +207,7 @@ func (tx *transaction) refuseBirthright(ctx context.Context, b *birthrights, one
 		return "Nobody active answers for " + b.identity.Name + ".", nil
 	}
 	m := matter{requester: b.identity, beneficiary: b.identity, items: []right{item}}
-	if refused := slices.Concat(tx.desk.refuseHeld(m), tx.refuseUnsponsored(m)); len(refused) > 0 {
+	if refused := slices.Concat(tx.desk.refuseHeld(m), tx.refuseUnsponsored(m), tx.refuseUnconfirmed(m)); len(refused) > 0 {
 		return refused[0].Because, nil
 	}
 	held, err := tx.heldBySame(ctx, b.identity, "")

@@ -196,6 +196,31 @@ func (tx *transaction) record(ctx context.Context, changes []directory.Change) e
 	if len(changes) == 0 {
 		return nil
 	}
+	if err := tx.recordRows(ctx, changes); err != nil {
+		return err
+	}
+	var identities []countersign.IdentityID
+	var systems []countersign.SystemID
+	for _, change := range changes {
+		switch row := change.After.(type) {
+		case *countersign.Identity:
+			identities = append(identities, row.ID)
+		case *countersign.System:
+			systems = append(systems, row.ID)
+		case *countersign.Entitlement:
+			systems = append(systems, row.System)
+		}
+	}
+	cause := fmt.Sprintf("directory-%d", tx.change.DirectoryRevision)
+	if err := tx.dependents(ctx, cause, identities, systems); err != nil {
+		return err
+	}
+	tx.lookAtMoved(changes, cause)
+	return tx.wakeRequests(ctx, cause)
+}
+
+// recordRows writes directory changes as events, rows and guards.
+func (tx *transaction) recordRows(ctx context.Context, changes []directory.Change) error {
 	streams := make([]countersign.Stream, 0, len(changes))
 	for _, change := range changes {
 		streams = append(streams, change.After.RowStream())
@@ -209,8 +234,6 @@ func (tx *transaction) record(ctx context.Context, changes []directory.Change) e
 		seq[stream] = head.Seq
 	}
 	tx.change.DirectoryRevision = tx.directory.revision + 1
-	var identities []countersign.IdentityID
-	var systems []countersign.SystemID
 	for _, change := range changes {
 		stream := change.After.RowStream()
 		seq[stream]++
@@ -225,25 +248,14 @@ func (tx *transaction) record(ctx context.Context, changes []directory.Change) e
 		tx.put(change.After, was)
 		tx.guards[store.GuardRow(change.After.RowKey())] = store.Guard{Key: store.GuardRow(change.After.RowKey()), Version: was, Next: seq[stream]}
 		tx.events = append(tx.events, countersign.Event{Stream: stream, Payload: payload})
-		switch row := change.After.(type) {
-		case *countersign.Identity:
-			identities = append(identities, row.ID)
+		if row, is := change.After.(*countersign.Identity); is {
 			tx.handles(change.Before, row)
 			if !row.ActiveAt(tx.now()) {
 				tx.stop = append(tx.stop, string(row.ID))
 			}
-		case *countersign.System:
-			systems = append(systems, row.ID)
-		case *countersign.Entitlement:
-			systems = append(systems, row.System)
 		}
 	}
-	cause := fmt.Sprintf("directory-%d", tx.change.DirectoryRevision)
-	if err := tx.dependents(ctx, cause, identities, systems); err != nil {
-		return err
-	}
-	tx.lookAtMoved(changes, cause)
-	return tx.wakeRequests(ctx, cause)
+	return nil
 }
 
 // versioned sets the version of a changed row, of the memberships that begin with

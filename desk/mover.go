@@ -24,17 +24,20 @@ const (
 	lookRules = "rules-"
 )
 
-// LookAtIdentities looks anew at what identities hold.
+// LookAtIdentities looks anew at what identities hold, and at what owners owe.
 func (d *Desk) LookAtIdentities(ctx context.Context, works []store.Work) error {
 	return d.together(ctx, len(works), nil, func(tx *transaction, i int) error {
 		tx.looked(works[i], 0)
+		_, cause, _ := strings.Cut(works[i].Key, "/")
+		if cause == lookSilence {
+			return tx.tellOfSilence(ctx, works[i].Ref)
+		}
 		identity := tx.directory.identities[countersign.IdentityID(works[i].Ref)]
 		// Who may hold nothing now keeps what is there: it is refused while that lasts,
 		// and ends by itself once it is for good.
 		if identity == nil || !identity.ActiveAt(tx.now()) {
 			return nil
 		}
-		_, cause, _ := strings.Cut(works[i].Key, "/")
 		return tx.lookAtIdentity(ctx, identity, strings.HasPrefix(cause, lookMoved))
 	})
 }

@@ -37,6 +37,8 @@ const (
 	NoticeTask           = "task"
 	NoticeTaskOverdue    = "task-overdue"
 	NoticeTaskToCheck    = "task-to-check"
+	NoticeConfirm        = "confirm"
+	NoticeOwnerSilent    = "owner-silent"
 )
 
 // digestEvery gathers what can wait: all that a person is to be told of a quarter
@@ -113,17 +115,36 @@ func (tx *transaction) tellings(payload countersign.Payload, request *countersig
 		return []telling{{kind: NoticeTaskOverdue, people: event.Change.Told, atOnce: true}}
 	case *workflow.TaskChecked:
 		return []telling{{kind: NoticeTask, people: event.Change.Told, atOnce: true}}
+	case *workflow.IdentityRecorded:
+		return tx.silenceTold(event.Change.Silence)
+	case *workflow.SystemRecorded:
+		return tx.silenceTold(event.Change.Silence)
 	case *workflow.IntentParked:
 		return []telling{{kind: NoticeParked, people: []countersign.IdentityID{event.Change.Person}, atOnce: true}}
 	}
 	return nil
 }
 
+// silenceTold says who hears of what the house has just found out of an owner.
+func (tx *transaction) silenceTold(said *countersign.Silence) []telling {
+	switch {
+	case said == nil || said.At != tx.now() || tx.occasion.Actor != countersign.SystemTimer:
+		return nil
+	case said.Escalated:
+		return []telling{{kind: NoticeOwnerSilent, people: said.Told}}
+	}
+	return []telling{{kind: NoticeConfirm, people: said.Told}}
+}
+
 // operators are the people who hold that power now.
-func (tx *transaction) operators() []countersign.IdentityID {
+func (tx *transaction) operators() []countersign.IdentityID { return tx.withPower(PowerOperator) }
+
+// withPower are the people who hold a power of the desk now, by what this process
+// knows.
+func (tx *transaction) withPower(power string) []countersign.IdentityID {
 	var people []countersign.IdentityID
 	for id, identity := range tx.directory.identities {
-		if identity.Human() && tx.desk.Power(id, PowerOperator) {
+		if identity.Human() && tx.desk.Power(id, power) {
 			people = append(people, id)
 		}
 	}
@@ -145,9 +166,9 @@ func (tx *transaction) notify() {
 		seq := tx.change.Events[i].Header.Seq
 		request, _ := states[event.Stream].(*countersign.Request)
 		grant, _ := states[event.Stream].(*countersign.Grant)
-		_, proposal := states[event.Stream].(*countersign.Proposal)
-		_, reconciliation := states[event.Stream].(*countersign.Reconciliation)
-		if request == nil && grant == nil && !proposal && !reconciliation {
+		switch states[event.Stream].(type) {
+		case *countersign.Request, *countersign.Grant, *countersign.Proposal, *countersign.Reconciliation, *countersign.Identity, *countersign.System:
+		default:
 			continue
 		}
 		for _, telling := range tx.tellings(event.Payload, request, grant) {
@@ -310,6 +331,12 @@ func (tx *transaction) aboutWhat(ctx context.Context, id string) (*countersign.R
 		}
 		return &countersign.Request{}, tx.directory.nameOf(proposal.By) + ": policy", nil
 	}
+	if identity := tx.directory.identities[countersign.IdentityID(id)]; identity != nil {
+		return &countersign.Request{}, identity.Name, nil
+	}
+	if system := tx.directory.systems[countersign.SystemID(id)]; system != nil {
+		return &countersign.Request{}, system.Name, nil
+	}
 	if countersign.PrefixOf(id) == "rcn" {
 		all, err := tx.desk.Store.Reconciliations(ctx)
 		if err != nil {
@@ -335,6 +362,7 @@ func noticeSubject(kind, what string) string {
 		NoticeOverdue: "Evidence is overdue", NoticeEnding: "Access ends", NoticeParked: "Work waits for you", NoticeLapsing: "Access will lapse", NoticeRedefined: "Access means something else now", NoticeEmergency: "A policy was put into force by one person",
 		NoticeFindings: "A system differs from the record", NoticeUnread: "A system cannot be read",
 		NoticeTask: "A task waits for you", NoticeTaskOverdue: "A task is overdue", NoticeTaskToCheck: "Look at what was done",
+		NoticeConfirm: "Confirm what you answer for", NoticeOwnerSilent: "An owner does not answer",
 	}[kind]
 	return fmt.Sprintf("%s (%s)", words, what)
 }

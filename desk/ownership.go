@@ -43,7 +43,7 @@ func (d *Desk) AcceptOwnership(ctx context.Context, caller Caller, key Key, name
 		if err := tx.accept(ctx, ownedMachine(after)); err != nil {
 			return err
 		}
-		after.Owner, after.Offer, after.LastConfirmed = after.Offer.To, nil, tx.now()
+		after.Owner, after.Offer, after.LastConfirmed, after.Silence = after.Offer.To, nil, tx.now(), nil
 		if after.SecondOwner == after.Owner {
 			after.SecondOwner = ""
 		}
@@ -58,7 +58,18 @@ func (d *Desk) ConfirmIdentity(ctx context.Context, caller Caller, key Key, name
 		if who := tx.occasion.Actor.Identity(); who != after.Owner && who != after.SecondOwner {
 			return countersign.Errorf(countersign.Refused, "not-the-owner", "%s is confirmed by its owner or second owner.", after.Name)
 		}
-		after.LastConfirmed = tx.now()
+		after.LastConfirmed, after.Silence = tx.now(), nil
+		return nil
+	})
+}
+
+// ConfirmSystem is ConfirmIdentity for a system.
+func (d *Desk) ConfirmSystem(ctx context.Context, caller Caller, key Key, name, reason string) error {
+	return d.changeSystem(ctx, caller, key, name, reason, func(tx *transaction, after *countersign.System) error {
+		if who := tx.occasion.Actor.Identity(); who != after.Owner && who != after.SecondOwner {
+			return countersign.Errorf(countersign.Refused, "not-the-owner", "The system %s is confirmed by its owner or second owner.", after.Name)
+		}
+		after.LastConfirmed, after.Silence = tx.now(), nil
 		return nil
 	})
 }
@@ -78,7 +89,7 @@ func (d *Desk) AcceptSystem(ctx context.Context, caller Caller, key Key, name, r
 		if err := tx.accept(ctx, ownedSystem(after)); err != nil {
 			return err
 		}
-		after.Owner, after.Offer = after.Offer.To, nil
+		after.Owner, after.Offer, after.LastConfirmed, after.Silence = after.Offer.To, nil, tx.now(), nil
 		if after.SecondOwner == after.Owner {
 			after.SecondOwner = ""
 		}

@@ -233,6 +233,7 @@ type IdentityView struct {
 	Affiliation countersign.Affiliation    `json:"affiliation,omitempty"`
 	Manager     *Ref                       `json:"manager,omitempty"`
 	Owner       *Ref                       `json:"owner,omitempty"`
+	SecondOwner *Ref                       `json:"second_owner,omitempty"`
 	Sponsor     *Ref                       `json:"sponsor,omitempty"`
 	// OfferedTo is who is to answer for it once a second person agrees.
 	OfferedTo   *Ref                `json:"offered_to,omitempty"`
@@ -245,11 +246,13 @@ type IdentityView struct {
 	Groups        []string            `json:"groups"`
 	// Unowned marks an NHI that nobody active answers for.
 	Unowned bool `json:"unowned,omitempty"`
+	// Ownership is there for an NHI.
+	Ownership *OwnershipView `json:"ownership,omitempty"`
 }
 
 // Identity shows an identity by id, login, e-mail address or SPIFFE id.
 func (d *Desk) Identity(ctx context.Context, name string) (*IdentityView, error) {
-	known, _, err := d.refresh(ctx, d.Store)
+	known, active, err := d.refresh(ctx, d.Store)
 	if err != nil {
 		return nil, err
 	}
@@ -265,6 +268,7 @@ func (d *Desk) Identity(ctx context.Context, name string) (*IdentityView, error)
 		Groups: append([]string{}, groups...),
 	}
 	view.Manager, view.Owner, view.Sponsor = known.refTo(identity.Manager), known.refTo(identity.Owner), known.refTo(identity.Sponsor)
+	view.SecondOwner = known.refTo(identity.SecondOwner)
 	if identity.Offer != nil {
 		view.OfferedTo = known.refTo(identity.Offer.To)
 	}
@@ -272,8 +276,8 @@ func (d *Desk) Identity(ctx context.Context, name string) (*IdentityView, error)
 		view.Record = record.Key
 	}
 	if !identity.Human() {
-		owner := known.identities[identity.Owner]
-		view.Unowned = owner == nil || !owner.ActiveAt(now)
+		o := known.ofMachine(identity, active.ownerTerms(), now)
+		view.Unowned, view.Ownership = o.lost, known.ownershipView(o, now)
 	}
 	return view, nil
 }
@@ -293,13 +297,17 @@ type SystemView struct {
 	Connector   string           `json:"connector"`
 	Retired     bool             `json:"retired,omitempty"`
 	// Unowned marks a system that nobody active answers for.
-	Unowned      bool             `json:"unowned,omitempty"`
+	Unowned bool `json:"unowned,omitempty"`
+	// LastConfirmed is when its owner last said that he or she still answers for it.
+	LastConfirmed countersign.Instant `json:"last_confirmed,omitzero"`
+	// Ownership is there while the system is in use.
+	Ownership    *OwnershipView   `json:"ownership,omitempty"`
 	Entitlements []EntitlementRef `json:"entitlements"`
 }
 
 // System shows a system by id or name.
 func (d *Desk) System(ctx context.Context, name string) (*SystemView, error) {
-	known, _, err := d.refresh(ctx, d.Store)
+	known, active, err := d.refresh(ctx, d.Store)
 	if err != nil {
 		return nil, err
 	}
@@ -310,13 +318,17 @@ func (d *Desk) System(ctx context.Context, name string) (*SystemView, error) {
 	view := &SystemView{
 		ID: system.ID, Version: system.Version, Name: system.Name, Title: system.Title, Environment: system.Environment, Risk: system.Risk,
 		Connector: system.Connector, Retired: system.Retired, Owner: known.refTo(system.Owner), SecondOwner: known.refTo(system.SecondOwner),
-		Entitlements: []EntitlementRef{},
+		LastConfirmed: system.LastConfirmed, Entitlements: []EntitlementRef{},
 	}
 	if system.Offer != nil {
 		view.OfferedTo = known.refTo(system.Offer.To)
 	}
-	owner := known.identities[system.Owner]
-	view.Unowned = owner == nil || !owner.ActiveAt(countersign.InstantOf(d.Clock.Now()))
+	now := countersign.InstantOf(d.Clock.Now())
+	o := known.ofSystem(system, active.ownerTerms(), now)
+	view.Unowned = o.lost
+	if !system.Retired {
+		view.Ownership = known.ownershipView(o, now)
+	}
 	for _, name := range sortedKeys(known.rights) {
 		if entitlement := known.entitlements[known.rights[name]]; entitlement.System == system.ID && !entitlement.Retired {
 			view.Entitlements = append(view.Entitlements, known.entitlementRef(entitlement.ID))

@@ -463,6 +463,9 @@ func (tx *transaction) recheck(ctx context.Context, request *countersign.Request
 		return facts, nil, err
 	}
 	refusals := slices.Concat(set.Recheck(request.Type, facts), tx.desk.refuseHeld(r.matter), tx.refuseUnsponsored(r.matter), tx.refuseAuthor(r.matter))
+	if !request.BreakGlass && request.Rotates == nil {
+		refusals = append(refusals, tx.refuseUnconfirmed(r.matter)...)
+	}
 	for _, item := range r.matter.items {
 		if item.entitlement.Retired || item.system.Retired {
 			refusals = append(refusals, policy.Refusal{Reason: "retired", Because: "The entitlement " + r.directory.rightName(item.entitlement) + " is retired."})

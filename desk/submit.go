@@ -211,6 +211,10 @@ func (d *Desk) judge(ctx context.Context, tx *transaction, caller Caller, asking
 		}
 	}
 	plan.Refusals = append(append(plan.Refusals, d.refuseHeld(m)...), slices.Concat(tx.refuseUnsponsored(m), tx.refuseAuthor(m))...)
+	// A rotation gives nothing new, and an emergency waits for no owner.
+	if !plan.BreakGlass && asking.Rotates == "" {
+		plan.Refusals = append(plan.Refusals, tx.refuseUnconfirmed(m)...)
+	}
 	j.preview = Preview{Plan: plan, Beneficiary: m.beneficiary.ID, Names: map[countersign.IdentityID]string{}}
 	if !m.beneficiary.Human() && m.beneficiary.Owner != m.requester.ID {
 		j.preview.ConsentOf = m.beneficiary.Owner

@@ -288,6 +288,12 @@ func (d *snapshot) grantSentence(payload countersign.Payload) string {
 		return "the access does not lapse after all"
 	case *workflow.GrantRedefined:
 		return fmt.Sprintf("the entitlement has another definition by now: %s", definitionText(event.Change.Definition))
+	case *workflow.IdentityRecorded:
+		if machine := d.identities[event.Change.ID]; machine != nil {
+			return d.silenceSentence(ownership{owned: ownedMachine(machine), machine: machine}, event.Change.Silence)
+		}
+	case *workflow.SystemRecorded:
+		return d.silenceSentence(ownership{owned: ownedSystem(&event.Change), system: &event.Change}, event.Change.Silence)
 	case *workflow.GrantReminded:
 		return fmt.Sprintf("reminded: the access ends at %s", event.Change.Ends)
 	case *workflow.IntentParked:

@@ -210,12 +210,14 @@ func (c *comparison) identityChanges(current store.Directory) {
 			Purpose:       wanted.Purpose,
 			Record:        c.records[wanted.Record],
 			LastConfirmed: wanted.LastConfirmed,
+			ConfirmEvery:  wanted.ConfirmEvery,
 		}
 		change := Change{Noun: IdentityNoun, Name: wanted.Login, After: after}
 		before := c.oldIdentity[after.ID]
 		if before != nil {
 			after.Version, change.Before = before.Version, before
 			after.Offer = before.Offer
+			after.LastConfirmed, after.Silence = confirmed(before.LastConfirmed, after.LastConfirmed, before.Silence, before.Owner == after.Owner)
 			if after.Status == countersign.IdentitySuspended {
 				after.SuspendedBy, after.DepartsAt = before.SuspendedBy, before.DepartsAt
 			}
@@ -230,6 +232,16 @@ func (c *comparison) identityChanges(current store.Directory) {
 		after.Status = countersign.IdentityDeparted
 		c.remove(Change{Noun: IdentityNoun, Name: c.names[string(old.ID)], Before: old, After: &after}, c.describeIdentity(old), c.describeIdentity(&after))
 	}
+}
+
+// confirmed merges what the house knows of an owner's confirmations with what files
+// say. Files say what was so when they were written: an older one takes no
+// confirmation back. Silence ends with a later confirmation, and with the owner.
+func confirmed(stored, wanted countersign.Instant, silence *countersign.Silence, sameOwner bool) (countersign.Instant, *countersign.Silence) {
+	if wanted > stored || !sameOwner {
+		silence = nil
+	}
+	return max(stored, wanted), silence
 }
 
 func (c *comparison) groupChanges(current store.Directory) {

@@ -62,12 +62,16 @@ func (c *comparison) system(wanted System, before *countersign.System) *counters
 		Risk:        wanted.Risk,
 		Connector:   wanted.Connector,
 		Settings:    maps.Clone(wanted.Settings),
+
+		LastConfirmed: wanted.LastConfirmed,
+		ConfirmEvery:  wanted.ConfirmEvery,
 	}
 	if before == nil {
 		after.ID = c.mint.System()
 		c.names[string(after.ID)] = after.Name
 	} else {
 		after.ID, after.Version, after.Offer = before.ID, before.Version, before.Offer
+		after.LastConfirmed, after.Silence = confirmed(before.LastConfirmed, after.LastConfirmed, before.Silence, before.Owner == after.Owner)
 	}
 	kept := map[countersign.ResourceID]bool{}
 	for _, resource := range wanted.Resources {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -168,9 +169,9 @@ func organisations(t *rapid.T, label string) string {
 		text.WriteString("agents:\n")
 	}
 	for _, login := range machines {
-		fmt.Fprintf(&text, "  - {login: %s, name: M, owner: %s, sponsor: %s, environment: %s, purpose: %s", login, pick("owner", people), pick("sponsor", people), pick("environment", []string{"prod", "dev"}), pick("purpose", []string{"this", "that"}))
+		fmt.Fprintf(&text, "  - {login: %s, name: M, owner: %s, sponsor: %s, environment: %s, purpose: %s, last_confirmed: 2026-10-01", login, pick("owner", people), pick("sponsor", people), pick("environment", []string{"prod", "dev"}), pick("purpose", []string{"this", "that"}))
 		if len(records) > 0 {
-			fmt.Fprintf(&text, ", record: %s, last_confirmed: 2026-10-01", pick("record", records))
+			fmt.Fprintf(&text, ", record: %s", pick("record", records))
 		}
 		text.WriteString("}\n")
 	}
@@ -305,6 +306,55 @@ func TestNewThingsCanNameEachOther(t *testing.T) {
 	}
 	if right := directory.Entitlements[0]; right.System != directory.Systems[0].ID || right.Resource != directory.Systems[0].Resources[0].ID {
 		t.Errorf("the entitlement is %+v", right)
+	}
+}
+
+func TestAnOlderFileTakesNoConfirmationBack(t *testing.T) {
+	text := strings.NewReplacer("environment: dev", "environment: dev, last_confirmed: 2026-03-01", "risk: medium, connector", "risk: medium, last_confirmed: 2026-03-01, connector").Replace(base)
+	current := found(t, text)
+	silence := &countersign.Silence{Escalated: true}
+	later := countersign.InstantOf(time.Date(2026, 10, 5, 8, 0, 0, 0, time.UTC))
+	confirm := func(at countersign.Instant) {
+		for _, identity := range current.Identities {
+			if identity.Name == "Service" {
+				identity.LastConfirmed, identity.Silence = at, silence
+			}
+		}
+		current.Systems[0].LastConfirmed, current.Systems[0].Silence = at, silence
+	}
+	confirm(later)
+	for name, file := range map[string]string{"older": text, "without": base} {
+		if difference := compare(t, current, file); len(difference.Changes) > 0 {
+			t.Errorf("%s: the file changes\n%s", name, difference)
+		}
+	}
+	// Another field changes, and the confirmation stays, with what was said since.
+	difference := compare(t, current, strings.NewReplacer("purpose: Billing", "purpose: Invoices", "title: Orders database", "title: Orders").Replace(text))
+	if len(difference.Changes) != 2 {
+		t.Fatalf("it changes\n%s", difference)
+	}
+	for _, change := range difference.Changes {
+		switch after := change.After.(type) {
+		case *countersign.Identity:
+			if after.LastConfirmed != later || after.Silence != silence {
+				t.Errorf("the machine is confirmed %s, with %v", after.LastConfirmed, after.Silence)
+			}
+		case *countersign.System:
+			if after.LastConfirmed != later || after.Silence != silence {
+				t.Errorf("the system is confirmed %s, with %v", after.LastConfirmed, after.Silence)
+			}
+		}
+	}
+	// A later date counts, and so does another owner: what was said was said to the one before.
+	for _, change := range compare(t, current, strings.NewReplacer("2026-03-01", "2026-11-01").Replace(text)).Changes {
+		if after, is := change.After.(*countersign.Identity); is && (after.LastConfirmed <= later || after.Silence != nil) {
+			t.Errorf("a later date leaves %s and %v", after.LastConfirmed, after.Silence)
+		}
+	}
+	for _, change := range compare(t, current, strings.Replace(text, "owner: jonas, second_owner: quinn", "owner: mara, second_owner: quinn", 1)).Changes {
+		if after, is := change.After.(*countersign.Identity); is && (after.LastConfirmed != later || after.Silence != nil) {
+			t.Errorf("another owner leaves %s and %v", after.LastConfirmed, after.Silence)
+		}
 	}
 }
 

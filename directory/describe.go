@@ -69,6 +69,13 @@ func lastDay(end countersign.Instant) string {
 	return end.String()
 }
 
+func interval(s countersign.Seconds) string {
+	if s == 0 {
+		return ""
+	}
+	return s.String()
+}
+
 func yes(b bool) string {
 	if b {
 		return "yes"
@@ -100,6 +107,7 @@ func (c *comparison) describeIdentity(i *countersign.Identity) []attribute {
 		{name: "purpose", text: quoted(i.Purpose)},
 		{name: "record", text: c.names[string(i.Record)]},
 		{name: "last confirmed", text: day(i.LastConfirmed)},
+		{name: "confirm every", text: interval(i.ConfirmEvery)},
 	}
 	for _, handle := range i.Handles {
 		named := handle.Kind == countersign.Login || handle.Kind == countersign.Email
@@ -158,6 +166,8 @@ func (c *comparison) describeSystem(s *countersign.System) []attribute {
 		{name: "environment", text: s.Environment},
 		{name: "risk", text: string(s.Risk)},
 		{name: "connector", text: s.Connector},
+		{name: "last confirmed", text: day(s.LastConfirmed)},
+		{name: "confirm every", text: interval(s.ConfirmEvery)},
 		{name: "retired", text: yes(s.Retired)},
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.Settings)) {
@@ -180,15 +190,11 @@ func describeEntitlement(e *countersign.Entitlement) []attribute {
 	if e == nil {
 		return nil
 	}
-	limit := ""
-	if e.MaxDuration != 0 {
-		limit = e.MaxDuration.String()
-	}
 	return []attribute{
 		{name: "title", text: quoted(e.Title)},
 		{name: "kind", text: string(e.Kind)},
 		{name: "risk", text: string(e.Risk)},
-		{name: "max duration", text: limit},
+		{name: "max duration", text: interval(e.MaxDuration)},
 		{name: "eligible for", text: e.EligibleFor},
 		{name: "version", text: e.Definition},
 		{name: "retired", text: yes(e.Retired)},

@@ -42,6 +42,7 @@ type Identity struct {
 	Purpose       string
 	Record        string
 	LastConfirmed countersign.Instant
+	ConfirmEvery  countersign.Seconds
 
 	spots spots
 }
@@ -68,6 +69,9 @@ type System struct {
 	Connector   string
 	Settings    map[string]string
 	Resources   []Resource
+	// LastConfirmed and ConfirmEvery are as for a machine.
+	LastConfirmed countersign.Instant
+	ConfirmEvery  countersign.Seconds
 
 	spots spots
 }

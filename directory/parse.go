@@ -77,6 +77,7 @@ func (r *reader) machine(node *yaml.Node, kind countersign.IdentityKind) Identit
 		"record":         r.word(&m.Record),
 		"environment":    r.environment(&m.Environment),
 		"last_confirmed": r.date(&m.LastConfirmed, 0),
+		"confirm_every":  r.interval(&m.ConfirmEvery),
 	})
 	return m
 }
@@ -154,15 +155,17 @@ func (r *reader) group(node *yaml.Node, team bool) Group {
 func (r *reader) system(node *yaml.Node) System {
 	var s System
 	s.spots = r.mapping(node, "a system", []string{"name", "owner", "environment", "risk", "connector"}, fields{
-		"name":         r.slug(&s.Name),
-		"title":        r.line(&s.Title),
-		"owner":        r.login(&s.Owner),
-		"second_owner": r.login(&s.SecondOwner),
-		"environment":  r.environment(&s.Environment),
-		"risk":         r.risk(&s.Risk),
-		"connector":    r.slug(&s.Connector),
-		"settings":     r.settings(&s.Settings),
-		"resources":    r.each(func(n *yaml.Node) { s.Resources = append(s.Resources, r.resource(n)) }),
+		"name":           r.slug(&s.Name),
+		"title":          r.line(&s.Title),
+		"owner":          r.login(&s.Owner),
+		"second_owner":   r.login(&s.SecondOwner),
+		"environment":    r.environment(&s.Environment),
+		"risk":           r.risk(&s.Risk),
+		"connector":      r.slug(&s.Connector),
+		"settings":       r.settings(&s.Settings),
+		"last_confirmed": r.date(&s.LastConfirmed, 0),
+		"confirm_every":  r.interval(&s.ConfirmEvery),
+		"resources":      r.each(func(n *yaml.Node) { s.Resources = append(s.Resources, r.resource(n)) }),
 	})
 	return s
 }

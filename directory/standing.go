@@ -36,6 +36,7 @@ func (c *comparison) identityStanding(before, after *countersign.Identity) []str
 		if old.ContractEnd != 0 && (after.ContractEnd == 0 || after.ContractEnd > old.ContractEnd) {
 			sentences = append(sentences, fmt.Sprintf("The contract of %s ends later, and access can last as long.", name))
 		}
+		sentences = confirmStanding(sentences, name, old.LastConfirmed, after.LastConfirmed, old.ConfirmEvery, after.ConfirmEvery)
 	}
 	roles := []struct {
 		role          string
@@ -56,6 +57,18 @@ func (c *comparison) identityStanding(before, after *countersign.Identity) []str
 		if id != "" && !slices.Contains(after.SamePerson(), id) {
 			sentences = append(sentences, fmt.Sprintf("%s no longer answers for %s, and could approve for it.", c.names[string(id)], name))
 		}
+	}
+	return sentences
+}
+
+// confirmStanding tells what spares an owner a confirmation: without it nothing new
+// would be given one day.
+func confirmStanding(sentences []string, name string, before, after countersign.Instant, oldEvery, every countersign.Seconds) []string {
+	if after > before {
+		sentences = append(sentences, fmt.Sprintf("%s counts as confirmed on %s, whoever said so.", name, day(after)))
+	}
+	if every != oldEvery {
+		sentences = append(sentences, fmt.Sprintf("The owner of %s confirms in other intervals.", name))
 	}
 	return sentences
 }
@@ -120,6 +133,7 @@ func (c *comparison) systemStanding(before, after *countersign.System) []string 
 		if before.Environment != after.Environment {
 			sentences = append(sentences, fmt.Sprintf("The environment of %s changes, and other rules apply to access to it.", after.Name))
 		}
+		sentences = confirmStanding(sentences, after.Name, before.LastConfirmed, after.LastConfirmed, before.ConfirmEvery, after.ConfirmEvery)
 	}
 	for _, resource := range after.Resources {
 		thing := after.Name + "/" + resource.Name

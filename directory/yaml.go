@@ -285,6 +285,17 @@ func (r *reader) duration(into *countersign.Seconds) field {
 	}
 }
 
+// interval is a time between two confirmations of an owner.
+func (r *reader) interval(into *countersign.Seconds) field {
+	read := r.duration(into)
+	return func(node *yaml.Node, key string, at spots) {
+		before := len(r.problems.list)
+		if read(node, key, at); len(r.problems.list) == before && (*into < countersign.ShortestConfirmation || *into > countersign.LongestConfirmation) {
+			r.problem(node, "%q is %s, and must be from %s to %s", key, *into, countersign.ShortestConfirmation, countersign.LongestConfirmation)
+		}
+	}
+}
+
 func (r *reader) flag(into *bool) field {
 	return func(node *yaml.Node, key string, _ spots) {
 		if node.ShortTag() != "!!bool" {

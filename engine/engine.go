@@ -121,8 +121,8 @@ func (e *Engine) Beat(ctx context.Context) error {
 	return nil
 }
 
-// Sweep makes due what depends on contracts that ended since the last sweep, and
-// once a day what rules give. What is due already does not wait for it.
+// Sweep makes due what depends on contracts that ended since the last sweep, what is
+// to be said of owners who keep silent, and once a day what rules give. What is due already does not wait for it.
 func (e *Engine) Sweep(ctx context.Context) error {
 	now := e.now()
 	// After a clock that stepped back the same time is swept again.
@@ -138,6 +138,9 @@ func (e *Engine) Sweep(ctx context.Context) error {
 		if err := e.Desk.SweepBirthrights(ctx, today); err != nil {
 			return err
 		}
+	}
+	if err := e.Desk.SweepOwners(ctx); err != nil {
+		return err
 	}
 	if err := e.Desk.ScheduleReconciliations(ctx); err != nil {
 		return err
@@ -185,7 +188,7 @@ func (e *Engine) Timers(ctx context.Context) (int, error) {
 const identitiesAtOnce = 20
 
 // Identities looks anew at what the next identities hold that joined or moved, and
-// returns how many it took. Ends do not wait for it.
+// at owners who keep silent, and returns how many it took. Ends do not wait for it.
 func (e *Engine) Identities(ctx context.Context) (int, error) {
 	works, err := e.Store.Claim(ctx, store.Claim{Now: e.now(), Owner: e.Replica, Kinds: []store.WorkKind{store.IdentityWork}, Limit: identitiesAtOnce, Lease: desk.Lease})
 	if err != nil {

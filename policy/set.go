@@ -27,6 +27,7 @@ type Set struct {
 	packages    []PackageInfo
 	birthrights []*birthright
 	sources     []SourceInfo
+	owners      OwnerTerms
 }
 
 // content is the kept form of a set.
@@ -50,7 +51,7 @@ func Load(files []File, zones Zones) (*Set, []Problem) {
 	}
 	files = slices.Clone(files)
 	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(a.Path, b.Path) })
-	set := &Set{calendars: map[string]*calendar{defaultCalendar: plainCalendar()}}
+	set := &Set{calendars: map[string]*calendar{defaultCalendar: plainCalendar()}, owners: standardOwnerTerms}
 	loader := loader{set: set, zones: zones, pending: map[string][]pendingFile{}, byName: map[string]*requestType{}, places: map[string]Problem{}}
 	kept := content{Files: []contentFile{}}
 	for i, file := range files {
@@ -108,7 +109,7 @@ type pendingFile struct {
 }
 
 // fileKinds are what a file can begin with, in the words of problems.
-var fileKinds = []string{"request", "calendars", "separation", "exceptions", "packages", "birthrights", "sources"}
+var fileKinds = []string{"request", "calendars", "separation", "exceptions", "packages", "birthrights", "sources", "owners"}
 
 func beginning() string { return "the file should begin with " + enumerate(fileKinds, "or") }
 
@@ -202,6 +203,7 @@ func (l *loader) finish() []Problem {
 		{"packages", l.readPackages},
 		{"birthrights", l.readBirthrights},
 		{"sources", l.readSources},
+		{"owners", l.readOwners},
 		{"request", l.readRequestType},
 	} {
 		for _, file := range l.pending[kind.key] {
