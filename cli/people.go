@@ -55,7 +55,7 @@ func identityCommand() *cobra.Command {
 	}, identityText)
 	confirm.Flags().StringVar(&still, "reason", "", "what you looked at (required)")
 	must(confirm.MarkFlagRequired("reason"))
-	group.AddCommand(show, suspend, reactivate, give, accept, confirm, identityBirthrightsCommand(c))
+	group.AddCommand(show, suspend, reactivate, give, accept, confirm, identityMachinesCommand(c), identityBirthrightsCommand(c))
 	return group
 }
 
@@ -67,6 +67,10 @@ func identityText(identity *client.Identity) string {
 	if identity.Owner.Name != "" {
 		text += "  owned by " + identity.Owner.Name + "\n"
 	}
+	if identity.SecondOwner.Name != "" {
+		text += "  second owner " + identity.SecondOwner.Name + "\n"
+	}
+	text += ownershipText(identity.Ownership, "countersign identity confirm "+identity.Login)
 	if identity.OfferedTo.Name != "" {
 		text += "  offered to " + identity.OfferedTo.Name + ", and not accepted yet\n"
 	}

@@ -34,7 +34,13 @@ func systemCommand() *cobra.Command {
 	}, systemText)
 	accept.Flags().StringVar(&why, "reason", "", "why (required)")
 	must(accept.MarkFlagRequired("reason"))
-	group.AddCommand(show, give, accept)
+	var still string
+	confirm := on(c, "confirm SYSTEM", "Confirm that a system still has the right owner", 1, func(ctx context.Context, api *client.Client, args []string) (*client.System, error) {
+		return client.Content(api.ConfirmSystemWithResponse(ctx, args[0], &client.ConfirmSystemParams{IdempotencyKey: newKey()}, client.Revocation{Reason: still}))
+	}, systemText)
+	confirm.Flags().StringVar(&still, "reason", "", "what you looked at (required)")
+	must(confirm.MarkFlagRequired("reason"))
+	group.AddCommand(show, give, accept, confirm)
 	return group
 }
 
@@ -54,6 +60,7 @@ func systemText(system *client.System) string {
 			fmt.Fprintf(&text, "  %s %s\n", line.what, line.name)
 		}
 	}
+	text.WriteString(ownershipText(system.Ownership, "countersign system confirm "+system.Name))
 	for _, entitlement := range system.Entitlements {
 		version := ""
 		if entitlement.Definition != "" {

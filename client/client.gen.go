@@ -238,22 +238,22 @@ func (e Finding) Valid() bool {
 
 // Defines values for FindingKind.
 const (
-	Lost      FindingKind = "lost"
-	Orphaned  FindingKind = "orphaned"
-	OutOfBand FindingKind = "out-of-band"
-	Unowned   FindingKind = "unowned"
+	FindingKindLost      FindingKind = "lost"
+	FindingKindOrphaned  FindingKind = "orphaned"
+	FindingKindOutOfBand FindingKind = "out-of-band"
+	FindingKindUnowned   FindingKind = "unowned"
 )
 
 // Valid indicates whether the value is a known member of the FindingKind enum.
 func (e FindingKind) Valid() bool {
 	switch e {
-	case Lost:
+	case FindingKindLost:
 		return true
-	case Orphaned:
+	case FindingKindOrphaned:
 		return true
-	case OutOfBand:
+	case FindingKindOutOfBand:
 		return true
-	case Unowned:
+	case FindingKindUnowned:
 		return true
 	default:
 		return false
@@ -379,22 +379,22 @@ func (e IdentityStatus) Valid() bool {
 
 // Defines values for IdentityKind.
 const (
-	Agent    IdentityKind = "agent"
-	Person   IdentityKind = "person"
-	Service  IdentityKind = "service"
-	Workload IdentityKind = "workload"
+	IdentityKindAgent    IdentityKind = "agent"
+	IdentityKindPerson   IdentityKind = "person"
+	IdentityKindService  IdentityKind = "service"
+	IdentityKindWorkload IdentityKind = "workload"
 )
 
 // Valid indicates whether the value is a known member of the IdentityKind enum.
 func (e IdentityKind) Valid() bool {
 	switch e {
-	case Agent:
+	case IdentityKindAgent:
 		return true
-	case Person:
+	case IdentityKindPerson:
 		return true
-	case Service:
+	case IdentityKindService:
 		return true
-	case Workload:
+	case IdentityKindWorkload:
 		return true
 	default:
 		return false
@@ -416,6 +416,66 @@ func (e Level) Valid() bool {
 	case LevelLow:
 		return true
 	case LevelMedium:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MachineFlag.
+const (
+	MachineFlagLongLived MachineFlag = "long-lived"
+	MachineFlagNeverUsed MachineFlag = "never-used"
+	MachineFlagNoPurpose MachineFlag = "no-purpose"
+	MachineFlagNoRecord  MachineFlag = "no-record"
+	MachineFlagOverdue   MachineFlag = "overdue"
+	MachineFlagOwnerLeft MachineFlag = "owner-left"
+	MachineFlagUnowned   MachineFlag = "unowned"
+)
+
+// Valid indicates whether the value is a known member of the MachineFlag enum.
+func (e MachineFlag) Valid() bool {
+	switch e {
+	case MachineFlagLongLived:
+		return true
+	case MachineFlagNeverUsed:
+		return true
+	case MachineFlagNoPurpose:
+		return true
+	case MachineFlagNoRecord:
+		return true
+	case MachineFlagOverdue:
+		return true
+	case MachineFlagOwnerLeft:
+		return true
+	case MachineFlagUnowned:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OwnershipState.
+const (
+	OwnershipStateConfirmed OwnershipState = "confirmed"
+	OwnershipStateDue       OwnershipState = "due"
+	OwnershipStateLost      OwnershipState = "lost"
+	OwnershipStateOverdue   OwnershipState = "overdue"
+	OwnershipStateSilent    OwnershipState = "silent"
+)
+
+// Valid indicates whether the value is a known member of the OwnershipState enum.
+func (e OwnershipState) Valid() bool {
+	switch e {
+	case OwnershipStateConfirmed:
+		return true
+	case OwnershipStateDue:
+		return true
+	case OwnershipStateLost:
+		return true
+	case OwnershipStateOverdue:
+		return true
+	case OwnershipStateSilent:
 		return true
 	default:
 		return false
@@ -628,22 +688,22 @@ func (e RequestTypeTermsBoundedByWho) Valid() bool {
 
 // Defines values for RequestTypeTermsEndsWhenKind.
 const (
-	OwnerLeft     RequestTypeTermsEndsWhenKind = "owner-left"
-	SystemRetired RequestTypeTermsEndsWhenKind = "system-retired"
-	TicketClosed  RequestTypeTermsEndsWhenKind = "ticket-closed"
-	Unused        RequestTypeTermsEndsWhenKind = "unused"
+	RequestTypeTermsEndsWhenKindOwnerLeft     RequestTypeTermsEndsWhenKind = "owner-left"
+	RequestTypeTermsEndsWhenKindSystemRetired RequestTypeTermsEndsWhenKind = "system-retired"
+	RequestTypeTermsEndsWhenKindTicketClosed  RequestTypeTermsEndsWhenKind = "ticket-closed"
+	RequestTypeTermsEndsWhenKindUnused        RequestTypeTermsEndsWhenKind = "unused"
 )
 
 // Valid indicates whether the value is a known member of the RequestTypeTermsEndsWhenKind enum.
 func (e RequestTypeTermsEndsWhenKind) Valid() bool {
 	switch e {
-	case OwnerLeft:
+	case RequestTypeTermsEndsWhenKindOwnerLeft:
 		return true
-	case SystemRetired:
+	case RequestTypeTermsEndsWhenKindSystemRetired:
 		return true
-	case TicketClosed:
+	case RequestTypeTermsEndsWhenKindTicketClosed:
 		return true
-	case Unused:
+	case RequestTypeTermsEndsWhenKindUnused:
 		return true
 	default:
 		return false
@@ -749,6 +809,27 @@ func (e TicketState) Valid() bool {
 	case TicketStateClosed:
 		return true
 	case TicketStateOpen:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListMachinesParamsKind.
+const (
+	ListMachinesParamsKindAgent    ListMachinesParamsKind = "agent"
+	ListMachinesParamsKindService  ListMachinesParamsKind = "service"
+	ListMachinesParamsKindWorkload ListMachinesParamsKind = "workload"
+)
+
+// Valid indicates whether the value is a known member of the ListMachinesParamsKind enum.
+func (e ListMachinesParamsKind) Valid() bool {
+	switch e {
+	case ListMachinesParamsKindAgent:
+		return true
+	case ListMachinesParamsKindService:
+		return true
+	case ListMachinesParamsKindWorkload:
 		return true
 	default:
 		return false
@@ -1494,9 +1575,15 @@ type Identity struct {
 	OfferedTo Ref `json:"offered_to,omitempty,omitzero"`
 
 	// Owner Names an identity.
-	Owner   Ref    `json:"owner,omitempty,omitzero"`
-	Purpose string `json:"purpose,omitempty,omitzero"`
-	Record  string `json:"record,omitempty,omitzero"`
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
+	// Ownership How it stands with who answers for a non-human identity or a system.
+	Ownership Ownership `json:"ownership,omitempty,omitzero"`
+	Purpose   string    `json:"purpose,omitempty,omitzero"`
+	Record    string    `json:"record,omitempty,omitzero"`
+
+	// SecondOwner Names an identity.
+	SecondOwner Ref `json:"second_owner,omitempty,omitzero"`
 
 	// Sponsor Names an identity.
 	Sponsor Ref            `json:"sponsor,omitempty,omitzero"`
@@ -1526,6 +1613,65 @@ type KindCount struct {
 
 // Level defines model for Level.
 type Level string
+
+// Machine A non-human identity with all that it answers.
+type Machine struct {
+	Flags    []MachineFlag  `json:"flags"`
+	Holds    []MachineGrant `json:"holds"`
+	Identity Identity       `json:"identity"`
+
+	// LastUsed A moment in UTC, to the millisecond.
+	LastUsed Instant `json:"last_used,omitempty,omitzero"`
+
+	// RecordedAt A moment in UTC, to the millisecond.
+	RecordedAt Instant `json:"recorded_at"`
+}
+
+// MachineCredential defines model for MachineCredential.
+type MachineCredential struct {
+	AgeSeconds int64 `json:"age_seconds"`
+
+	// From A moment in UTC, to the millisecond.
+	From Instant `json:"from"`
+	Id   string  `json:"id"`
+
+	// Until A moment in UTC, to the millisecond.
+	Until Instant `json:"until,omitempty,omitzero"`
+}
+
+// MachineFlag defines model for MachineFlag.
+type MachineFlag string
+
+// MachineGrant defines model for MachineGrant.
+type MachineGrant struct {
+	Credentials []MachineCredential `json:"credentials"`
+
+	// Entitlement Names an entitlement, as system/resource/entitlement.
+	Entitlement EntitlementRef `json:"entitlement"`
+
+	// From A moment in UTC, to the millisecond.
+	From  Instant `json:"from,omitempty,omitzero"`
+	Grant string  `json:"grant"`
+
+	// LastUsed A moment in UTC, to the millisecond.
+	LastUsed Instant    `json:"last_used,omitempty,omitzero"`
+	Origin   string     `json:"origin"`
+	State    GrantState `json:"state"`
+
+	// Until A moment in UTC, to the millisecond.
+	Until Instant `json:"until,omitempty,omitzero"`
+
+	// UseKnown The target tells when it was used.
+	UseKnown bool `json:"use_known"`
+}
+
+// MachinePage defines model for MachinePage.
+type MachinePage struct {
+	Machines []Machine `json:"machines"`
+
+	// Next The cursor of the next page; absent on the last one.
+	Next string `json:"next,omitempty,omitzero"`
+}
 
 // ManyAsking defines model for ManyAsking.
 type ManyAsking struct {
@@ -1578,6 +1724,32 @@ type OriginCount struct {
 	Count  int    `json:"count"`
 	Origin string `json:"origin"`
 }
+
+// Ownership How it stands with who answers for a non-human identity or a system.
+type Ownership struct {
+	// Due A moment in UTC, to the millisecond.
+	Due Instant `json:"due"`
+
+	// NothingNewFrom A moment in UTC, to the millisecond.
+	NothingNewFrom Instant `json:"nothing_new_from,omitempty,omitzero"`
+
+	// Since A moment in UTC, to the millisecond.
+	Since Instant `json:"since"`
+
+	// State `due`: the owner is reminded. `overdue`: others are told. `silent`: nothing new
+	// is given. `lost`: nobody active owns it.
+	State OwnershipState `json:"state"`
+
+	// Told Who was told last.
+	Told []Ref `json:"told,omitempty,omitzero"`
+
+	// ToldAt A moment in UTC, to the millisecond.
+	ToldAt Instant `json:"told_at,omitempty,omitzero"`
+}
+
+// OwnershipState `due`: the owner is reminded. `overdue`: others are told. `silent`: nothing new
+// is given. `lost`: nobody active owns it.
+type OwnershipState string
 
 // OwnershipOffer defines model for OwnershipOffer.
 type OwnershipOffer struct {
@@ -2159,15 +2331,21 @@ type System struct {
 	Entitlements []EntitlementRef `json:"entitlements"`
 	Environment  string           `json:"environment"`
 	Id           string           `json:"id"`
-	Name         string           `json:"name"`
+
+	// LastConfirmed A moment in UTC, to the millisecond.
+	LastConfirmed Instant `json:"last_confirmed,omitempty,omitzero"`
+	Name          string  `json:"name"`
 
 	// OfferedTo Names an identity.
 	OfferedTo Ref `json:"offered_to,omitempty,omitzero"`
 
 	// Owner Names an identity.
-	Owner   Ref  `json:"owner,omitempty,omitzero"`
-	Retired bool `json:"retired,omitempty,omitzero"`
-	Risk    Risk `json:"risk"`
+	Owner Ref `json:"owner,omitempty,omitzero"`
+
+	// Ownership How it stands with who answers for a non-human identity or a system.
+	Ownership Ownership `json:"ownership,omitempty,omitzero"`
+	Retired   bool      `json:"retired,omitempty,omitzero"`
+	Risk      Risk      `json:"risk"`
 
 	// SecondOwner Names an identity.
 	SecondOwner Ref    `json:"second_owner,omitempty,omitzero"`
@@ -2526,6 +2704,25 @@ type SuspendIdentityParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ListMachinesParams defines parameters for ListMachines.
+type ListMachinesParams struct {
+	// Owner Only those that this person answers for, as owner, second owner or sponsor.
+	Owner string                 `form:"owner,omitempty" json:"owner,omitempty,omitzero"`
+	Kind  ListMachinesParamsKind `form:"kind,omitempty" json:"kind,omitempty,omitzero"`
+
+	// Flag Only those that have it.
+	Flag MachineFlag `form:"flag,omitempty" json:"flag,omitempty,omitzero"`
+
+	// Cursor The `next` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Limit How many at most on one page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListMachinesParamsKind defines parameters for ListMachines.
+type ListMachinesParamsKind string
+
 // ListProposalsParams defines parameters for ListProposals.
 type ListProposalsParams struct {
 	// State Only these states.
@@ -2810,6 +3007,14 @@ type AcceptSystemParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ConfirmSystemParams defines parameters for ConfirmSystem.
+type ConfirmSystemParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // OfferSystemParams defines parameters for OfferSystem.
 type OfferSystemParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
@@ -2934,6 +3139,9 @@ type UnblockRequestJSONRequestBody = Unblocking
 
 // AcceptSystemJSONRequestBody defines body for AcceptSystem for application/json ContentType.
 type AcceptSystemJSONRequestBody = Revocation
+
+// ConfirmSystemJSONRequestBody defines body for ConfirmSystem for application/json ContentType.
+type ConfirmSystemJSONRequestBody = Revocation
 
 // OfferSystemJSONRequestBody defines body for OfferSystem for application/json ContentType.
 type OfferSystemJSONRequestBody = OwnershipOffer
@@ -3412,6 +3620,17 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /identities/{name}/suspend (the `SuspendIdentity` operationId).
 	SuspendIdentity(ctx context.Context, name IdentityName, params *SuspendIdentityParams, body SuspendIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListMachines Non-human identities, with owner, purpose, what they hold and when it was used
+	//
+	// Scope `read`. All for auditors and administrators; for everybody else those that
+	// the caller, or somebody whose manager the caller is, answers for. In the order in
+	// which they were recorded. A page may have fewer lines than `limit` and still a
+	// `next`. Targets have three seconds to tell of use; one that does not leaves
+	// `use_known` false.
+	//
+	// Corresponds with GET /machines (the `ListMachines` operationId).
+	ListMachines(ctx context.Context, params *ListMachinesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMe Who is calling
 	//
@@ -3977,6 +4196,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /systems/{name}/accept (the `AcceptSystem` operationId).
 	AcceptSystem(ctx context.Context, name SystemName, params *AcceptSystemParams, body AcceptSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ConfirmSystemWithBody Confirm that a system still has the right owner
+	//
+	// Scope `grant`. By its owner or second owner; `last_confirmed` becomes now.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /systems/{name}/confirm (the `ConfirmSystem` operationId).
+	ConfirmSystemWithBody(ctx context.Context, name SystemName, params *ConfirmSystemParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ConfirmSystem Confirm that a system still has the right owner
+	//
+	// Scope `grant`. By its owner or second owner; `last_confirmed` becomes now.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /systems/{name}/confirm (the `ConfirmSystem` operationId).
+	ConfirmSystem(ctx context.Context, name SystemName, params *ConfirmSystemParams, body ConfirmSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// OfferSystemWithBody Offer a system to another owner, or ask to take it over
 	//
@@ -4869,6 +5106,27 @@ func (c *Operations) SuspendIdentityWithBody(ctx context.Context, name IdentityN
 // Corresponds with POST /identities/{name}/suspend (the `SuspendIdentity` operationId).
 func (c *Operations) SuspendIdentity(ctx context.Context, name IdentityName, params *SuspendIdentityParams, body SuspendIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSuspendIdentityRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListMachines Non-human identities, with owner, purpose, what they hold and when it was used
+//
+// Scope `read`. All for auditors and administrators; for everybody else those that
+// the caller, or somebody whose manager the caller is, answers for. In the order in
+// which they were recorded. A page may have fewer lines than `limit` and still a
+// `next`. Targets have three seconds to tell of use; one that does not leaves
+// `use_known` false.
+//
+// Corresponds with GET /machines (the `ListMachines` operationId).
+func (c *Operations) ListMachines(ctx context.Context, params *ListMachinesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListMachinesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6064,6 +6322,44 @@ func (c *Operations) AcceptSystemWithBody(ctx context.Context, name SystemName, 
 // Corresponds with POST /systems/{name}/accept (the `AcceptSystem` operationId).
 func (c *Operations) AcceptSystem(ctx context.Context, name SystemName, params *AcceptSystemParams, body AcceptSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAcceptSystemRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ConfirmSystemWithBody Confirm that a system still has the right owner
+//
+// Scope `grant`. By its owner or second owner; `last_confirmed` becomes now.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /systems/{name}/confirm (the `ConfirmSystem` operationId).
+func (c *Operations) ConfirmSystemWithBody(ctx context.Context, name SystemName, params *ConfirmSystemParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewConfirmSystemRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ConfirmSystem Confirm that a system still has the right owner
+//
+// Scope `grant`. By its owner or second owner; `last_confirmed` becomes now.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /systems/{name}/confirm (the `ConfirmSystem` operationId).
+func (c *Operations) ConfirmSystem(ctx context.Context, name SystemName, params *ConfirmSystemParams, body ConfirmSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewConfirmSystemRequest(c.Server, name, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7724,6 +8020,92 @@ func NewSuspendIdentityRequestWithBody(server string, name IdentityName, params 
 
 		req.Header.Set("Idempotency-Key", headerParam0)
 
+	}
+
+	return req, nil
+}
+
+// NewListMachinesRequest constructs an http.Request for the ListMachines method
+func NewListMachinesRequest(server string, params *ListMachinesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/machines")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "owner", params.Owner, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kind", params.Kind, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "flag", params.Flag, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -9934,6 +10316,66 @@ func NewAcceptSystemRequestWithBody(server string, name SystemName, params *Acce
 	return req, nil
 }
 
+// NewConfirmSystemRequest calls the generic ConfirmSystem builder with application/json body
+func NewConfirmSystemRequest(server string, name SystemName, params *ConfirmSystemParams, body ConfirmSystemJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewConfirmSystemRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewConfirmSystemRequestWithBody constructs an http.Request for the ConfirmSystem method, with any body, and a specified content type
+func NewConfirmSystemRequestWithBody(server string, name SystemName, params *ConfirmSystemParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/systems/%s/confirm", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewOfferSystemRequest calls the generic OfferSystem builder with application/json body
 func NewOfferSystemRequest(server string, name SystemName, params *OfferSystemParams, body OfferSystemJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -10555,6 +10997,19 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /identities/{name}/suspend (the `SuspendIdentity` operationId).
 	SuspendIdentityWithResponse(ctx context.Context, name IdentityName, params *SuspendIdentityParams, body SuspendIdentityJSONRequestBody, reqEditors ...RequestEditorFn) (*SuspendIdentityResponse, error)
 
+	// ListMachinesWithResponse Non-human identities, with owner, purpose, what they hold and when it was used
+	//
+	// Scope `read`. All for auditors and administrators; for everybody else those that
+	// the caller, or somebody whose manager the caller is, answers for. In the order in
+	// which they were recorded. A page may have fewer lines than `limit` and still a
+	// `next`. Targets have three seconds to tell of use; one that does not leaves
+	// `use_known` false.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /machines (the `ListMachines` operationId).
+	ListMachinesWithResponse(ctx context.Context, params *ListMachinesParams, reqEditors ...RequestEditorFn) (*ListMachinesResponse, error)
+
 	// GetMeWithResponse Who is calling
 	//
 	// Any token.
@@ -11151,6 +11606,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /systems/{name}/accept (the `AcceptSystem` operationId).
 	AcceptSystemWithResponse(ctx context.Context, name SystemName, params *AcceptSystemParams, body AcceptSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*AcceptSystemResponse, error)
+
+	// ConfirmSystemWithBodyWithResponse Confirm that a system still has the right owner
+	//
+	// Scope `grant`. By its owner or second owner; `last_confirmed` becomes now.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /systems/{name}/confirm (the `ConfirmSystem` operationId).
+	ConfirmSystemWithBodyWithResponse(ctx context.Context, name SystemName, params *ConfirmSystemParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ConfirmSystemResponse, error)
+
+	// ConfirmSystemWithResponse Confirm that a system still has the right owner
+	//
+	// Scope `grant`. By its owner or second owner; `last_confirmed` becomes now.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /systems/{name}/confirm (the `ConfirmSystem` operationId).
+	ConfirmSystemWithResponse(ctx context.Context, name SystemName, params *ConfirmSystemParams, body ConfirmSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*ConfirmSystemResponse, error)
 
 	// OfferSystemWithBodyWithResponse Offer a system to another owner, or ask to take it over
 	//
@@ -12450,6 +12923,47 @@ func (r SuspendIdentityResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r SuspendIdentityResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListMachinesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *MachinePage
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListMachinesResponse) GetJSON200() *MachinePage {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListMachinesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListMachinesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListMachinesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListMachinesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -14245,6 +14759,47 @@ func (r AcceptSystemResponse) ContentType() string {
 	return ""
 }
 
+type ConfirmSystemResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *System
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ConfirmSystemResponse) GetJSON200() *System {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ConfirmSystemResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ConfirmSystemResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ConfirmSystemResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ConfirmSystemResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type OfferSystemResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15105,6 +15660,25 @@ func (c *ClientWithResponses) SuspendIdentityWithResponse(ctx context.Context, n
 		return nil, err
 	}
 	return ParseSuspendIdentityResponse(rsp)
+}
+
+// ListMachinesWithResponse Non-human identities, with owner, purpose, what they hold and when it was used
+//
+// Scope `read`. All for auditors and administrators; for everybody else those that
+// the caller, or somebody whose manager the caller is, answers for. In the order in
+// which they were recorded. A page may have fewer lines than `limit` and still a
+// `next`. Targets have three seconds to tell of use; one that does not leaves
+// `use_known` false.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /machines (the `ListMachines` operationId).
+func (c *ClientWithResponses) ListMachinesWithResponse(ctx context.Context, params *ListMachinesParams, reqEditors ...RequestEditorFn) (*ListMachinesResponse, error) {
+	rsp, err := c.ListMachines(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListMachinesResponse(rsp)
 }
 
 // GetMeWithResponse Who is calling
@@ -16082,6 +16656,36 @@ func (c *ClientWithResponses) AcceptSystemWithResponse(ctx context.Context, name
 	return ParseAcceptSystemResponse(rsp)
 }
 
+// ConfirmSystemWithBodyWithResponse Confirm that a system still has the right owner
+//
+// Scope `grant`. By its owner or second owner; `last_confirmed` becomes now.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /systems/{name}/confirm (the `ConfirmSystem` operationId).
+func (c *ClientWithResponses) ConfirmSystemWithBodyWithResponse(ctx context.Context, name SystemName, params *ConfirmSystemParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ConfirmSystemResponse, error) {
+	rsp, err := c.ConfirmSystemWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseConfirmSystemResponse(rsp)
+}
+
+// ConfirmSystemWithResponse Confirm that a system still has the right owner
+//
+// Scope `grant`. By its owner or second owner; `last_confirmed` becomes now.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /systems/{name}/confirm (the `ConfirmSystem` operationId).
+func (c *ClientWithResponses) ConfirmSystemWithResponse(ctx context.Context, name SystemName, params *ConfirmSystemParams, body ConfirmSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*ConfirmSystemResponse, error) {
+	rsp, err := c.ConfirmSystem(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseConfirmSystemResponse(rsp)
+}
+
 // OfferSystemWithBodyWithResponse Offer a system to another owner, or ask to take it over
 //
 // Scope `grant`. It takes effect when a second person accepts.
@@ -16979,6 +17583,32 @@ func ParseSuspendIdentityResponse(rsp *http.Response) (*SuspendIdentityResponse,
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Identity
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListMachinesResponse parses an HTTP response from a ListMachinesWithResponse call
+func ParseListMachinesResponse(rsp *http.Response) (*ListMachinesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListMachinesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest MachinePage
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -18293,6 +18923,32 @@ func ParseAcceptSystemResponse(rsp *http.Response) (*AcceptSystemResponse, error
 	}
 
 	response := &AcceptSystemResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest System
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseConfirmSystemResponse parses an HTTP response from a ConfirmSystemWithResponse call
+func ParseConfirmSystemResponse(rsp *http.Response) (*ConfirmSystemResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ConfirmSystemResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

@@ -20,6 +20,8 @@ type Figures struct {
 	Powers map[string]PowerFigures
 	// Systems counts those that are not retired, by how sure the record can be of them.
 	Systems map[SystemState]int
+	// Owners counts machines and systems by how it stands with who answers for them.
+	Owners map[OwnerState]int
 	// Ahead counts commits to streams whose last event had a later time than the
 	// commit, since this process began.
 	Ahead int64
@@ -48,7 +50,7 @@ func (d *Desk) noticeAhead(head store.Head, now countersign.Instant) {
 // one at the holders of powers.
 func (d *Desk) Figures(ctx context.Context) (*Figures, error) {
 	now := countersign.InstantOf(d.Clock.Now())
-	known, _, err := d.refresh(ctx, d.Store)
+	known, active, err := d.refresh(ctx, d.Store)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +86,13 @@ func (d *Desk) Figures(ctx context.Context) (*Figures, error) {
 	}
 	for _, view := range views {
 		figures.Systems[view.State]++
+	}
+	figures.Owners = map[OwnerState]int{}
+	for _, state := range OwnerStates {
+		figures.Owners[state] = 0
+	}
+	for _, o := range known.ownerships(active.ownerTerms(), now) {
+		figures.Owners[o.state(now)]++
 	}
 	system := known.systemNames[SystemName]
 	for _, entitlement := range known.entitlements {

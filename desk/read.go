@@ -260,26 +260,29 @@ func (d *Desk) Identity(ctx context.Context, name string) (*IdentityView, error)
 	if identity == nil {
 		return nil, notFound("identity", name)
 	}
-	now := countersign.InstantOf(d.Clock.Now())
-	groups, _ := known.groupsOf(identity.ID)
+	return known.identityView(identity, active.ownerTerms(), countersign.InstantOf(d.Clock.Now())), nil
+}
+
+func (d *snapshot) identityView(identity *countersign.Identity, terms policy.OwnerTerms, now countersign.Instant) *IdentityView {
+	groups, _ := d.groupsOf(identity.ID)
 	view := &IdentityView{
-		Ref: known.ref(identity.ID), Status: identity.Status, Active: identity.ActiveAt(now), Affiliation: identity.Affiliation,
+		Ref: d.ref(identity.ID), Status: identity.Status, Active: identity.ActiveAt(now), Affiliation: identity.Affiliation,
 		Purpose: identity.Purpose, Environment: identity.Environment, ContractEnd: identity.ContractEnd, LastConfirmed: identity.LastConfirmed,
 		Groups: append([]string{}, groups...),
 	}
-	view.Manager, view.Owner, view.Sponsor = known.refTo(identity.Manager), known.refTo(identity.Owner), known.refTo(identity.Sponsor)
-	view.SecondOwner = known.refTo(identity.SecondOwner)
+	view.Manager, view.Owner, view.Sponsor = d.refTo(identity.Manager), d.refTo(identity.Owner), d.refTo(identity.Sponsor)
+	view.SecondOwner = d.refTo(identity.SecondOwner)
 	if identity.Offer != nil {
-		view.OfferedTo = known.refTo(identity.Offer.To)
+		view.OfferedTo = d.refTo(identity.Offer.To)
 	}
-	if record := known.records[identity.Record]; record != nil {
+	if record := d.records[identity.Record]; record != nil {
 		view.Record = record.Key
 	}
 	if !identity.Human() {
-		o := known.ofMachine(identity, active.ownerTerms(), now)
-		view.Unowned, view.Ownership = o.lost, known.ownershipView(o, now)
+		o := d.ofMachine(identity, terms, now)
+		view.Unowned, view.Ownership = o.lost, d.ownershipView(o, now)
 	}
-	return view, nil
+	return view
 }
 
 // SystemView is a system as others see it.

@@ -43,6 +43,87 @@ func (e Level) Valid() bool {
 	}
 }
 
+// Defines values for MachineFlag.
+const (
+	MachineFlagLongLived MachineFlag = "long-lived"
+	MachineFlagNeverUsed MachineFlag = "never-used"
+	MachineFlagNoPurpose MachineFlag = "no-purpose"
+	MachineFlagNoRecord  MachineFlag = "no-record"
+	MachineFlagOverdue   MachineFlag = "overdue"
+	MachineFlagOwnerLeft MachineFlag = "owner-left"
+	MachineFlagUnowned   MachineFlag = "unowned"
+)
+
+// Valid indicates whether the value is a known member of the MachineFlag enum.
+func (e MachineFlag) Valid() bool {
+	switch e {
+	case MachineFlagLongLived:
+		return true
+	case MachineFlagNeverUsed:
+		return true
+	case MachineFlagNoPurpose:
+		return true
+	case MachineFlagNoRecord:
+		return true
+	case MachineFlagOverdue:
+		return true
+	case MachineFlagOwnerLeft:
+		return true
+	case MachineFlagUnowned:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OwnershipState.
+const (
+	OwnershipStateConfirmed OwnershipState = "confirmed"
+	OwnershipStateDue       OwnershipState = "due"
+	OwnershipStateLost      OwnershipState = "lost"
+	OwnershipStateOverdue   OwnershipState = "overdue"
+	OwnershipStateSilent    OwnershipState = "silent"
+)
+
+// Valid indicates whether the value is a known member of the OwnershipState enum.
+func (e OwnershipState) Valid() bool {
+	switch e {
+	case OwnershipStateConfirmed:
+		return true
+	case OwnershipStateDue:
+		return true
+	case OwnershipStateLost:
+		return true
+	case OwnershipStateOverdue:
+		return true
+	case OwnershipStateSilent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListMachinesParamsKind.
+const (
+	Agent    ListMachinesParamsKind = "agent"
+	Service  ListMachinesParamsKind = "service"
+	Workload ListMachinesParamsKind = "workload"
+)
+
+// Valid indicates whether the value is a known member of the ListMachinesParamsKind enum.
+func (e ListMachinesParamsKind) Valid() bool {
+	switch e {
+	case Agent:
+		return true
+	case Service:
+		return true
+	case Workload:
+		return true
+	default:
+		return false
+	}
+}
+
 // AccessFinding One difference between a target and the record. It ends nothing, and closes when it is not seen any more.
 type AccessFinding = desk.FindingView
 
@@ -347,6 +428,35 @@ type Instant = countersign.Instant
 // Level defines model for Level.
 type Level string
 
+// Machine A non-human identity with all that it answers.
+type Machine = desk.MachineView
+
+// MachineCredential defines model for MachineCredential.
+type MachineCredential struct {
+	AgeSeconds int64 `json:"age_seconds"`
+
+	// From A moment in UTC, to the millisecond.
+	From Instant `json:"from"`
+	Id   string  `json:"id"`
+
+	// Until A moment in UTC, to the millisecond.
+	Until Instant `json:"until,omitempty,omitzero"`
+}
+
+// MachineFlag defines model for MachineFlag.
+type MachineFlag string
+
+// MachineGrant defines model for MachineGrant.
+type MachineGrant = desk.MachineGrant
+
+// MachinePage defines model for MachinePage.
+type MachinePage struct {
+	Machines []Machine `json:"machines"`
+
+	// Next The cursor of the next page; absent on the last one.
+	Next string `json:"next,omitempty,omitzero"`
+}
+
 // ManyAsking defines model for ManyAsking.
 type ManyAsking struct {
 	// Answers The answers to the questions of the request types.
@@ -392,6 +502,32 @@ type OpenedEvidence struct {
 	// Text The content where it is UTF-8 without control characters, newlines and tabs aside.
 	Text string `json:"text,omitempty,omitzero"`
 }
+
+// Ownership How it stands with who answers for a non-human identity or a system.
+type Ownership struct {
+	// Due A moment in UTC, to the millisecond.
+	Due Instant `json:"due"`
+
+	// NothingNewFrom A moment in UTC, to the millisecond.
+	NothingNewFrom Instant `json:"nothing_new_from,omitempty,omitzero"`
+
+	// Since A moment in UTC, to the millisecond.
+	Since Instant `json:"since"`
+
+	// State `due`: the owner is reminded. `overdue`: others are told. `silent`: nothing new
+	// is given. `lost`: nobody active owns it.
+	State OwnershipState `json:"state"`
+
+	// Told Who was told last.
+	Told []Ref `json:"told,omitempty,omitzero"`
+
+	// ToldAt A moment in UTC, to the millisecond.
+	ToldAt Instant `json:"told_at,omitempty,omitzero"`
+}
+
+// OwnershipState `due`: the owner is reminded. `overdue`: others are told. `silent`: nothing new
+// is given. `lost`: nobody active owns it.
+type OwnershipState string
 
 // OwnershipOffer defines model for OwnershipOffer.
 type OwnershipOffer struct {
@@ -869,6 +1005,25 @@ type SuspendIdentityParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ListMachinesParams defines parameters for ListMachines.
+type ListMachinesParams struct {
+	// Owner Only those that this person answers for, as owner, second owner or sponsor.
+	Owner string                 `form:"owner,omitempty" json:"owner,omitempty,omitzero"`
+	Kind  ListMachinesParamsKind `form:"kind,omitempty" json:"kind,omitempty,omitzero"`
+
+	// Flag Only those that have it.
+	Flag MachineFlag `form:"flag,omitempty" json:"flag,omitempty,omitzero"`
+
+	// Cursor The `next` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Limit How many at most on one page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListMachinesParamsKind defines parameters for ListMachines.
+type ListMachinesParamsKind string
+
 // ListProposalsParams defines parameters for ListProposals.
 type ListProposalsParams struct {
 	// State Only these states.
@@ -1153,6 +1308,14 @@ type AcceptSystemParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ConfirmSystemParams defines parameters for ConfirmSystem.
+type ConfirmSystemParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // OfferSystemParams defines parameters for OfferSystem.
 type OfferSystemParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
@@ -1278,6 +1441,9 @@ type UnblockRequestJSONRequestBody = Unblocking
 // AcceptSystemJSONRequestBody defines body for AcceptSystem for application/json ContentType.
 type AcceptSystemJSONRequestBody = Revocation
 
+// ConfirmSystemJSONRequestBody defines body for ConfirmSystem for application/json ContentType.
+type ConfirmSystemJSONRequestBody = Revocation
+
 // OfferSystemJSONRequestBody defines body for OfferSystem for application/json ContentType.
 type OfferSystemJSONRequestBody = OwnershipOffer
 
@@ -1373,6 +1539,9 @@ type ServerInterface interface {
 	// SuspendIdentity Make every check refuse an identity at once
 	// (POST /identities/{name}/suspend)
 	SuspendIdentity(w http.ResponseWriter, r *http.Request, name IdentityName, params SuspendIdentityParams)
+	// ListMachines Non-human identities, with owner, purpose, what they hold and when it was used
+	// (GET /machines)
+	ListMachines(w http.ResponseWriter, r *http.Request, params ListMachinesParams)
 	// GetMe Who is calling
 	// (GET /me)
 	GetMe(w http.ResponseWriter, r *http.Request)
@@ -1493,6 +1662,9 @@ type ServerInterface interface {
 	// AcceptSystem Accept an offered system, or agree to somebody taking it over
 	// (POST /systems/{name}/accept)
 	AcceptSystem(w http.ResponseWriter, r *http.Request, name SystemName, params AcceptSystemParams)
+	// ConfirmSystem Confirm that a system still has the right owner
+	// (POST /systems/{name}/confirm)
+	ConfirmSystem(w http.ResponseWriter, r *http.Request, name SystemName, params ConfirmSystemParams)
 	// OfferSystem Offer a system to another owner, or ask to take it over
 	// (POST /systems/{name}/offer)
 	OfferSystem(w http.ResponseWriter, r *http.Request, name SystemName, params OfferSystemParams)
@@ -2836,6 +3008,91 @@ func (siw *ServerInterfaceWrapper) SuspendIdentity(w http.ResponseWriter, r *htt
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.SuspendIdentity(w, r, name, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListMachines operation middleware
+func (siw *ServerInterfaceWrapper) ListMachines(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListMachinesParams
+
+	// ------------- Optional query parameter "owner" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "owner", r.URL.Query(), &params.Owner, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "owner"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "owner", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", r.URL.Query(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "kind"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "kind", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "flag" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "flag", r.URL.Query(), &params.Flag, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "flag"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "flag", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListMachines(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4841,6 +5098,56 @@ func (siw *ServerInterfaceWrapper) AcceptSystem(w http.ResponseWriter, r *http.R
 	handler.ServeHTTP(w, r)
 }
 
+// ConfirmSystem operation middleware
+func (siw *ServerInterfaceWrapper) ConfirmSystem(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name SystemName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ConfirmSystemParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ConfirmSystem(w, r, name, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // OfferSystem operation middleware
 func (siw *ServerInterfaceWrapper) OfferSystem(w http.ResponseWriter, r *http.Request) {
 
@@ -5095,6 +5402,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/offer", wrapper.OfferIdentity)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/reactivate", wrapper.ReactivateIdentity)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/identities/{name}/suspend", wrapper.SuspendIdentity)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/machines", wrapper.ListMachines)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/me", wrapper.GetMe)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/notices/parked", wrapper.ListParkedNotices)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/notices/retry", wrapper.RetryNotices)
@@ -5135,6 +5443,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/preview", wrapper.PreviewRequest)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/systems/{name}", wrapper.GetSystem)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/systems/{name}/accept", wrapper.AcceptSystem)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/systems/{name}/confirm", wrapper.ConfirmSystem)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/systems/{name}/offer", wrapper.OfferSystem)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/tasks", wrapper.ListTasks)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/tokens", wrapper.ListTokens)
@@ -5852,6 +6161,28 @@ type SuspendIdentityResponseObject interface {
 type SuspendIdentity200JSONResponse struct{ IdentityJSONResponse }
 
 func (response SuspendIdentity200JSONResponse) VisitSuspendIdentityResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMachinesRequestObject struct {
+	Params ListMachinesParams
+}
+
+type ListMachinesResponseObject interface {
+	VisitListMachinesResponse(w http.ResponseWriter) error
+}
+
+type ListMachines200JSONResponse MachinePage
+
+func (response ListMachines200JSONResponse) VisitListMachinesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -6868,6 +7199,30 @@ func (response AcceptSystem200JSONResponse) VisitAcceptSystemResponse(w http.Res
 	return err
 }
 
+type ConfirmSystemRequestObject struct {
+	Name   SystemName `json:"name"`
+	Params ConfirmSystemParams
+	Body   *ConfirmSystemJSONRequestBody
+}
+
+type ConfirmSystemResponseObject interface {
+	VisitConfirmSystemResponse(w http.ResponseWriter) error
+}
+
+type ConfirmSystem200JSONResponse struct{ SystemJSONResponse }
+
+func (response ConfirmSystem200JSONResponse) VisitConfirmSystemResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type OfferSystemRequestObject struct {
 	Name   SystemName `json:"name"`
 	Params OfferSystemParams
@@ -7042,6 +7397,9 @@ type StrictServerInterface interface {
 	// SuspendIdentity Make every check refuse an identity at once
 	// (POST /identities/{name}/suspend)
 	SuspendIdentity(ctx context.Context, request SuspendIdentityRequestObject) (SuspendIdentityResponseObject, error)
+	// ListMachines Non-human identities, with owner, purpose, what they hold and when it was used
+	// (GET /machines)
+	ListMachines(ctx context.Context, request ListMachinesRequestObject) (ListMachinesResponseObject, error)
 	// GetMe Who is calling
 	// (GET /me)
 	GetMe(ctx context.Context, request GetMeRequestObject) (GetMeResponseObject, error)
@@ -7162,6 +7520,9 @@ type StrictServerInterface interface {
 	// AcceptSystem Accept an offered system, or agree to somebody taking it over
 	// (POST /systems/{name}/accept)
 	AcceptSystem(ctx context.Context, request AcceptSystemRequestObject) (AcceptSystemResponseObject, error)
+	// ConfirmSystem Confirm that a system still has the right owner
+	// (POST /systems/{name}/confirm)
+	ConfirmSystem(ctx context.Context, request ConfirmSystemRequestObject) (ConfirmSystemResponseObject, error)
 	// OfferSystem Offer a system to another owner, or ask to take it over
 	// (POST /systems/{name}/offer)
 	OfferSystem(ctx context.Context, request OfferSystemRequestObject) (OfferSystemResponseObject, error)
@@ -8103,6 +8464,32 @@ func (sh *strictHandler) SuspendIdentity(w http.ResponseWriter, r *http.Request,
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(SuspendIdentityResponseObject); ok {
 		if err := validResponse.VisitSuspendIdentityResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListMachines operation middleware
+func (sh *strictHandler) ListMachines(w http.ResponseWriter, r *http.Request, params ListMachinesParams) {
+	var request ListMachinesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListMachines(ctx, request.(ListMachinesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListMachines")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListMachinesResponseObject); ok {
+		if err := validResponse.VisitListMachinesResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -9319,6 +9706,40 @@ func (sh *strictHandler) AcceptSystem(w http.ResponseWriter, r *http.Request, na
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(AcceptSystemResponseObject); ok {
 		if err := validResponse.VisitAcceptSystemResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ConfirmSystem operation middleware
+func (sh *strictHandler) ConfirmSystem(w http.ResponseWriter, r *http.Request, name SystemName, params ConfirmSystemParams) {
+	var request ConfirmSystemRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	var body ConfirmSystemJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ConfirmSystem(ctx, request.(ConfirmSystemRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ConfirmSystem")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ConfirmSystemResponseObject); ok {
+		if err := validResponse.VisitConfirmSystemResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

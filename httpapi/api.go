@@ -96,6 +96,7 @@ var routes = map[string]route{
 	"GET /identities/{name}/birthrights": {scope: auth.Read},
 	"GET /systems/{name}":                {scope: auth.Read},
 	"POST /systems/{name}/offer":         {scope: auth.Grant, body: reflect.TypeFor[OwnershipOffer]()},
+	"POST /systems/{name}/confirm":       {scope: auth.Grant, body: reflect.TypeFor[Revocation]()},
 	"POST /systems/{name}/accept":        {scope: auth.Grant, body: reflect.TypeFor[Revocation]()},
 	"GET /delegations":                   {scope: auth.Read},
 	"POST /delegations":                  {scope: auth.Decide, body: reflect.TypeFor[DelegationDraft]()},
@@ -129,6 +130,7 @@ var routes = map[string]route{
 	"POST /requests/{id}/evidence/{slot}/fetch": {scope: auth.Request, limit: Uploads},
 	// Whoever may look may open evidence; that it goes on the record asks for no more.
 	"POST /requests/{id}/evidence/{slot}/open": {scope: auth.Read},
+	"GET /machines":                    {scope: auth.Read, query: reflect.TypeFor[ListMachinesParams]()},
 	"GET /grants":                      {scope: auth.Read, query: reflect.TypeFor[ListGrantsParams]()},
 	"GET /grants/{id}":                 {scope: auth.Read},
 	"POST /grants/{id}/rotate":         {scope: auth.Grant, body: reflect.TypeFor[Rotation]()},

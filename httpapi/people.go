@@ -72,6 +72,30 @@ func (a *api) ConfirmIdentity(ctx context.Context, request ConfirmIdentityReques
 	return ConfirmIdentity200JSONResponse{IdentityJSONResponse(*view)}, nil
 }
 
+// ListMachines answers what non-human identities there are.
+func (a *api) ListMachines(ctx context.Context, request ListMachinesRequestObject) (ListMachinesResponseObject, error) {
+	limit, err := pageSize(request.Params.Limit)
+	if err != nil {
+		return nil, err
+	}
+	after, err := readCursor("idn", request.Params.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	machines, next, err := a.Desk.Machines(ctx, sessionOf(ctx).caller, desk.MachineFilter{
+		Owner: request.Params.Owner, Kind: countersign.IdentityKind(request.Params.Kind), Flag: desk.MachineFlag(request.Params.Flag),
+		After: countersign.IdentityID(after), Limit: limit,
+	})
+	if err != nil {
+		return nil, err
+	}
+	answer := ListMachines200JSONResponse{Machines: machines}
+	if next != "" {
+		answer.Next = cursorAt(string(next))
+	}
+	return answer, nil
+}
+
 // ListBirthrights answers what rules give an identity.
 func (a *api) ListBirthrights(ctx context.Context, request ListBirthrightsRequestObject) (ListBirthrightsResponseObject, error) {
 	views, problems, err := a.Desk.Birthrights(ctx, sessionOf(ctx).caller, request.Name)
@@ -102,6 +126,16 @@ func (a *api) AcceptSystem(ctx context.Context, request AcceptSystemRequestObjec
 	}
 	view, err := a.system(ctx, request.Name)
 	return AcceptSystem200JSONResponse{view}, err
+}
+
+// ConfirmSystem says that a system still has the right owner.
+func (a *api) ConfirmSystem(ctx context.Context, request ConfirmSystemRequestObject) (ConfirmSystemResponseObject, error) {
+	s := sessionOf(ctx)
+	if err := a.Desk.ConfirmSystem(ctx, s.caller, s.key, request.Name, request.Body.Reason); err != nil {
+		return nil, err
+	}
+	view, err := a.system(ctx, request.Name)
+	return ConfirmSystem200JSONResponse{view}, err
 }
 
 func (a *api) system(ctx context.Context, name string) (SystemJSONResponse, error) {

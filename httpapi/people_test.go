@@ -50,6 +50,37 @@ func TestAPersonIsSuspendedAndReactivatedByDifferentPeople(t *testing.T) {
 	}
 }
 
+func TestMachinesAreListedWithWhoAnswersForThem(t *testing.T) {
+	w := newWorld(t)
+	var page struct {
+		Machines []struct {
+			Identity struct {
+				Login     string
+				Ownership struct{ State string }
+			}
+			Flags []string
+		}
+		Next string
+	}
+	w.call("laura.schmidt", "GET", "/api/v1/machines?limit=1", nil).want(http.StatusOK, &page)
+	if len(page.Machines) != 1 || page.Machines[0].Identity.Login != "svc-billing" || page.Machines[0].Identity.Ownership.State == "" || page.Machines[0].Flags == nil {
+		t.Errorf("her machines are %+v", page)
+	}
+	w.call("laura.schmidt", "GET", "/api/v1/machines?flag=unknown", nil).refused(http.StatusBadRequest, "malformed-parameter")
+	w.call("laura.schmidt", "GET", "/api/v1/machines?cursor=x", nil).refused(http.StatusBadRequest, "malformed-cursor")
+	w.call("laura.schmidt", "POST", "/api/v1/systems/wiki/confirm", object{"reason": "it is ours"}).refused(http.StatusForbidden, "not-the-owner")
+	var wiki struct {
+		Owner         struct{ Login string }
+		LastConfirmed string `json:"last_confirmed"`
+		Ownership     struct{ State string }
+	}
+	w.call("laura.schmidt", "GET", "/api/v1/systems/wiki", nil).want(http.StatusOK, &wiki)
+	w.call(wiki.Owner.Login, "POST", "/api/v1/systems/wiki/confirm", object{"reason": "it is ours"}).want(http.StatusOK, &wiki)
+	if wiki.LastConfirmed == "" || wiki.Ownership.State != "confirmed" {
+		t.Errorf("the wiki is %+v", wiki)
+	}
+}
+
 func TestAMachineIsOfferedAndAccepted(t *testing.T) {
 	w := newWorld(t)
 	path := "/api/v1/identities/svc-billing/"

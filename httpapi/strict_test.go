@@ -173,6 +173,8 @@ var operations = []struct {
 	{"GET", "/systems/wiki", auth.Read},
 	{"POST", "/systems/wiki/offer", auth.Grant},
 	{"POST", "/systems/wiki/accept", auth.Grant},
+	{"POST", "/systems/wiki/confirm", auth.Grant},
+	{"GET", "/machines", auth.Read},
 	{"GET", "/grants", auth.Read},
 	{"GET", "/grants/grt_x", auth.Read},
 	{"POST", "/grants/grt_x/rotate", auth.Grant},

@@ -173,6 +173,9 @@ func tellRecord(record *desk.Figures, now countersign.Instant, tell func(*promet
 	for state, count := range record.Systems {
 		tell(systems, float64(count), string(state))
 	}
+	for state, count := range record.Owners {
+		tell(owners, float64(count), string(state))
+	}
 	for power, figures := range record.Powers {
 		tell(powerHolders, float64(figures.Holders), power)
 		if figures.FirstEnd != 0 {

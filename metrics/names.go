@@ -28,6 +28,7 @@ var (
 	oldestNotice      = gauge("oldest_undelivered_notice_seconds", "Age of what a channel has refused most often; 0 for none.")
 	findingsOpen      = gauge("findings_open", "Differences between targets and the record that are open; counted up to 10000.")
 	oldestFinding     = gauge("oldest_finding_seconds", "For how long the oldest of them has been open; 0 for none.")
+	owners            = gauge("owners", "Machines and systems by how it stands with who answers for them: confirmed, due, overdue, silent (nothing new is given), lost.", "state")
 	systems           = gauge("systems", "Systems that are not retired, by how sure the record can be of them: current, late, never (read), manual.", "state")
 	powerHolders      = gauge("power_holders", "Active people who hold a power of the desk.", "power")
 	powerFirstEnd     = gauge("power_first_end_timestamp_seconds", "When the first of them loses it; absent where none does.", "power")

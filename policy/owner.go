@@ -65,28 +65,25 @@ func (l *loader) readOwners(s *source, root *yaml.Node) {
 	m := s.mapping(file.values["owners"], "`owners`", "confirm_every", "kinds", "risks", "remind", "grace")
 	terms := &l.set.owners
 	if m.has("confirm_every") {
-		terms.ConfirmEvery = m.interval("confirm_every")
+		terms.ConfirmEvery = m.between("confirm_every", countersign.ShortestConfirmation, countersign.LongestConfirmation)
 	}
 	terms.Kinds = intervals(m, "kinds", []countersign.IdentityKind{countersign.Service, countersign.Workload, countersign.Agent})
 	terms.Risks = intervals(m, "risks", []countersign.Risk{countersign.LowRisk, countersign.MediumRisk, countersign.HighRisk})
 	for key, into := range map[string]*countersign.Seconds{"remind": &terms.Remind, "grace": &terms.Grace} {
-		if !m.has(key) {
-			continue
-		}
-		if *into = m.seconds(key); *into < countersign.Day || *into > 90*countersign.Day {
-			m.problem(m.values[key], "`%s` must be from 1d to 90d", key)
+		if m.has(key) {
+			*into = m.between(key, countersign.Day, 90*countersign.Day)
 		}
 	}
 }
 
-// interval reads a time between two confirmations.
-func (m *mapping) interval(key string) countersign.Seconds {
+// between reads a duration within bounds.
+func (m *mapping) between(key string, shortest, longest countersign.Seconds) countersign.Seconds {
 	before := len(m.problems)
-	every := m.seconds(key)
-	if len(m.problems) == before && (every < countersign.ShortestConfirmation || every > countersign.LongestConfirmation) {
-		m.problem(m.values[key], "`%s` is %s, and must be from %s to %s", key, every, countersign.ShortestConfirmation, countersign.LongestConfirmation)
+	read := m.seconds(key)
+	if len(m.problems) == before && (read < shortest || read > longest) {
+		m.problem(m.values[key], "`%s` is %s, and must be from %s to %s", key, read, shortest, longest)
 	}
-	return every
+	return read
 }
 
 // intervals reads times between two confirmations by words of a closed list.
@@ -98,7 +95,7 @@ func intervals[T ~string](m *mapping, key string, known []T) map[T]countersign.S
 	read := map[T]countersign.Seconds{}
 	for _, word := range known {
 		if inner.has(string(word)) {
-			read[word] = inner.interval(string(word))
+			read[word] = inner.between(string(word), countersign.ShortestConfirmation, countersign.LongestConfirmation)
 		}
 	}
 	return read
