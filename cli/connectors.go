@@ -3,11 +3,15 @@ package cli
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"maps"
+	"net/http"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -35,6 +39,7 @@ var connectorKinds = map[string]func() connectorKind{
 	"pki":      func() connectorKind { return &pkiSettings{} },
 	"postgres": func() connectorKind { return &postgresSettings{Gives: postgres.Membership} },
 	"redis":    func() connectorKind { return &redisSettings{Persistence: redis.ACLFile} },
+	"scim":     func() connectorKind { return &scimSettings{HolderAttribute: "externalId"} },
 	"webhook":  func() connectorKind { return &webhookSettings{} },
 }
 
@@ -113,6 +118,21 @@ func privateFile(path, what string) (countersign.Secret, error) {
 		return countersign.Secret{}, invalid("%s, %s, has the mode %04o; only its owner may read it: run chmod 600 %s", what, path, mode.Perm(), path)
 	}
 	return secretFile(path, what)
+}
+
+// trusting is a client that takes certificates which those in the file (PEM) signed;
+// "" is whom the system trusts.
+func trusting(path, what string) (*http.Client, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if path != "" {
+		content, err := os.ReadFile(path)
+		roots := x509.NewCertPool()
+		if err != nil || !roots.AppendCertsFromPEM(content) {
+			return nil, invalid("%s, %s, holds no certificate that can be read", what, path)
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}
+	return &http.Client{Transport: transport, Timeout: 20 * time.Second}, nil
 }
 
 // postgresSettings are the keys of the kind postgres.

@@ -4,12 +4,9 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -112,16 +109,9 @@ func (s *acmeSettings) prepare(name string) (opener, error) {
 	if options.Account, err = signingKey(s.AccountKeyFile, "connectors."+name+".account_key_file"); err != nil {
 		return nil, err
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	if s.CAFile != "" {
-		content, err := os.ReadFile(s.CAFile)
-		roots := x509.NewCertPool()
-		if err != nil || !roots.AppendCertsFromPEM(content) {
-			return nil, invalid("connectors.%s.ca_file %s holds no certificate that can be read", name, s.CAFile)
-		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	if options.HTTP, err = trusting(s.CAFile, "connectors."+name+".ca_file"); err != nil {
+		return nil, err
 	}
-	options.HTTP = &http.Client{Transport: transport, Timeout: 20 * time.Second}
 	if _, err := acme.New(nil, options, clock{}); err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ import (
 	pkihands "github.com/countersign/countersign/connector/pki"
 	registryhands "github.com/countersign/countersign/connector/registry"
 	"github.com/countersign/countersign/connector/role"
+	"github.com/countersign/countersign/connector/scim"
 	sshhands "github.com/countersign/countersign/connector/ssh"
 	vaulthands "github.com/countersign/countersign/connector/vault"
 	"github.com/countersign/countersign/desk"
@@ -73,10 +74,12 @@ type Options struct {
 	DeliverByClaim bool
 }
 
-// Targets are the built-in targets that configured connectors use.
+// Targets are the built-in targets and shelves that configured connectors use.
 type Targets struct {
 	Vault *vault.Vault
 	PKI   *pki.Authority
+	// SCIM is the shelf for the marks of what is given over SCIM.
+	SCIM store.Shelf
 }
 
 // House is everything behind the doors.
@@ -149,7 +152,7 @@ func Open(ctx context.Context, options Options) (*House, error) {
 	}
 	maps.Copy(connectors, options.Connectors)
 	if options.OpenConnectors != nil {
-		opened, err := options.OpenConnectors(Targets{Vault: h.Vault, PKI: h.PKI})
+		opened, err := options.OpenConnectors(Targets{Vault: h.Vault, PKI: h.PKI, SCIM: options.Store.Shelf(scim.ShelfName)})
 		if err != nil {
 			return nil, err
 		}
