@@ -9,6 +9,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -131,11 +132,11 @@ func TestWhatWasGivenByHandIsNeitherGivenTwiceNorTaken(t *testing.T) {
 }
 
 func TestWhatIsGivenByHandAtTheSameMomentIsNotTakenForOurs(t *testing.T) {
-	for _, noPatch := range []bool{false, true} {
+	for _, write := range []string{http.MethodPatch, http.MethodPut} {
 		l := newLab(t)
-		l.server.Set(func(b *scimtest.Behaviour) { b.NoPatch = noPatch })
+		l.server.Set(func(b *scimtest.Behaviour) { b.NoPatch = write == http.MethodPut })
 		task := l.task()
-		l.server.BeforeWrite(func() { l.server.Put(l.groups["invoices/reader"], l.person(task.Holder)) })
+		l.server.Before(write, func() { l.server.Put(l.groups["invoices/reader"], l.person(task.Holder)) })
 		l.fails(l.hands.Apply(t.Context(), task), connector.Transient, "at the same moment")
 		l.fails(l.hands.Apply(t.Context(), task), connector.Rejected, "not touched")
 		l.ok(l.hands.Revoke(t.Context(), task))
@@ -146,12 +147,12 @@ func TestWhatIsGivenByHandAtTheSameMomentIsNotTakenForOurs(t *testing.T) {
 }
 
 func TestWhatOthersChangeAtTheSameMomentStays(t *testing.T) {
-	for _, noPatch := range []bool{false, true} {
+	for _, write := range []string{http.MethodPatch, http.MethodPut} {
 		l := newLab(t)
-		l.server.Set(func(b *scimtest.Behaviour) { b.NoPatch = noPatch })
+		l.server.Set(func(b *scimtest.Behaviour) { b.NoPatch = write == http.MethodPut })
 		task, other := l.task(), l.task()
 		l.ok(l.hands.Apply(t.Context(), task))
-		l.server.BeforeWrite(func() { l.server.Put(l.groups["invoices/reader"], l.person(other.Holder)) })
+		l.server.Before(write, func() { l.server.Put(l.groups["invoices/reader"], l.person(other.Holder)) })
 		l.fails(l.hands.Revoke(t.Context(), task), connector.Transient, "at the same moment")
 		l.ok(l.hands.Revoke(t.Context(), task))
 		l.gone(task)
@@ -267,6 +268,11 @@ func TestAUserOrGroupThatWasMadeAnewIsNotTheOne(t *testing.T) {
 	if how := l.read("a new user", l.hands.Verify, task, false); !strings.Contains(how, "made anew") {
 		t.Error(how)
 	}
+	anew := task
+	anew.Intent, anew.Credential, anew.Grant = l.mint.Intent(), l.mint.Credential(), l.mint.Grant()
+	l.ok(l.hands.Apply(t.Context(), anew))
+	l.ok(l.hands.Revoke(t.Context(), anew))
+	l.gone(anew) // what the former user was given is no reason to leave it
 	task = l.task()
 	l.ok(l.hands.Apply(t.Context(), task))
 	l.server.Delete(l.groups["invoices/reader"])
@@ -313,6 +319,18 @@ func TestAnAccountIsMadeOnceAndMadeInactiveAndNeverDeleted(t *testing.T) {
 	l.server.SetUser(user, "active", false)
 	l.read("made inactive by hand", l.hands.Verify, again, false)
 	l.read("made inactive by hand", l.hands.VerifyGone, again, false)
+}
+
+func TestARevokeOfWhatWasNeverGivenTouchesNobody(t *testing.T) {
+	l := newLab(t)
+	nobodys := l.server.AddUser("of-nobody", "")
+	task := l.account(map[string]string{"user_name": "kim@example.org"})
+	l.ok(l.hands.Revoke(t.Context(), task))
+	l.read("never given", l.hands.VerifyGone, task, false)
+	if l.server.User(nobodys)["active"] != true || l.server.Asked("PATCH") > 0 {
+		t.Error("somebody else's account was changed")
+	}
+	l.fails(l.hands.Apply(t.Context(), task), connector.Rejected, "never given again")
 }
 
 func TestARevokeAfterAnAccountWhoseMakingWasNotSettledFindsIt(t *testing.T) {
@@ -471,6 +489,28 @@ func TestAListHasWhatOthersGaveAndNamesGroupsThatNobodyNamed(t *testing.T) {
 	}))
 }
 
+func TestAListWithoutAGroupThatIsThereIsNone(t *testing.T) {
+	l := newLab(t)
+	hiding := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v2/Groups" {
+			r.URL.RawQuery = url.Values{"filter": {`displayName eq "invoices/reader"`}}.Encode()
+		}
+		l.server.Handler().ServeHTTP(w, r)
+	}))
+	t.Cleanup(hiding.Close)
+	hands := l.connector(func(o *scim.Options) { o.URL = hiding.URL + "/v2" })
+	list := func() error {
+		return hands.List(t.Context(), connector.Scope{System: l.mint.System(), Settings: l.settings()}, func(connector.Item) error { return nil })
+	}
+	l.fails(list(), connector.Transient, "does not list the group")
+	for right, id := range l.groups {
+		if right != "invoices/reader" {
+			l.server.Delete(id)
+		}
+	}
+	l.ok(list()) // a group that was deleted has no members
+}
+
 func TestTheServersCertificateIsJudgedByTheFileOfTheConnector(t *testing.T) {
 	l := newLab(t)
 	secure := httptest.NewUnstartedServer(l.server.Handler())
@@ -487,6 +527,43 @@ func TestTheServersCertificateIsJudgedByTheFileOfTheConnector(t *testing.T) {
 		if err := hands.Apply(context.Background(), task); (err == nil) != (trusts == roots) {
 			t.Errorf("trusting its authority %v: %v", trusts == roots, err)
 		}
+	}
+}
+
+func TestNothingIsWrittenOnceTheDeadlineHasPassedWhileTheServerWasRead(t *testing.T) {
+	l := newLab(t)
+	task := l.task()
+	l.ok(l.hands.Apply(t.Context(), task))
+	writes := l.server.Asked("PATCH")
+	l.server.Before(http.MethodGet, func() { l.clock.Advance(2 * time.Minute) })
+	l.fails(l.hands.Revoke(t.Context(), task), connector.Transient, "deadline has passed")
+	if l.server.Asked("PATCH") != writes || !l.member(task) {
+		t.Error("it was written")
+	}
+}
+
+func TestAnAnswerAboutSomebodyElseIsNone(t *testing.T) {
+	l := newLab(t)
+	task, account := l.task(), l.account(nil)
+	l.server.SetUser(l.person(account.Holder), "active", false)
+	for _, one := range []connector.Task{task, account} {
+		l.ok(l.hands.Apply(t.Context(), one))
+	}
+	other := l.server.AddUser("other", "")
+	l.server.SetUser(other, "active", false)
+	crossed := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for begin, id := range map[string]string{"/v2/Groups/": l.groups["ledger/reader"], "/v2/Users/": other} {
+			if strings.HasPrefix(r.URL.Path, begin) {
+				r.URL.Path = begin + id
+			}
+		}
+		l.server.Handler().ServeHTTP(w, r)
+	}))
+	t.Cleanup(crossed.Close)
+	hands := l.connector(func(o *scim.Options) { o.URL = crossed.URL + "/v2" })
+	for _, one := range []connector.Task{task, account} {
+		_, err := hands.VerifyGone(t.Context(), one)
+		l.fails(err, connector.Transient, "answers")
 	}
 }
 

@@ -70,9 +70,6 @@ func (c *Connector) List(ctx context.Context, of connector.Scope, found func(con
 		if err := json.Unmarshal(raw, &one); err != nil {
 			return transient("the SCIM server lists a user that cannot be read: %v", err)
 		}
-		if _, twice := holders[one.ID]; twice {
-			return transient("the SCIM server lists the user %s twice: it is to be read again", one.ID)
-		}
 		holders[one.ID] = c.holderOf(raw)
 		if one.Active != nil && !*one.Active {
 			return nil
@@ -92,9 +89,6 @@ func (c *Connector) List(ctx context.Context, of connector.Scope, found func(con
 		one := &group{}
 		if err := json.Unmarshal(raw, one); err != nil {
 			return transient("the SCIM server lists a group that cannot be read: %v", err)
-		}
-		if seen[one.ID] {
-			return transient("the SCIM server lists the group %s twice: it is to be read again", one.ID)
 		}
 		seen[one.ID] = true
 		if one.Members == nil {

@@ -36,7 +36,7 @@ func (s *session) change(ctx context.Context, task connector.Task, path, version
 	}
 	whole := map[string]any{}
 	for key, value := range all {
-		if !strings.EqualFold(key, "meta") && !strings.EqualFold(key, name) {
+		if !strings.EqualFold(key, name) {
 			whole[key] = value
 		}
 	}

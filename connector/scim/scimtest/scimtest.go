@@ -31,14 +31,14 @@ type Server struct {
 	users, groups *shelf
 	behaviour     Behaviour
 	busy          []http.HandlerFunc
-	between       func()
+	before        map[string]func()
 	asked         []string
 }
 
 // New starts a server until the test ends.
 func New(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{behaviour: Behaviour{Cap: 100}}
+	s := &Server{behaviour: Behaviour{Cap: 100}, before: map[string]func(){}}
 	s.users, s.groups = newShelf(s, "u"), newShelf(s, "g")
 	inner := httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(inner.Close)
@@ -71,14 +71,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if len(s.busy) > 0 {
 		busy, s.busy = s.busy[0], s.busy[1:]
 	}
-	var between func()
-	if r.Method != http.MethodGet {
-		between, s.between = s.between, nil
-	}
+	happen := s.before[r.Method]
+	delete(s.before, r.Method)
 	s.asked = append(s.asked, r.Method+" "+r.URL.RequestURI())
 	s.mu.Unlock()
-	if between != nil {
-		between()
+	if happen != nil {
+		happen()
 	}
 	switch {
 	case r.Header.Get("Authorization") != "Bearer "+Token:
@@ -148,11 +146,12 @@ func (s *Server) Pass(questions int) {
 	}
 }
 
-// BeforeWrite lets something happen once, just before the next write arrives.
-func (s *Server) BeforeWrite(happen func()) {
+// Before lets something happen once, just before the next question by the method
+// arrives.
+func (s *Server) Before(method string, happen func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.between = happen
+	s.before[method] = happen
 }
 
 // Asked counts the questions that begin with the text, as in "PATCH /v2/Groups".
