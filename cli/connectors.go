@@ -120,18 +120,28 @@ func privateFile(path, what string) (countersign.Secret, error) {
 	return secretFile(path, what)
 }
 
-// trusting is a client that takes certificates which those in the file (PEM) signed;
-// "" is whom the system trusts.
-func trusting(path, what string) (*http.Client, error) {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	if path != "" {
-		content, err := os.ReadFile(path)
-		roots := x509.NewCertPool()
-		if err != nil || !roots.AppendCertsFromPEM(content) {
-			return nil, invalid("%s, %s, holds no certificate that can be read", what, path)
-		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+// authorities reads whose signature is good on a certificate from a file (PEM);
+// nil, for "", is whom the system trusts.
+func authorities(path, what string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil
 	}
+	content, err := os.ReadFile(path)
+	roots := x509.NewCertPool()
+	if err != nil || !roots.AppendCertsFromPEM(content) {
+		return nil, invalid("%s, %s, holds no certificate that can be read", what, path)
+	}
+	return roots, nil
+}
+
+// trusting is a client that takes certificates of those authorities.
+func trusting(path, what string) (*http.Client, error) {
+	roots, err := authorities(path, what)
+	if err != nil {
+		return nil, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	return &http.Client{Transport: transport, Timeout: 20 * time.Second}, nil
 }
 

@@ -11,6 +11,8 @@ type ldapSettings struct {
 	Kind     string `yaml:"kind"`
 	URL      string `yaml:"url"`
 	StartTLS bool   `yaml:"start_tls"`
+	// CAFile holds who signed the server's certificate; "" is whom the system trusts.
+	CAFile string `yaml:"ca_file"`
 	// BindDN is the connector's account, whose password is all that PasswordFile holds.
 	BindDN       string `yaml:"bind_dn"`
 	PasswordFile string `yaml:"password_file"`
@@ -27,8 +29,11 @@ func (s *ldapSettings) prepare(name string) (opener, error) {
 		Name: name, URL: s.URL, StartTLS: s.StartTLS, BindDN: s.BindDN, People: s.People, Groups: s.Groups, Marks: s.Marks,
 		HolderAttribute: s.HolderAttribute, MemberAttribute: s.MemberAttribute, Clock: clock{},
 	}
+	var err error
+	if options.Roots, err = authorities(s.CAFile, "connectors."+name+".ca_file"); err != nil {
+		return nil, err
+	}
 	if s.BindDN != "" || s.PasswordFile != "" {
-		var err error
 		if options.Password, err = privateFile(s.PasswordFile, "connectors."+name+".password_file"); err != nil {
 			return nil, err
 		}

@@ -13,6 +13,8 @@ type redisSettings struct {
 	Kind string `yaml:"kind"`
 	// URLFile holds the URL of the connector's user, and nothing else.
 	URLFile string `yaml:"url_file"`
+	// CAFile holds who signed the server's certificate; "" is whom the system trusts.
+	CAFile string `yaml:"ca_file"`
 	// Persistence is aclfile (the default) or none.
 	Persistence redis.Persistence `yaml:"persistence"`
 }
@@ -25,7 +27,11 @@ func (s *redisSettings) prepare(name string) (opener, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := redis.Options{Name: name, URL: url, Persistence: s.Persistence, Clock: clock{}, Random: rand.Reader}
+	roots, err := authorities(s.CAFile, "connectors."+name+".ca_file")
+	if err != nil {
+		return nil, err
+	}
+	options := redis.Options{Name: name, URL: url, Roots: roots, Persistence: s.Persistence, Clock: clock{}, Random: rand.Reader}
 	if _, err := redis.New(options); err != nil {
 		return nil, err
 	}

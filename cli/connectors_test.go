@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,11 @@ func TestTheConnectorsOfTheConfigurationAreCheckedBeforeAnythingIsOpened(t *test
 	}
 	key := write("account.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), 0o600)
 	bad := write("bad.url", "postgres://hands:s3cret-word@db.example:port/orders\n", 0o600)
+	signed, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1)}, &x509.Certificate{}, made.Public(), made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := write("ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: signed})), 0o644)
 	const subtrees = "people: 'ou=people,dc=x', groups: 'ou=groups,dc=x', marks: 'ou=countersign,dc=x', holder_attribute: employeeNumber"
 	for _, c := range []struct{ text, says string }{
 		{"connectors: {orders-pg: {kind: postgres, url_file: " + good + "}}", ""},
@@ -51,6 +57,12 @@ func TestTheConnectorsOfTheConfigurationAreCheckedBeforeAnythingIsOpened(t *test
 		{"connectors: {cache: {kind: redis, url_file: " + good + "}}", "not one of a user on a Redis server"},
 		{"connectors: {cache: {kind: redis, url_file: " + write("clear.url", "redis://hands:s3cret-word@cache.example:6379\n", 0o600) + "}}", "rediss://"},
 		{"connectors: {groups: {kind: ldap, url: 'ldaps://ldap.example', " + subtrees + ", bind_dn: 'cn=hands,dc=x', password_file: " + good + "}}", ""},
+		{"connectors: {groups: {kind: ldap, url: 'ldaps://ldap.example', ca_file: " + ca + ", " + subtrees + ", bind_dn: 'cn=hands,dc=x', password_file: " + good + "}}", ""},
+		{"connectors: {groups: {kind: ldap, url: 'ldaps://ldap.example', ca_file: " + good + ", " + subtrees + ", bind_dn: 'cn=hands,dc=x', password_file: " + good + "}}", "holds no certificate"},
+		{"connectors: {groups: {kind: ldap, url: 'ldap://127.0.0.1', ca_file: " + ca + ", " + subtrees + ", bind_dn: 'cn=hands,dc=x', password_file: " + good + "}}", "ca_file goes with ldaps://"},
+		{"connectors: {cache: {kind: redis, ca_file: " + ca + ", url_file: " + write("cache-ca.url", "rediss://hands:s3cret-word@cache.example:6379\n", 0o600) + "}}", ""},
+		{"connectors: {cache: {kind: redis, ca_file: " + ca + ", url_file: " + write("local.url", "redis://hands:s3cret-word@127.0.0.1:6379\n", 0o600) + "}}", "no certificate to judge"},
+		{"connectors: {apps: {kind: scim, url: 'https://apps.example/scim/v2', ca_file: " + ca + ", token_file: " + good + "}}", ""},
 		{"connectors: {groups: {kind: ldap, url: 'ldapi:///run/slapd/ldapi', " + subtrees + "}}", ""},
 		{"connectors: {groups: {kind: ldap, url: 'ldap://ldap.example', start_tls: true, " + subtrees + ", bind_dn: 'cn=hands,dc=x', password_file: " + good + "}}", ""},
 		{"connectors: {groups: {kind: ldap, url: 'ldap://ldap.example', " + subtrees + ", bind_dn: 'cn=hands,dc=x', password_file: " + good + "}}", "start_tls: true"},

@@ -1,6 +1,7 @@
 package ldap_test
 
 import (
+	"crypto/x509"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/connector/ldap"
+	"github.com/countersign/countersign/connector/ldap/ldaptest"
 )
 
 func (l *lab) gone(task connector.Task) {
@@ -239,7 +241,7 @@ func TestAnEntryWithoutOurMarkIsNotTouched(t *testing.T) {
 func TestOnASocketTheAccountIsThatOfTheProcessAndMayNotDoMoreThanItWasGiven(t *testing.T) {
 	l := newLab(t)
 	hands, err := ldap.New(ldap.Options{
-		Name: "local", URL: "ldapi://" + l.socket, People: people, Groups: groups, Marks: marks,
+		Name: "local", URL: "ldapi://" + l.server.Socket, People: people, Groups: groups, Marks: marks,
 		HolderAttribute: "employeeNumber", MemberAttribute: "member", Vault: l.vault, Clock: l.clock,
 	})
 	l.ok(err)
@@ -252,14 +254,43 @@ func TestOnASocketTheAccountIsThatOfTheProcessAndMayNotDoMoreThanItWasGiven(t *t
 	l.gone(task)
 }
 
+func TestTheServersCertificateIsJudgedByTheFileOfTheConnector(t *testing.T) {
+	l := newLab(t)
+	for _, way := range []struct {
+		url      string
+		startTLS bool
+	}{{l.server.Secure, false}, {l.server.Plain, true}} {
+		task := l.task()
+		for _, roots := range []*x509.CertPool{x509.NewCertPool(), nil, l.server.Roots} {
+			options := l.hands.Options
+			options.URL, options.StartTLS, options.Roots = way.url, way.startTLS, roots
+			hands, err := ldap.New(options)
+			l.ok(err)
+			if err := hands.Apply(t.Context(), task); roots == l.server.Roots {
+				l.ok(err)
+				l.ok(hands.Revoke(t.Context(), task))
+			} else {
+				l.fails(err, connector.Transient, "certificate signed by unknown authority")
+			}
+		}
+		l.gone(task)
+	}
+	elsewhere := l.hands.Options
+	elsewhere.URL, elsewhere.Roots = strings.Replace(l.server.Secure, "127.0.0.1", "localhost", 1), l.server.Roots
+	hands, err := ldap.New(elsewhere)
+	l.ok(err)
+	_, err = hands.Plan(t.Context(), l.task())
+	l.fails(err, connector.Transient, "localhost")
+}
+
 func TestWhatTheAccountIsNotShownDoesNotPassForGone(t *testing.T) {
 	l := newLab(t)
 	task := l.task()
 	l.ok(l.hands.Apply(t.Context(), task))
-	l.add("ou=hidden,"+suffix, "organizationalUnit")
+	l.add("ou=hidden,"+ldaptest.Suffix, "organizationalUnit")
 	for _, hide := range []func(*ldap.Options){
-		func(o *ldap.Options) { o.Marks = "ou=hidden," + suffix },
-		func(o *ldap.Options) { o.Groups = "ou=hidden," + suffix },
+		func(o *ldap.Options) { o.Marks = "ou=hidden," + ldaptest.Suffix },
+		func(o *ldap.Options) { o.Groups = "ou=hidden," + ldaptest.Suffix },
 	} {
 		options := l.hands.Options
 		hide(&options)

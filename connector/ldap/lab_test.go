@@ -4,15 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"net/url"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	goldap "github.com/go-ldap/ldap/v3"
 
@@ -20,6 +15,7 @@ import (
 	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/connector/connectortest"
 	"github.com/countersign/countersign/connector/ldap"
+	"github.com/countersign/countersign/connector/ldap/ldaptest"
 	"github.com/countersign/countersign/keys"
 	"github.com/countersign/countersign/store/shelftest"
 	"github.com/countersign/countersign/target"
@@ -27,119 +23,38 @@ import (
 )
 
 const (
-	suffix          = "dc=example,dc=org"
-	people          = "ou=people," + suffix
-	groups          = "ou=groups," + suffix
-	marks           = "ou=countersign," + suffix
-	account         = "cn=hands," + suffix
-	accountPassword = "hands-of-the-house"
-	nobody          = "cn=first," + suffix
+	people          = ldaptest.People
+	groups          = ldaptest.Groups
+	marks           = ldaptest.Marks
+	account         = ldaptest.Account
+	accountPassword = ldaptest.AccountPassword
+	nobody          = ldaptest.Nobody
 )
 
 // lab is a connector on a real slapd in a folder of its own.
 type lab struct {
-	t     testing.TB
-	lock  sync.Mutex
-	admin *goldap.Conn
-	line  *connectortest.Line
-	vault *vault.Vault
-	// socket is where the server listens.
-	socket string
+	t      testing.TB
+	lock   sync.Mutex
+	server *ldaptest.Server
+	admin  *goldap.Conn
+	line   *connectortest.Line
+	vault  *vault.Vault
 	hands  *ldap.Connector
 	clock  *connectortest.Clock
 	mint   *countersign.Mint
 }
 
-func program(t testing.TB) string {
-	t.Helper()
-	for _, path := range []string{"/usr/sbin/slapd", "/usr/local/sbin/slapd", "/usr/local/libexec/slapd"} {
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
-	}
-	const missing = "slapd is missing: scripts/install-test-tools installs it (Debian: apt-get install slapd)"
-	if os.Getenv("CI") == "true" {
-		t.Fatal(missing)
-	}
-	t.Skip(missing)
-	return ""
-}
-
 func newLab(t testing.TB) *lab {
 	t.Helper()
-	slapd := program(t)
-	// A name that fits into the address of a socket.
-	folder, err := os.MkdirTemp("", "slapd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(folder) })
-	l := &lab{t: t, clock: connectortest.NewClock()}
+	server := ldaptest.New(t)
+	l := &lab{t: t, server: server, admin: server.Admin, clock: connectortest.NewClock()}
 	l.mint = countersign.NewMint([32]byte{3}, l.clock.Instant())
-	config := fmt.Sprintf(`
-include /etc/ldap/schema/core.schema
-include /etc/ldap/schema/cosine.schema
-include /etc/ldap/schema/inetorgperson.schema
-modulepath /usr/lib/ldap
-moduleload back_mdb
-pidfile %[1]s/pid
-database mdb
-suffix %[2]s
-rootdn cn=root,%[2]s
-rootpw root
-directory %[1]s
-dbnosync
-index entryUUID,serialNumber,employeeNumber eq
-access to attrs=userPassword by anonymous auth
-access to dn.subtree="%[3]s" attrs=member by dn.exact="%[4]s" write by users read
-access to dn.subtree="%[5]s" by dn.exact="%[4]s" write by users read
-access to dn.subtree="ou=hidden,%[2]s" by * none
-access to * by users read
-`, folder, suffix, groups, account, marks)
-	if err := os.WriteFile(filepath.Join(folder, "slapd.conf"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	socket := filepath.Join(folder, "s")
-	server := exec.Command(slapd, "-d", "0", "-f", filepath.Join(folder, "slapd.conf"), "-h", "ldapi://"+url.PathEscape(socket))
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if l.admin != nil {
-			l.admin.Close()
-		}
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	})
-	// It listens within a moment; each try that fails takes one of its own.
-	for range 500 {
-		if l.admin, err = goldap.DialURL("ldapi://" + socket); err == nil {
-			break
-		}
-		wait, done := context.WithTimeout(t.Context(), 10*time.Millisecond)
-		<-wait.Done()
-		done()
-	}
-	if err != nil {
-		t.Fatalf("slapd did not start: %v", err)
-	}
-	l.ok(l.admin.Bind("cn=root,"+suffix, "root"))
-	l.add(suffix, "organization", "dc", "example", "o", "Example", "objectClass", "dcObject")
-	for _, unit := range []string{people, groups, marks, "ou=invoices," + groups, "ou=ledger," + groups} {
-		l.add(unit, "organizationalUnit")
-	}
-	l.add(account, "person", "sn", "Hands", "userPassword", accountPassword)
-	l.add(nobody, "person", "sn", "First")
-	for _, group := range []string{"reader", "auditor", "admin"} {
-		l.add(groupDN(group), "groupOfNames", "member", nobody)
-	}
-	l.add("cn=reader,ou=ledger,"+groups, "groupOfNames", "member", nobody)
-	l.line = connectortest.NewLine(t, "unix", socket)
+	l.line = connectortest.NewLine(t, "unix", server.Socket)
 	master, err := keys.Create(filepath.Join(t.TempDir(), "master.key"), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.socket, l.vault = socket, vault.New(shelftest.New(vault.ShelfName), master, target.NewStops(), l.clock, rand.Reader, "https://desk.example")
+	l.vault = vault.New(shelftest.New(vault.ShelfName), master, target.NewStops(), l.clock, rand.Reader, "https://desk.example")
 	l.hands, err = ldap.New(ldap.Options{
 		Name: "directory", URL: "ldap://" + l.line.Address(), BindDN: account, Password: countersign.NewSecret(accountPassword),
 		People: people, Groups: groups, Marks: marks, HolderAttribute: "employeeNumber", MemberAttribute: "member", Vault: l.vault, Clock: l.clock,
@@ -148,19 +63,11 @@ access to * by users read
 	return l
 }
 
-func groupDN(name string) string { return "cn=" + name + ",ou=invoices," + groups }
+func groupDN(name string) string { return ldaptest.GroupDN(name) }
 
 func (l *lab) add(dn, class string, attributes ...string) {
 	l.t.Helper()
-	request := goldap.NewAddRequest(dn, nil)
-	values := map[string][]string{"objectClass": {class}}
-	for i := 0; i < len(attributes); i += 2 {
-		values[attributes[i]] = append(values[attributes[i]], attributes[i+1])
-	}
-	for name, of := range values {
-		request.Attribute(name, of)
-	}
-	l.ok(l.admin.Add(request))
+	l.server.Add(l.t, dn, class, attributes...)
 }
 
 func personDN(holder countersign.IdentityID) string { return "uid=" + string(holder) + "," + people }
@@ -189,9 +96,7 @@ func (l *lab) value(dn, attribute string) []string {
 
 func (l *lab) member(group, person string) bool {
 	l.t.Helper()
-	is, err := l.admin.Compare(group, "member", person)
-	l.ok(err)
-	return is
+	return l.server.Member(l.t, group, person)
 }
 
 func (l *lab) change(group string, change func(*goldap.ModifyRequest)) {

@@ -11,6 +11,7 @@ package ldap
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -31,6 +32,9 @@ type Options struct {
 	// URL is ldaps://host, ldap://host or ldapi:///path; StartTLS goes with ldap.
 	URL      string
 	StartTLS bool
+	// Roots are who may have signed the server's certificate; nil is whom the system
+	// trusts.
+	Roots *x509.CertPool
 	// BindDN and Password are those of the connector's own account; with ldapi it may
 	// be the one of the process.
 	BindDN   string
@@ -66,6 +70,8 @@ func New(options Options) (*Connector, error) {
 		return nil, invalid("url is ldaps://host, ldap://host or ldapi:///path, without an account")
 	case options.StartTLS && where.Scheme != "ldap":
 		return nil, invalid("start_tls goes with ldap://, not with %s://", where.Scheme)
+	case options.Roots != nil && where.Scheme != "ldaps" && !options.StartTLS:
+		return nil, invalid("ca_file goes with ldaps:// or start_tls: true, where there is a certificate to judge")
 	case where.Scheme == "ldap" && !options.StartTLS && !loopback(where.Hostname()):
 		return nil, invalid("passwords would be sent in clear: write ldaps:// or start_tls: true for a server that is not on loopback")
 	case options.BindDN == "" && where.Scheme != "ldapi":

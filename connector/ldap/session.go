@@ -54,15 +54,19 @@ func (c *Connector) connect(ctx context.Context) (*session, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	conn, err := goldap.DialURL(c.URL, goldap.DialWithDialer(&net.Dialer{Timeout: patience}))
+	where, err := url.Parse(c.URL)
+	if err != nil {
+		return nil, rejected("the url of the connector %s cannot be read", c.Name)
+	}
+	secure := &tls.Config{ServerName: where.Hostname(), RootCAs: c.Roots, MinVersion: tls.VersionTLS12}
+	conn, err := goldap.DialURL(c.URL, goldap.DialWithDialer(&net.Dialer{Timeout: patience}), goldap.DialWithTLSConfig(secure))
 	if err != nil {
 		return nil, failed(err)
 	}
 	conn.SetTimeout(patience)
 	s := &session{c, conn}
 	if c.StartTLS {
-		where, _ := url.Parse(c.URL)
-		err = conn.StartTLS(&tls.Config{ServerName: where.Hostname()})
+		err = conn.StartTLS(secure)
 	}
 	switch {
 	case err != nil:

@@ -2,6 +2,8 @@ package redis_test
 
 import (
 	"context"
+	"crypto/x509"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -37,8 +39,8 @@ func TestAChangeWhoseAnswerIsLostIsFoundDoneAtTheNextTry(t *testing.T) {
 	l.ok(l.hands.Revoke(t.Context(), task))
 	l.gone(task)
 	// The try whose answer was lost had not written the file.
-	l.stop()
-	l.start()
+	l.Stop()
+	l.Start()
 	l.gone(task)
 }
 
@@ -83,8 +85,8 @@ func TestWhatWasGivenAndTakenSurvivesARestartAsItIs(t *testing.T) {
 	l.ok(l.hands.Apply(t.Context(), kept))
 	l.ok(l.hands.Apply(t.Context(), ended))
 	l.ok(l.hands.Revoke(t.Context(), ended))
-	l.stop()
-	l.start()
+	l.Stop()
+	l.Start()
 	if reading, err := l.hands.Verify(t.Context(), kept); err != nil || !reading.Present || reading.Until != kept.Until || !l.may(kept) {
 		t.Errorf("%+v, %v", reading, err)
 	}
@@ -101,8 +103,8 @@ func TestAServerThatKeepsNoUsersIsGivenThemOnlyWhereThatIsSaid(t *testing.T) {
 		t.Errorf("%q, %v", plan.Effect, err)
 	}
 	l.ok(l.hands.Apply(t.Context(), task))
-	l.stop()
-	l.start()
+	l.Stop()
+	l.Start()
 	if reading, err := l.hands.Verify(t.Context(), task); err != nil || reading.Present {
 		t.Errorf("%+v, %v", reading, err)
 	}
@@ -176,13 +178,13 @@ func TestTheMarkGivesNothing(t *testing.T) {
 	task := l.task()
 	l.ok(l.hands.Apply(t.Context(), task))
 	for _, command := range [][]any{{"get", "countersign:made:"}, {"set", "countersign:made:", "x"}} {
-		answer, err := l.admin.Do(t.Context(), append([]any{"acl", "dryrun", string(task.Credential)}, command...)...).Text()
+		answer, err := l.Admin.Do(t.Context(), append([]any{"acl", "dryrun", string(task.Credential)}, command...)...).Text()
 		if err != nil || answer == "OK" {
 			t.Errorf("%v: %s, %v", command, answer, err)
 		}
 	}
 	// Somebody who copies it onto a user of theirs makes that user no one of ours.
-	selectors, err := l.admin.Do(t.Context(), "acl", "list").StringSlice()
+	selectors, err := l.Admin.Do(t.Context(), "acl", "list").StringSlice()
 	l.ok(err)
 	for _, line := range selectors {
 		if strings.Contains(line, string(task.Credential)) {
@@ -217,5 +219,29 @@ func TestAUserMadeByHandBetweenPlanAndApplyIsNotAdopted(t *testing.T) {
 	l.fails(l.hands.Revoke(t.Context(), task), connector.Rejected, "not touched")
 	if !l.may(task) {
 		t.Error("it was changed")
+	}
+}
+
+func TestTheServersCertificateIsJudgedByTheFileOfTheConnector(t *testing.T) {
+	l := newLab(t, redis.ACLFile)
+	way := url.URL{Scheme: "rediss", User: url.UserPassword(account, accountPassword), Host: l.Secure}
+	task := l.task()
+	for _, roots := range []*x509.CertPool{x509.NewCertPool(), nil, l.Roots} {
+		options := l.hands.Options
+		options.URL, options.Roots = countersign.NewSecret(way.String()), roots
+		hands, err := redis.New(options)
+		l.ok(err)
+		if err := hands.Apply(t.Context(), task); roots != l.Roots {
+			l.fails(err, connector.Transient, "certificate signed by unknown authority")
+			continue
+		}
+		l.ok(err)
+		if !l.may(task) {
+			t.Error("what was given does not work")
+		}
+		l.ok(hands.Revoke(t.Context(), task))
+		if l.may(task) {
+			t.Error("what was taken works")
+		}
 	}
 }

@@ -6,12 +6,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/url"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -19,13 +16,14 @@ import (
 	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/connector/connectortest"
 	"github.com/countersign/countersign/connector/redis"
+	"github.com/countersign/countersign/connector/redis/redistest"
 	"github.com/countersign/countersign/keys"
 	"github.com/countersign/countersign/store/shelftest"
 	"github.com/countersign/countersign/target"
 	"github.com/countersign/countersign/target/vault"
 )
 
-const account, accountPassword = "hands", "hands-of-the-house"
+const account, accountPassword = redistest.Account, redistest.AccountPassword
 
 // settings are those of the system: what each right is on the server.
 var settings = map[string]string{
@@ -36,55 +34,21 @@ var settings = map[string]string{
 
 // lab is a connector on a real server in a folder of its own.
 type lab struct {
-	t      testing.TB
-	folder string
-	server *exec.Cmd
-	admin  *goredis.Client
-	line   *connectortest.Line
-	hands  *redis.Connector
-	vault  *vault.Vault
-	clock  *connectortest.Clock
-	mint   *countersign.Mint
-	read   map[countersign.CredentialID]string
-}
-
-func program(t testing.TB) string {
-	t.Helper()
-	found, err := exec.LookPath("redis-server")
-	if err == nil {
-		return found
-	}
-	const missing = "redis-server is missing: scripts/install-test-tools installs it (Debian: apt-get install redis-server)"
-	if os.Getenv("CI") == "true" {
-		t.Fatal(missing)
-	}
-	t.Skip(missing)
-	return ""
+	*redistest.Server
+	t     testing.TB
+	line  *connectortest.Line
+	hands *redis.Connector
+	vault *vault.Vault
+	clock *connectortest.Clock
+	mint  *countersign.Mint
+	read  map[countersign.CredentialID]string
 }
 
 func newLab(t testing.TB, persistence redis.Persistence) *lab {
 	t.Helper()
-	// A name that fits into the address of a socket.
-	folder, err := os.MkdirTemp("", "redis")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(folder) })
-	l := &lab{t: t, folder: folder, clock: connectortest.NewClock(), read: map[countersign.CredentialID]string{}}
+	l := &lab{t: t, Server: redistest.New(t, persistence == redis.ACLFile), clock: connectortest.NewClock(), read: map[countersign.CredentialID]string{}}
 	l.mint = countersign.NewMint([32]byte{3}, l.clock.Instant())
-	users := "user default off\nuser root on >root ~* &* +@all\nuser " + account + " on >" + accountPassword +
-		" +acl|getuser +acl|setuser +acl|deluser +acl|users +acl|save +acl|cat +acl|dryrun +command|info\n"
-	config := "port 0\nunixsocket " + l.socket() + "\nsave \"\"\ndir " + folder + "\n"
-	if persistence == redis.ACLFile {
-		config += "aclfile " + filepath.Join(folder, "users.acl") + "\n"
-		l.write("users.acl", users)
-	} else {
-		config += users
-	}
-	l.write("redis.conf", config)
-	l.start()
-	t.Cleanup(l.stop)
-	l.line = connectortest.NewLine(t, "unix", l.socket())
+	l.line = connectortest.NewLine(t, "unix", l.Socket)
 	master, err := keys.Create(filepath.Join(t.TempDir(), "master.key"), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -92,15 +56,6 @@ func newLab(t testing.TB, persistence redis.Persistence) *lab {
 	l.vault = vault.New(shelftest.New(vault.ShelfName), master, target.NewStops(), l.clock, rand.Reader, "https://desk.example")
 	l.hands = l.connector(persistence)
 	return l
-}
-
-func (l *lab) socket() string { return filepath.Join(l.folder, "s") }
-
-func (l *lab) write(name, text string) {
-	l.t.Helper()
-	if err := os.WriteFile(filepath.Join(l.folder, name), []byte(text), 0o600); err != nil {
-		l.t.Fatal(err)
-	}
 }
 
 func (l *lab) connector(persistence redis.Persistence) *redis.Connector {
@@ -113,45 +68,13 @@ func (l *lab) connector(persistence redis.Persistence) *redis.Connector {
 	return made
 }
 
-// start returns when the server answers its administrator.
-func (l *lab) start() {
-	l.t.Helper()
-	os.Remove(l.socket())
-	l.server = exec.Command(program(l.t), filepath.Join(l.folder, "redis.conf"))
-	if err := l.server.Start(); err != nil {
-		l.t.Fatal(err)
-	}
-	l.admin = l.open("root", "root", 200)
-	if err := l.admin.Ping(context.Background()).Err(); err != nil {
-		l.t.Fatalf("redis-server did not start: %v", err)
-	}
-	for _, key := range []string{"orders:1", "audit:1"} {
-		l.ok(l.admin.Set(context.Background(), key, "one", 0).Err())
-	}
-}
-
-func (l *lab) stop() {
-	l.admin.Close()
-	// It has nothing to lose that is not in its files.
-	_ = l.server.Process.Kill()
-	_ = l.server.Wait()
-}
-
-// open is one connection, that tries so often.
-func (l *lab) open(user, password string, tries int) *goredis.Client {
-	return goredis.NewClient(&goredis.Options{
-		Network: "unix", Addr: l.socket(), Username: user, Password: password, PoolSize: 1, MaxRetries: tries,
-		MinRetryBackoff: time.Millisecond, MaxRetryBackoff: 50 * time.Millisecond, DisableIdentity: true,
-	})
-}
-
 func (l *lab) signIn(task connector.Task) *goredis.Client {
 	if _, known := l.read[task.Credential]; !known {
 		if secret, err := l.vault.Read(context.Background(), task.Holder, task.Credential); err == nil {
 			l.read[task.Credential] = secret.Reveal()
 		}
 	}
-	session := l.open(string(task.Credential), cmp.Or(l.read[task.Credential], "unknown"), -1)
+	session := l.Open(string(task.Credential), cmp.Or(l.read[task.Credential], "unknown"), -1)
 	l.t.Cleanup(func() { session.Close() })
 	return session
 }
@@ -177,7 +100,7 @@ func (l *lab) may(task connector.Task) bool {
 
 func (l *lab) execute(arguments ...any) {
 	l.t.Helper()
-	l.ok(l.admin.Do(context.Background(), arguments...).Err())
+	l.ok(l.Admin.Do(context.Background(), arguments...).Err())
 }
 
 func (l *lab) plant(task connector.Task) {

@@ -14,6 +14,7 @@ package redis
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -43,7 +44,10 @@ type Options struct {
 	// Name is the connector's name in the house.
 	Name string
 	// URL is that of the connector's own user on the server.
-	URL         countersign.Secret
+	URL countersign.Secret
+	// Roots are who may have signed the server's certificate; nil is whom the system
+	// trusts.
+	Roots       *x509.CertPool
 	Persistence Persistence
 	Vault       vaulthands.Deposits
 	Clock       connector.Clock
@@ -68,6 +72,12 @@ func New(options Options) (*Connector, error) {
 	}
 	if config.Network == "tcp" && config.TLSConfig == nil && !loopback(config.Addr) {
 		return nil, countersign.Errorf(countersign.Invalid, "no-tls", "the URL of the connector %s would send passwords in clear: write rediss:// for a server that is not on loopback", options.Name)
+	}
+	if options.Roots != nil {
+		if config.TLSConfig == nil {
+			return nil, countersign.Errorf(countersign.Invalid, "no-tls", "the connector %s has a ca_file and no certificate to judge by it: write rediss:// in its URL", options.Name)
+		}
+		config.TLSConfig.RootCAs = options.Roots
 	}
 	// An operation is one connection, that gives up after the first failure: whether
 	// to try again is the engine's to say. What a client would tell of itself takes
