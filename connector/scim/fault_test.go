@@ -291,6 +291,11 @@ func TestAnAccountIsMadeOnceAndMadeInactiveAndNeverDeleted(t *testing.T) {
 	l.line.CutAfter("POST /v2/Users")
 	l.fails(l.hands.Apply(t.Context(), task), connector.Transient, "did not answer")
 	l.read("while it is not settled", l.hands.VerifyGone, task, true)
+	for _, item := range l.list(task) {
+		if item.Holder == task.Holder && item.Entitlement == "account" && item.Credential != task.Credential {
+			t.Errorf("while it is not settled it is listed as %+v", item)
+		}
+	}
 	task.Attempt = 2
 	l.ok(l.hands.Apply(t.Context(), task))
 	if l.server.Asked("POST") != 1 || !l.active(task) {

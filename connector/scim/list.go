@@ -26,23 +26,26 @@ func (c *Connector) List(ctx context.Context, of connector.Scope, found func(con
 	}
 	began := countersign.InstantOf(c.Clock.Now())
 	made := map[access][]marked{}
-	note := func(credential countersign.CredentialID, held *mark) {
+	note := func(at access, credential countersign.CredentialID, held *mark) {
 		if held.Connector == c.Name && held.Grant != "" && (held.RevokedAt == 0 || held.RevokedAt >= began) {
-			at := access{held.Group, held.User}
 			made[at] = append(made[at], marked{credential, held})
 		}
 	}
-	if err := c.each(ctx, "", note); err != nil {
+	err = c.each(ctx, "", func(credential countersign.CredentialID, held *mark) {
+		note(access{held.Group, held.User}, credential, held)
+	})
+	if err != nil {
 		return err
 	}
 	// show lists one access: once for each credential that gives it on this system, or
-	// once for whoever else gave it. What has no mark may have got one meanwhile.
+	// once for whoever else gave it. What has no mark may have got one meanwhile, or one
+	// that does not know the id of the account yet.
 	show := func(item connector.Item, at access) error {
 		if len(made[at]) == 0 && item.Holder != "" {
 			like := mark{Mark: connector.Mark{Holder: item.Holder}, Connector: c.Name, Group: at.group}
 			err := c.each(ctx, like.ref(), func(credential countersign.CredentialID, held *mark) {
-				if held.User == at.user {
-					note(credential, held)
+				if held.User == at.user || held.User == "" {
+					note(at, credential, held)
 				}
 			})
 			if err != nil {
