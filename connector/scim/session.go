@@ -73,7 +73,7 @@ func (c *Connector) user(ctx context.Context, id string) (*user, error) {
 	if one.ID != id {
 		return nil, transient("the SCIM server answers %s with the user %q", userPath(id), countersign.Clip(one.ID))
 	}
-	if one.raw = raw; version != "" {
+	if one.raw = raw; one.Meta.Version == "" {
 		one.Meta.Version = version
 	}
 	return one, nil
@@ -89,7 +89,7 @@ func (c *Connector) group(ctx context.Context, id string) (*group, error) {
 	if one.ID != id {
 		return nil, transient("the SCIM server answers %s with the group %q", groupPath(id), countersign.Clip(one.ID))
 	}
-	if one.raw = raw; version != "" {
+	if one.raw = raw; one.Meta.Version == "" {
 		one.Meta.Version = version
 	}
 	return one, nil
@@ -323,6 +323,9 @@ func (s *session) verify(ctx context.Context, task connector.Task, of right) (co
 func (s *session) write(ctx context.Context, task connector.Task, method, path, version string, body any) ([]byte, error) {
 	if err := task.CheckDeadline(ctx, s.Clock); err != nil {
 		return nil, err
+	}
+	if !s.can.ETag.Supported {
+		version = "" // an ETag that is there all the same is one of HTTP, of the text of an answer
 	}
 	answer, _, err := s.ask(ctx, method, path, nil, version, body)
 	return answer, err

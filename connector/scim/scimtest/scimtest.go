@@ -58,8 +58,9 @@ func (s *Server) Set(change func(*Behaviour)) {
 
 // Behaviour is in what servers differ.
 type Behaviour struct {
-	// NoPatch refuses PATCH, NoVersions tells and compares no versions, and NoFilter
-	// ignores filters; each is said under /ServiceProviderConfig.
+	// NoPatch refuses PATCH, and NoFilter ignores filters. NoVersions has none: its
+	// ETag is one that frameworks put on every text. Each is said under
+	// /ServiceProviderConfig.
 	NoPatch, NoVersions, NoFilter bool
 	// Cap is how many a page has at most.
 	Cap int
@@ -99,6 +100,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		refuse(w, http.StatusInternalServerError, err.Error())
 		return
+	}
+	if s.behaviour.NoVersions {
+		w.Header().Set("ETag", `W/"of the text"`)
+		if r.Header.Get("If-Match") != "" {
+			refuse(w, http.StatusPreconditionFailed, "that is another text")
+			return
+		}
 	}
 	if !strings.HasSuffix(r.URL.Path, "/ServiceProviderConfig") {
 		inner.ServeHTTP(w, r)
