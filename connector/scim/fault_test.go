@@ -4,12 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -280,110 +278,6 @@ func TestAUserOrGroupThatWasMadeAnewIsNotTheOne(t *testing.T) {
 	l.read("a group that was deleted", l.hands.VerifyGone, task, false)
 }
 
-func TestAnAccountIsMadeOnceAndMadeInactiveAndNeverDeleted(t *testing.T) {
-	l := newLab(t)
-	task := l.account(map[string]string{"user_name": "kim@example.org", "email": "kim@example.org"})
-	plan, err := l.hands.Plan(t.Context(), task)
-	if err != nil || !strings.Contains(plan.Effect, `"kim@example.org" is made for Alex Kim`) || l.server.Asked("POST") > 0 {
-		t.Errorf("%q, %v", plan.Effect, err)
-	}
-	// The answer to a new user is lost, and so nobody knows its id.
-	l.line.CutAfter("POST /v2/Users")
-	l.fails(l.hands.Apply(t.Context(), task), connector.Transient, "did not answer")
-	l.read("while it is not settled", l.hands.VerifyGone, task, true)
-	for _, item := range l.list(task) {
-		if item.Holder == task.Holder && item.Entitlement == "account" && item.Credential != task.Credential {
-			t.Errorf("while it is not settled it is listed as %+v", item)
-		}
-	}
-	task.Attempt = 2
-	l.ok(l.hands.Apply(t.Context(), task))
-	if l.server.Asked("POST") != 1 || !l.active(task) {
-		t.Errorf("%d users were made", l.server.Asked("POST"))
-	}
-	l.read("given", l.hands.Verify, task, true)
-	user := l.server.UserOf(string(task.Holder))
-	l.ok(l.hands.Revoke(t.Context(), task))
-	l.gone(task)
-	if has := l.server.User(user); has == nil || has["active"] != false {
-		t.Errorf("the account is %v", has)
-	}
-	for _, item := range l.list(task) {
-		if item.Principal == user {
-			t.Errorf("an account that is not active is listed: %+v", item)
-		}
-	}
-	// Asked for again, the same account becomes active.
-	again := task
-	again.Intent, again.Attempt, again.Credential, again.Grant = l.mint.Intent(), 1, l.mint.Credential(), l.mint.Grant()
-	l.ok(l.hands.Apply(t.Context(), again))
-	if l.server.UserOf(string(task.Holder)) != user || !l.active(task) {
-		t.Error("another account was made, or none is active")
-	}
-	// Somebody makes it inactive by hand, and active again: that is in the reading.
-	l.server.SetUser(user, "active", false)
-	l.read("made inactive by hand", l.hands.Verify, again, false)
-	l.read("made inactive by hand", l.hands.VerifyGone, again, false)
-}
-
-func TestARevokeOfWhatWasNeverGivenTouchesNobody(t *testing.T) {
-	l := newLab(t)
-	l.server.Set(func(b *scimtest.Behaviour) { b.NoFilter = true })
-	nobodys := l.server.AddUser("of-nobody", "")
-	task := l.account(map[string]string{"user_name": "kim@example.org"})
-	l.ok(l.hands.Revoke(t.Context(), task))
-	l.read("never given", l.hands.VerifyGone, task, false)
-	if l.server.User(nobodys)["active"] != true || l.server.Asked("PATCH") > 0 {
-		t.Error("somebody else's account was changed")
-	}
-	l.fails(l.hands.Apply(t.Context(), task), connector.Rejected, "never given again")
-}
-
-func TestARevokeAfterAnAccountWhoseMakingWasNotSettledFindsIt(t *testing.T) {
-	l := newLab(t)
-	task := l.account(map[string]string{"user_name": "kim@example.org"})
-	l.line.CutAfter("POST /v2/Users")
-	l.fails(l.hands.Apply(t.Context(), task), connector.Transient, "did not answer")
-	l.ok(l.hands.Revoke(t.Context(), task))
-	l.gone(task)
-	if l.server.UserOf(string(task.Holder)) == "" {
-		t.Error("the account was deleted")
-	}
-}
-
-func TestAnAccountOfSomebodyElseIsNeverAdopted(t *testing.T) {
-	l := newLab(t)
-	l.server.AddUser("kim@example.org", "another-client")
-	task := l.account(map[string]string{"user_name": "KIM@example.org"})
-	l.fails(l.hands.Apply(t.Context(), task), connector.Rejected, "uniqueness")
-	if l.marked(task) || l.server.UserOf(string(task.Holder)) != "" {
-		t.Error("the account of somebody else was adopted")
-	}
-	for says, change := range map[string]func(*connector.Task){
-		"must ask for user_name":    func(t *connector.Task) { t.Parameters = nil },
-		"already, by somebody else": func(t *connector.Task) { t.Parameters = nil; l.person(t.Holder) },
-		`and not "other"`:           func(t *connector.Task) { t.Parameters["user_name"] = "other"; l.person(t.Holder) },
-		"is not the account of":     func(t *connector.Task) { t.Settings["account"] = "crm/another" },
-		"does not say whether": func(t *connector.Task) {
-			t.Parameters = nil
-			l.server.SetUser(l.person(t.Holder), "active", nil)
-		},
-	} {
-		task := l.account(map[string]string{"user_name": "kim.2@example.org"})
-		change(&task)
-		l.fails(l.hands.Apply(t.Context(), task), connector.Rejected, says)
-	}
-}
-
-func TestAnAccountThatDoesNotSayWhetherItIsActiveDoesNotPassForGone(t *testing.T) {
-	l := newLab(t)
-	task := l.account(map[string]string{"user_name": "kim@example.org"})
-	l.ok(l.hands.Apply(t.Context(), task))
-	l.server.SetUser(l.server.UserOf(string(task.Holder)), "active", nil)
-	l.read("silent", l.hands.VerifyGone, task, true)
-	l.read("silent", l.hands.Verify, task, false)
-}
-
 func TestHoldersAreFoundByAnAttributeOfAnExtension(t *testing.T) {
 	l := newLab(t)
 	const enterprise = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -432,89 +326,6 @@ func TestWhatIsNoScimServerDoesNotPassForGone(t *testing.T) {
 	}
 	l.ok(l.hands.Revoke(t.Context(), task))
 	l.gone(task)
-}
-
-func TestAListThatMovesWhileItIsReadIsNone(t *testing.T) {
-	for name, move := range map[string]func(l *lab, users []string){
-		"nobody goes":             func(*lab, []string) {},
-		"one goes":                func(l *lab, users []string) { l.server.Delete(users[0]) },
-		"one goes, and one comes": func(l *lab, users []string) { l.server.Delete(users[1]); l.server.AddUser("new", "") },
-		"all who would follow go": func(l *lab, users []string) {
-			for _, user := range users[2:] {
-				l.server.Delete(user)
-			}
-		},
-	} {
-		l := newLab(t)
-		l.server.Set(func(b *scimtest.Behaviour) { b.Cap = 3 })
-		var users []string
-		for i := range 9 {
-			users = append(users, l.server.AddUser(fmt.Sprint("user-", i), ""))
-		}
-		listed := 0
-		err := l.hands.List(t.Context(), connector.Scope{System: l.mint.System(), Settings: l.settings()}, func(connector.Item) error {
-			if listed++; listed == 3 {
-				move(l, users)
-			}
-			return nil
-		})
-		if name != "nobody goes" {
-			l.fails(err, connector.Transient, "changed while it was read")
-		} else if err != nil || listed != len(users) {
-			t.Errorf("%d of %d are listed: %v", listed, len(users), err)
-		}
-	}
-}
-
-func TestAListHasWhatOthersGaveAndNamesGroupsThatNobodyNamed(t *testing.T) {
-	l := newLab(t)
-	task := l.task()
-	user := l.person(task.Holder)
-	other := l.server.AddGroup("Everybody")
-	l.server.Put(other, user)
-	l.server.Put(l.groups["ledger/reader"], user)
-	want := []connector.Item{
-		{Principal: user, Holder: task.Holder},
-		{Principal: user, Holder: task.Holder, Resource: "ledger", Entitlement: "reader"},
-		{Principal: user, Holder: task.Holder, Entitlement: "Everybody"},
-	}
-	if items := l.list(task); fmt.Sprint(items) != fmt.Sprint(want) {
-		t.Errorf("got %+v, want %+v", items, want)
-	}
-	// A grant that is given while the list is read is no access of somebody else's.
-	given := false
-	l.ok(l.hands.List(t.Context(), connector.Scope{System: task.System, Settings: task.Settings}, func(item connector.Item) error {
-		if !given {
-			given = true
-			l.ok(l.hands.Apply(t.Context(), task))
-		}
-		if item.Entitlement == "reader" && item.Resource == "invoices" && item.Credential != task.Credential {
-			t.Errorf("the list has %+v", item)
-		}
-		return nil
-	}))
-}
-
-func TestAListWithoutAGroupThatIsThereIsNone(t *testing.T) {
-	l := newLab(t)
-	hiding := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/v2/Groups" {
-			r.URL.RawQuery = url.Values{"filter": {`displayName eq "invoices/reader"`}}.Encode()
-		}
-		l.server.Handler().ServeHTTP(w, r)
-	}))
-	t.Cleanup(hiding.Close)
-	hands := l.connector(func(o *scim.Options) { o.URL = hiding.URL + "/v2" })
-	list := func() error {
-		return hands.List(t.Context(), connector.Scope{System: l.mint.System(), Settings: l.settings()}, func(connector.Item) error { return nil })
-	}
-	l.fails(list(), connector.Transient, "does not list the group")
-	for right, id := range l.groups {
-		if right != "invoices/reader" {
-			l.server.Delete(id)
-		}
-	}
-	l.ok(list()) // a group that was deleted has no members
 }
 
 func TestTheServersCertificateIsJudgedByTheFileOfTheConnector(t *testing.T) {
