@@ -36,6 +36,7 @@ var connectorKinds = map[string]func() connectorKind{
 	"acme":     func() connectorKind { return &acmeSettings{} },
 	"exec":     func() connectorKind { return &execSettings{} },
 	"ldap":     func() connectorKind { return &ldapSettings{MemberAttribute: "member"} },
+	"openbao":  func() connectorKind { return &openbaoSettings{} },
 	"pki":      func() connectorKind { return &pkiSettings{} },
 	"postgres": func() connectorKind { return &postgresSettings{Gives: postgres.Membership} },
 	"redis":    func() connectorKind { return &redisSettings{Persistence: redis.ACLFile} },

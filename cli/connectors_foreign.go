@@ -13,10 +13,12 @@ import (
 	"github.com/countersign/countersign/house"
 )
 
-// foreign is a kind of connector whose work a program of somebody else's does.
-type foreign interface {
+// asked is a kind of connector that can ask its target what the configuration
+// claims of it.
+type asked interface {
 	connectorKind
-	hands(name string) (wire.Hands, error)
+	// ask returns what is not as configured, or why the target does not answer.
+	ask(ctx context.Context, name string) error
 }
 
 // execSettings are the keys of the kind exec.
@@ -27,6 +29,10 @@ type execSettings struct {
 
 func (s *execSettings) hands(name string) (wire.Hands, error) {
 	return exec.New(name, s.Settings, clock{})
+}
+
+func (s *execSettings) ask(ctx context.Context, name string) error {
+	return heard(ctx)(s.hands(name))
 }
 
 func (s *execSettings) prepare(name string) (opener, error) { return opened(s.hands(name)) }
@@ -45,6 +51,10 @@ func (s *webhookSettings) hands(name string) (wire.Hands, error) {
 	return webhook.New(name, s.Settings, secret, nil, clock{})
 }
 
+func (s *webhookSettings) ask(ctx context.Context, name string) error {
+	return heard(ctx)(s.hands(name))
+}
+
 func (s *webhookSettings) prepare(name string) (opener, error) { return opened(s.hands(name)) }
 
 // opened is the opener of a connector that needs nothing of the house.
@@ -55,17 +65,23 @@ func opened(hands wire.Hands, err error) (opener, error) {
 	return func(house.Targets) (connector.Connector, error) { return hands, nil }, nil
 }
 
-// askConnectors asks every program behind a connector what it says of itself, and
-// returns how that differs from the configuration, or why it does not answer.
+// heard asks the program behind a connector what it says of itself.
+func heard(ctx context.Context) func(wire.Hands, error) error {
+	return func(hands wire.Hands, err error) error {
+		if err != nil {
+			return err
+		}
+		return hands.Check(ctx)
+	}
+}
+
+// askConnectors asks whatever can be asked behind a connector, and returns how that
+// differs from the configuration, or why it does not answer.
 func (c configuration) askConnectors(ctx context.Context) error {
 	var wrong error
 	for _, name := range slices.Sorted(maps.Keys(c.Connectors)) {
-		if kind, is := c.Connectors[name].of.(foreign); is {
-			hands, err := kind.hands(name)
-			if err == nil {
-				err = hands.Check(ctx)
-			}
-			wrong = errors.Join(wrong, err)
+		if kind, is := c.Connectors[name].of.(asked); is {
+			wrong = errors.Join(wrong, kind.ask(ctx, name))
 		}
 	}
 	return wrong

@@ -44,7 +44,7 @@ func TestTheConnectorsOfTheConfigurationAreCheckedBeforeAnythingIsOpened(t *test
 	for _, c := range []struct{ text, says string }{
 		{"connectors: {orders-pg: {kind: postgres, url_file: " + good + "}}", ""},
 		{"connectors: {orders-pg: {kind: postgres, gives: login, url_file: " + good + "}}", ""},
-		{"connectors:\n  orders-pg: {kind: postgers}", "line 2: a connector has a kind, one of acme, exec, ldap, pki, postgres, redis, scim, webhook"},
+		{"connectors:\n  orders-pg: {kind: postgers}", "line 2: a connector has a kind, one of acme, exec, ldap, openbao, pki, postgres, redis, scim, webhook"},
 		{"connectors:\n  orders-pg: {kind: postgres, url: x}", "line 2: the connector of the kind postgres: field url not found"},
 		{"connectors: {orders-pg: {kind: postgres, gives: all, url_file: " + good + "}}", "membership or login"},
 		{"connectors: {orders-pg: {kind: postgres}}", "connectors.orders-pg.url_file is missing"},

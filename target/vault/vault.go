@@ -64,6 +64,10 @@ type Order struct {
 	// KeepUntilEnd lets the holder read the secret again until the key ends;
 	// otherwise the first reading destroys it.
 	KeepUntilEnd bool
+	// Place is what whoever deposits must know again of where the secret came from; the
+	// vault keeps it as it is, also after a revoke. Former is what it was when that was
+	// read: another one is a Conflict with the reason "place-changed".
+	Place, Former string
 	// NotAfter is when nothing may be written any more; 0 for no limit.
 	NotAfter countersign.Instant
 }
@@ -87,6 +91,8 @@ type record struct {
 	// made elsewhere.
 	Hash         string `json:"hash,omitempty"`
 	KeepUntilEnd bool   `json:"keep_until_end,omitempty"`
+	// Place is the order's.
+	Place string `json:"place,omitempty"`
 	// Secret is the key under its data key; nil once that is destroyed.
 	Secret *keys.Sealed        `json:"secret,omitempty"`
 	ReadAt countersign.Instant `json:"read_at,omitempty"`
@@ -124,9 +130,33 @@ func (v *Vault) Deposit(ctx context.Context, order Order, secret countersign.Sec
 	if secret.Reveal() == "" {
 		return countersign.Errorf(countersign.Invalid, "no-secret", "there is no secret to deposit for %s", order.Credential)
 	}
-	return v.keep(ctx, order, func(now countersign.Instant, item store.Item, _ *record) (*change, error) {
+	return v.keep(ctx, order, func(now countersign.Instant, item store.Item, held *record) (*change, error) {
+		if err := held.stillAt(order); err != nil {
+			return nil, err
+		}
 		return v.issue(order, item, now, secret, "")
 	})
+}
+
+// Reserve keeps the order's place before there is a secret: what is asked for on
+// another target is found again however the asking ends. What was to be read by
+// then is readable no longer.
+func (v *Vault) Reserve(ctx context.Context, order Order) error {
+	return v.keep(ctx, order, func(_ countersign.Instant, item store.Item, held *record) (*change, error) {
+		if err := held.stillAt(order); err != nil {
+			return nil, err
+		}
+		return &change{item: item, record: recordOf(order)}, nil
+	})
+}
+
+// PlaceOf returns the place that was kept for a credential; "" for none.
+func (v *Vault) PlaceOf(ctx context.Context, credential countersign.CredentialID) (string, error) {
+	_, held, err := v.load(ctx, credential)
+	if countersign.KindOf(err) == countersign.NotFound {
+		return "", nil
+	}
+	return held.Place, err
 }
 
 // MoveEnd gives a secret that is there another end, as Issue does when it is
@@ -172,6 +202,9 @@ func (r record) moved(item store.Item, order Order) *change {
 		return nil
 	}
 	r.Intent, r.Attempt, r.Until = order.Intent, order.Attempt, order.Until
+	if order.Place != "" {
+		r.Place = order.Place
+	}
 	return &change{item: item, record: r, actor: countersign.SystemDelivery, event: r.issued(order.Credential)}
 }
 
@@ -180,12 +213,25 @@ func (v *Vault) issue(order Order, item store.Item, now countersign.Instant, con
 	if err != nil {
 		return nil, err
 	}
-	made := record{
+	made := recordOf(order)
+	made.IssuedAt, made.Hash, made.Secret = now, hash, &secret
+	return &change{item: item, record: made, actor: countersign.SystemDelivery, event: made.issued(order.Credential)}, nil
+}
+
+func recordOf(order Order) record {
+	return record{
 		Intent: order.Intent, Attempt: order.Attempt, Grant: order.Grant, Holder: order.Holder,
 		System: order.System, SystemName: order.SystemName, Entitlement: order.Entitlement, Resource: order.Resource, Scope: order.Scope, Reader: order.Reader,
-		Until: order.Until, IssuedAt: now, Hash: hash, KeepUntilEnd: order.KeepUntilEnd, Secret: &secret,
+		Until: order.Until, KeepUntilEnd: order.KeepUntilEnd, Place: order.Place,
 	}
-	return &change{item: item, record: made, actor: countersign.SystemDelivery, event: made.issued(order.Credential)}, nil
+}
+
+// stillAt refuses an order that was made without knowing what was kept since.
+func (r *record) stillAt(order Order) error {
+	if r == nil && order.Former == "" || r != nil && r.Place == order.Former {
+		return nil
+	}
+	return countersign.Errorf(countersign.Conflict, "place-changed", "another operation for %s was under way at the same time", order.Credential)
 }
 
 // Revoke ends the key of a credential for good and destroys its data key. That
