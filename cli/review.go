@@ -35,7 +35,7 @@ func requestReviewCommand(c *connection) *cobra.Command {
 		return client.Content(api.ReviewRequestWithResponse(ctx, args[0], &client.ReviewRequestParams{IdempotencyKey: newKey()},
 			client.Review{Finding: client.Finding(finding), Reason: reason, Shown: digest}))
 	}, requestText)
-	cmd.Long = "The review opens when the access is gone, and comes after all evidence that is owed.\nWhile it is overdue, its person takes nothing more by break-glass on the system."
+	cmd.Long = "The review opens when the access is gone, and comes after all evidence that is owed:\nalso what the target tells of what was done (request fetch REQUEST activity, then\nrequest open), or where it cannot tell, what you looked at instead (request attach).\nWhile it is overdue, its person takes nothing more by break-glass on the system."
 	cmd.Example = "  countersign request review req_… --finding in-order --reason \"compared the log with INC-7\""
 	cmd.Flags().StringVar(&finding, "finding", "", "in-order or not-in-order (required)")
 	cmd.Flags().StringVar(&reason, "reason", "", "what you looked at and found (required)")

@@ -189,10 +189,15 @@ func waivedText(waives []client.Waived) string {
 func slotText(slot client.EvidenceSlot) string {
 	text := "missing"
 	switch {
+	case slot.Held.Unavailable:
+		text = fmt.Sprintf("activity not available, %s: request open says why, request fetch asks again", slot.Held.Digest)
 	case slot.Held.Id != "":
 		text = strings.TrimSpace(fmt.Sprintf("%s, %s %s", slot.Held.Source, slot.Held.Digest, slot.Held.Verified))
 	case slot.Ticket != "" && slot.Record != "":
 		text += fmt.Sprintf(", the ticket %s has to be %s", slot.Record, slot.Ticket)
+	}
+	if slot.InPlaceOf != "" && slot.Held.Id == "" {
+		text = "asked of the reviewer where " + slot.InPlaceOf + " is not available"
 	}
 	if !slot.Deadline.IsZero() && slot.Held.Id == "" {
 		text += ", due " + stamp(slot.Deadline)

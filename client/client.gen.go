@@ -190,6 +190,7 @@ func (e EvidenceDue) Valid() bool {
 
 // Defines values for EvidenceKind.
 const (
+	EvidenceKindActivity       EvidenceKind = "activity"
 	EvidenceKindAttestation    EvidenceKind = "attestation"
 	EvidenceKindRecord         EvidenceKind = "record"
 	EvidenceKindScanReport     EvidenceKind = "scan-report"
@@ -201,6 +202,8 @@ const (
 // Valid indicates whether the value is a known member of the EvidenceKind enum.
 func (e EvidenceKind) Valid() bool {
 	switch e {
+	case EvidenceKindActivity:
+		return true
 	case EvidenceKindAttestation:
 		return true
 	case EvidenceKindRecord:
@@ -1324,8 +1327,11 @@ type Evidence struct {
 	Id     string `json:"id"`
 
 	// Source Where the content came from; `declared` where a source could not be reached, and it is fetched later.
-	Source   string `json:"source"`
-	Verified string `json:"verified,omitempty,omitzero"`
+	Source string `json:"source"`
+
+	// Unavailable Not every source could tell, and the content says why. It can be fetched again.
+	Unavailable bool   `json:"unavailable,omitempty,omitzero"`
+	Verified    string `json:"verified,omitempty,omitzero"`
 }
 
 // EvidenceContent Exactly one of text and base64.
@@ -1345,10 +1351,13 @@ type EvidenceKind string
 // EvidenceSlot defines model for EvidenceSlot.
 type EvidenceSlot struct {
 	// Deadline A moment in UTC, to the millisecond.
-	Deadline Instant      `json:"deadline,omitempty,omitzero"`
-	Due      EvidenceDue  `json:"due"`
-	Held     Evidence     `json:"held,omitempty,omitzero"`
-	Kind     EvidenceKind `json:"kind"`
+	Deadline Instant     `json:"deadline,omitempty,omitzero"`
+	Due      EvidenceDue `json:"due"`
+	Held     Evidence    `json:"held,omitempty,omitzero"`
+
+	// InPlaceOf The evidence that this stands in for: it is owed where that was fetched and is not available, and who reviews attaches it.
+	InPlaceOf string       `json:"in_place_of,omitempty,omitzero"`
+	Kind      EvidenceKind `json:"kind"`
 
 	// MustOpen Nobody approves without having opened it.
 	MustOpen bool   `json:"must_open,omitempty,omitzero"`
@@ -2273,9 +2282,12 @@ type Seconds = int64
 
 // Slot A named place for evidence, as a policy plans it.
 type Slot struct {
-	Due        EvidenceDue  `json:"due"`
-	EscalateTo []string     `json:"escalate_to,omitempty,omitzero"`
-	Kind       EvidenceKind `json:"kind"`
+	Due        EvidenceDue `json:"due"`
+	EscalateTo []string    `json:"escalate_to,omitempty,omitzero"`
+
+	// InPlaceOf The evidence that this stands in for where it is not available.
+	InPlaceOf string       `json:"in_place_of,omitempty,omitzero"`
+	Kind      EvidenceKind `json:"kind"`
 
 	// MustOpen Nobody approves without having opened it.
 	MustOpen bool   `json:"must_open,omitempty,omitzero"`

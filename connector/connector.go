@@ -68,14 +68,6 @@ type Procedure struct {
 	Attested bool
 }
 
-// Activity is what a connector offers besides whose target can tell when a
-// credential was last used.
-type Activity interface {
-	// LastUsed returns the latest use of the credential that the target knows of,
-	// zero for none.
-	LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error)
-}
-
 // Description says what a connector can do and how its target behaves.
 type Description struct {
 	Name string

@@ -290,7 +290,8 @@ func (tx *transaction) reviewRungs(ctx context.Context, request *countersign.Req
 func (tx *transaction) owed(ctx context.Context, request *countersign.Request) map[string]countersign.Instant {
 	owed := map[string]countersign.Instant{}
 	for _, slot := range request.Evidence {
-		if slot.Due != countersign.DueAtClosure || slot.Held != nil {
+		if slot.Due != countersign.DueAtClosure || slot.Held != nil || slot.Within == "" {
+			// Without a time of its own it is owed in that of the review.
 			continue
 		}
 		// An end is not held up by a set that cannot be read: then it is owed at once.

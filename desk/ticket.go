@@ -101,7 +101,7 @@ func (tx *transaction) ticketEvidence(found ticket) (*countersign.Evidence, erro
 
 // Fetch fills an evidence slot with what its source says of the ticket now.
 func (d *Desk) Fetch(ctx context.Context, caller Caller, key Key, id countersign.RequestID, slotName string) error {
-	asked := tickets{}
+	asked, done := tickets{}, activity{}
 	return d.onRequest(ctx, caller, key, id, func(tx *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
 		command := workflow.RequestCommand{Name: workflow.Fetch, Slot: slotName}
 		verdict, err := tx.verdict(ctx, request, s)
@@ -110,6 +110,11 @@ func (d *Desk) Fetch(ctx context.Context, caller Caller, key Key, id countersign
 		}
 		for _, slot := range request.Evidence {
 			early := slot.Due == countersign.DueAtClosure && request.State != countersign.RequestClosing
+			if slot.Name == slotName && slot.Kind == countersign.ActivityEvidence && !early {
+				if command.Evidence, err = tx.activityEvidence(ctx, &done, request); err != nil {
+					return command, verdict, err
+				}
+			}
 			if slot.Name != slotName || slot.Ticket == "" || early {
 				continue // the law says why
 			}

@@ -121,9 +121,11 @@ type SlotView struct {
 	Ticket   countersign.TicketState `json:"ticket,omitempty"`
 	Record   string                  `json:"record,omitempty"`
 	MustOpen bool                    `json:"must_open,omitempty"`
-	Deadline countersign.Instant     `json:"deadline,omitzero"`
-	Overdue  bool                    `json:"overdue,omitempty"`
-	Held     *EvidenceView           `json:"held,omitempty"`
+	// InPlaceOf names the evidence that this stands in for where it is not available.
+	InPlaceOf string              `json:"in_place_of,omitempty"`
+	Deadline  countersign.Instant `json:"deadline,omitzero"`
+	Overdue   bool                `json:"overdue,omitempty"`
+	Held      *EvidenceView       `json:"held,omitempty"`
 	// WrittenOffBy closed the request without it.
 	WrittenOffBy *Ref `json:"written_off_by,omitempty"`
 }
@@ -135,6 +137,8 @@ type EvidenceView struct {
 	By       Ref                    `json:"by"`
 	At       countersign.Instant    `json:"at"`
 	Verified string                 `json:"verified,omitempty"`
+	// Unavailable says that not every source could tell, and the content why.
+	Unavailable bool `json:"unavailable,omitempty"`
 }
 
 type StageView struct {
@@ -312,10 +316,10 @@ func (tx *transaction) requestView(request *countersign.Request, s *stance, gran
 func (d *snapshot) slotView(slot countersign.Slot) SlotView {
 	view := SlotView{
 		Name: slot.Name, Title: slot.Title, Kind: slot.Kind, Due: slot.Due, VerifiedBy: slot.VerifiedBy, Ticket: slot.Ticket, Record: slot.Record,
-		MustOpen: slot.MustOpen, Deadline: slot.Deadline, Overdue: slot.Overdue, WrittenOffBy: d.refTo(slot.WrittenOffBy),
+		MustOpen: slot.MustOpen, InPlaceOf: slot.InPlaceOf, Deadline: slot.Deadline, Overdue: slot.Overdue, WrittenOffBy: d.refTo(slot.WrittenOffBy),
 	}
 	if slot.Held != nil {
-		view.Held = &EvidenceView{ID: slot.Held.ID, Digest: slot.Held.Digest, Source: slot.Held.Source, By: d.ref(slot.Held.By), At: slot.Held.At, Verified: slot.Held.Verified}
+		view.Held = &EvidenceView{ID: slot.Held.ID, Digest: slot.Held.Digest, Source: slot.Held.Source, By: d.ref(slot.Held.By), At: slot.Held.At, Verified: slot.Held.Verified, Unavailable: slot.Held.Unavailable}
 	}
 	return view
 }
@@ -427,17 +431,21 @@ func (d *snapshot) waitsFor(request *countersign.Request) string {
 		}
 		return "the end of the access"
 	case countersign.RequestClosing:
-		for _, slot := range request.Evidence {
-			if slot.Due == countersign.DueAtClosure && slot.Held == nil {
-				return "the follow-up " + slot.Name + ", due " + slot.Deadline.String()
-			}
-			if slot.Held != nil && slot.Held.Declared() {
-				return "the source of the evidence " + slot.Name + ", which is only declared so far"
-			}
+		first := ""
+		switch slot := workflow.Owed(request); {
+		case slot == nil:
+		case slot.Held != nil:
+			return "the source of the evidence " + slot.Name + ", which is only declared so far"
+		case slot.InPlaceOf != "":
+			first = "; " + slot.InPlaceOf + " not available, so who reviews brings the evidence " + slot.Name + " in its place"
+		case slot.Deadline == 0:
+			first = "; the evidence " + slot.Name + " is fetched for it first"
+		default:
+			return "the follow-up " + slot.Name + ", due " + slot.Deadline.String()
 		}
 		if open := request.OpenStages(); len(open) > 0 {
 			_, who := workflow.StillNeeded(&request.Stages[open[0]])
-			return reviewSentence(d, &request.Stages[open[0]], who)
+			return reviewSentence(d, &request.Stages[open[0]], who) + first
 		}
 	case countersign.RequestClosed, countersign.RequestDenied, countersign.RequestCancelled, countersign.RequestExpired, countersign.RequestFailed:
 	}

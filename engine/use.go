@@ -90,7 +90,7 @@ func (e *Engine) askUse(ctx context.Context, name string, grants []*countersign.
 	if err != nil {
 		return
 	}
-	activity, tells := hands.(connector.Activity)
+	target, tells := hands.(connector.LastUse)
 	if !tells {
 		return
 	}
@@ -98,7 +98,7 @@ func (e *Engine) askUse(ctx context.Context, name string, grants []*countersign.
 		var latest countersign.Instant
 		known := true
 		for _, credential := range grant.Credentials {
-			at, err := activity.LastUsed(ctx, credential.ID)
+			at, err := target.LastUsed(ctx, credential.ID)
 			if err != nil {
 				e.logged(ctx, "last used", err)
 				known = false

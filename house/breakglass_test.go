@@ -110,6 +110,15 @@ func TestBreakGlassGivesAccessAtOnceAndClosesOnlyAfterTheReviewBySomebodyElse(t 
 		w.refused(w.house.Desk.Attach(w.ctx, w.as("ana"), desk.Key{}, id, desk.EvidenceContent{Slot: "closed-ticket", Content: []byte("it is closed, really")}), "slot-is-verified")
 		w.must(w.fetch("ana", id, "closed-ticket"))
 		w.state(id, countersign.RequestClosing)
+		w.refused(w.review("pia", id, countersign.InOrder), "evidence-missing")
+		if waits := w.view(id).WaitsFor; !strings.HasSuffix(waits, "; the evidence activity is fetched for it first") {
+			t.Errorf("it waits for %q", waits)
+		}
+		w.must(w.fetch("pia", id, "activity"))
+		w.refused(w.review("pia", id, countersign.InOrder), "evidence-not-opened")
+		w.opened("pia", id, "activity", "wiki/space/editor", "nothing was done with it", "looked at: the uses that the decision point notes")
+		w.refused(w.fetch("pia", id, "activity"), "slot-is-filled")
+		w.refused(w.attach("pia", id, "substitute", "I asked Ana"), "not-owed")
 		w.refused(w.review("ana", id, countersign.InOrder), "separation-of-duties")
 		w.refused(w.review("olga", id, countersign.InOrder), "no-such-request")
 		said := desk.Decision{Shown: w.shown(id), Reason: "I compared the pages with the ticket"}

@@ -76,7 +76,11 @@ type emergency struct {
 	Told       []struct{ Name string }
 	Evidence   []struct {
 		Name, Ticket, Record string
-		Held                 *struct{ Digest, Source string }
+		InPlaceOf            string `json:"in_place_of"`
+		Held                 *struct {
+			Digest, Source string
+			Unavailable    bool
+		}
 	}
 	Stages []struct {
 		Name            string
@@ -132,6 +136,13 @@ func TestBreakGlassFromTheEmergencyToItsReview(t *testing.T) {
 		t.Errorf("opened is %+v of %+v", opened, closing.Evidence[1].Held)
 	}
 
+	w.command("cleo", made.ID, "review", finding("in-order", w.show("cleo", made.ID).Shown)).refused(http.StatusConflict, "evidence-missing")
+	w.command("cleo", made.ID, "evidence/activity/fetch", nil).want(http.StatusOK, &closing)
+	if told := closing.Evidence[2]; told.Name != "activity" || told.Held == nil || told.Held.Unavailable || closing.Evidence[3].InPlaceOf != "activity" {
+		t.Errorf("the evidence is %+v", closing.Evidence)
+	}
+	w.command("cleo", made.ID, "evidence/activity/open", nil).want(http.StatusOK, nil)
+	w.command("cleo", made.ID, "evidence", object{"slot": "substitute", "text": "I asked Ada."}).refused(http.StatusConflict, "not-owed")
 	shown := w.show("cleo", made.ID).Shown
 	w.command("ada", made.ID, "review", finding("in-order", shown)).refused(http.StatusForbidden, "separation-of-duties")
 	if got := w.command("cleo", made.ID, "review", finding("fine", shown)).refused(http.StatusBadRequest, "finding-missing"); got.Field != "/finding" {
@@ -142,7 +153,7 @@ func TestBreakGlassFromTheEmergencyToItsReview(t *testing.T) {
 	var closed emergency
 	w.command("cleo", made.ID, "review", finding("in-order", shown), "Idempotency-Key", "r1").want(http.StatusOK, &closed)
 	w.command("cleo", made.ID, "review", finding("in-order", shown), "Idempotency-Key", "r1").want(http.StatusOK, nil)
-	if decisions := closed.Stages[1].Decisions; closed.State != "closed" || len(decisions) != 1 || decisions[0].Outcome != "in-order" || len(decisions[0].Opened) != 1 {
+	if decisions := closed.Stages[1].Decisions; closed.State != "closed" || len(decisions) != 1 || decisions[0].Outcome != "in-order" || len(decisions[0].Opened) != 2 {
 		t.Errorf("after the review the request is %+v", closed)
 	}
 	// What has ended can still be read, and takes no more history.

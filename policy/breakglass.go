@@ -70,7 +70,7 @@ func (t *requestType) readReview(c *compiler, m *mapping, calendars []string) {
 		return
 	}
 	node := m.values["review"]
-	r := c.mapping(node, "`review`", "reviewers", "else", "need", "within", "calendar", "then")
+	r := c.mapping(node, "`review`", "reviewers", "else", "need", "within", "calendar", "then", "substitute")
 	r.require("reviewers")
 	stage := stage{line: node.Line, template: countersign.Stage{
 		Name: reviewName, State: countersign.StageWaiting, Within: defaultWithin, Calendar: r.text("calendar"), Review: true, Step: 1,
@@ -96,9 +96,39 @@ func (t *requestType) readReview(c *compiler, m *mapping, calendars []string) {
 		}
 	}
 	t.stages = append(t.stages, stage)
+	substitute := standardSubstitute
+	if r.has("substitute") {
+		substitute = r.name("substitute")
+	}
+	t.addActivity(c, node, substitute)
 }
 
-const reviewName = "review"
+const (
+	reviewName = "review"
+	// activityName is the evidence of what the targets tell of what was done; its
+	// substitute is what a reviewer brings where they cannot tell.
+	activityName       = "activity"
+	standardSubstitute = "substitute"
+	// targetVerifier stands for the targets that the access was on.
+	targetVerifier = "target"
+)
+
+// addActivity adds the evidence that every review looks at. Neither has a time of
+// its own: the review has one.
+func (t *requestType) addActivity(c *compiler, node *yaml.Node, substitute string) {
+	slots := []countersign.Slot{
+		{Name: activityName, Title: "What the target tells of what was done", Kind: countersign.ActivityEvidence, VerifiedBy: targetVerifier, MustOpen: true},
+		{Name: substitute, Title: "What was looked at in place of what the target cannot tell", Kind: countersign.TextEvidence, InPlaceOf: activityName},
+	}
+	for _, added := range slots {
+		added.Due = countersign.DueAtClosure
+		if slices.ContainsFunc(t.evidence, func(s slot) bool { return s.Name == added.Name }) {
+			c.problem(node, "`%s` is evidence that a review brings along: give the other evidence slot of that name, or the `substitute` of the review, another one", added.Name)
+			continue
+		}
+		t.evidence = append(t.evidence, slot{Slot: added, line: node.Line})
+	}
+}
 
 // lastThen returns the innermost consequence, or the last rung that names none.
 func lastThen(node *yaml.Node) *yaml.Node {

@@ -220,7 +220,7 @@ func (f *findings) checkEvidence() {
 		if asked, known := f.kind.form.find(s.from); known && asked.optional && asked.standard == nil && s.VerifiedBy != "" {
 			f.add(s.line, true, "evidence-never-due", "the evidence %s is looked up by the answer %s, which need not be given: without it there is nothing to look up, and the request waits for it in vain", s.Name, s.from)
 		}
-		if s.Due == countersign.DueAtClosure && len(s.EscalateTo) == 0 {
+		if s.Due == countersign.DueAtClosure && s.Within != "" && len(s.EscalateTo) == 0 {
 			f.add(s.line, false, "follow-up-without-owner", "nobody but who owes the evidence %s hears of it when it is late: give it `escalate_to`", s.Name)
 		}
 	}

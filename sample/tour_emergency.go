@@ -319,6 +319,13 @@ func (t *tour) reviewed(id, incident, reviewer string) error {
 		return err
 	}
 	t.did("Hanna", "has the closed incident fetched")
+	err := t.review(reviewer, id)
+	if err := t.refused("security", "reviews without having asked what was done", err, "evidence-missing"); err != nil {
+		return err
+	}
+	if err := t.activity(reviewer, id); err != nil {
+		return err
+	}
 	if err := t.review(reviewer, id); err != nil {
 		return err
 	}
@@ -328,5 +335,25 @@ func (t *tour) reviewed(id, incident, reviewer string) error {
 	}
 	name := request.Stages[len(request.Stages)-1].Decisions[0].By.Name
 	t.did(strings.Fields(name)[0], "of security reviews what was done\n✓ %s: %s", request.State, request.Outcome)
+	return nil
+}
+
+// activity has the target asked what was done, and reads it.
+func (t *tour) activity(reviewer, id string) error {
+	api, err := t.as(reviewer)
+	if err != nil {
+		return err
+	}
+	if _, err := client.Content(api.FetchEvidenceWithResponse(t.ctx, id, "activity", &client.FetchEvidenceParams{})); err != nil {
+		return err
+	}
+	opened, err := client.Content(api.OpenEvidenceWithResponse(t.ctx, id, "activity"))
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(opened.Text, "the decision point said yes") {
+		return fmt.Errorf("the decision point should tell that it was asked: %s", opened.Text)
+	}
+	t.did("security", "has the target asked what was done, and reads it\n%s", strings.TrimSpace(opened.Text))
 	return nil
 }

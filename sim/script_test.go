@@ -532,6 +532,11 @@ func reviewable(r *countersign.Request) bool {
 func (s *story) reviewOn(request *countersign.Request) error {
 	stage := request.Stages[request.OpenStages()[0]]
 	caller := desk.Caller{Identity: pick(s, stage.Asked...).Person}
+	// Refused where it is there already, and so is what is opened without.
+	_ = s.command(func(h *house.House, key desk.Key) (string, error) {
+		return with(string(request.ID), h.Desk.Fetch(s.ctx, caller, key, request.ID, "activity"))
+	})
+	_, _ = s.houses[0].Desk.OpenEvidence(s.ctx, caller, request.ID, "activity")
 	view, err := s.houses[0].Desk.Request(s.ctx, caller, request.ID)
 	if err != nil {
 		return err

@@ -22,11 +22,17 @@ func (f *folding) attach(command RequestCommand, verdict RequestVerdict) error {
 		return countersign.Errorf(countersign.Refused, "slot-has-no-source", "The evidence %q has no source: attach it.", slot.Name).At("/slot")
 	case early:
 		return countersign.Errorf(countersign.Conflict, "not-due-yet", "The evidence %q falls due when the access is gone.", slot.Name)
-	case slot.Held != nil && !slot.Held.Declared() && (r.State != countersign.RequestCollecting || r.Consent.By != ""):
+	case slot.InPlaceOf == "" && !fetched && !verdict.Standing.HasAny(theAskers...):
+		return refuseActor(Attach, verdict.Standing)
+	case slot.InPlaceOf != "" && !verdict.Standing.HasAny(Approver):
+		return refuseActor(Review, verdict.Standing)
+	case slot.InPlaceOf != "" && !unavailable(r, slot.InPlaceOf):
+		return countersign.Errorf(countersign.Conflict, "not-owed", "The evidence %q stands in for %q where that was fetched and is not available: fetch that first.", slot.Name, slot.InPlaceOf)
+	case slot.Held != nil && !slot.Held.Declared() && !slot.Held.Unavailable && (r.State != countersign.RequestCollecting || r.Consent.By != ""):
 		return countersign.Errorf(countersign.Conflict, "slot-is-filled", "The evidence %q is there already, and somebody may have relied on it.", slot.Name)
 	}
 	attached := &EvidenceAttached{
-		Change:   EvidenceAttachedChange{Slot: slot.Name, ID: command.Evidence.ID, Digest: command.Evidence.Digest, By: f.Actor.Identity()},
+		Change:   EvidenceAttachedChange{Slot: slot.Name, ID: command.Evidence.ID, Digest: command.Evidence.Digest, By: f.Actor.Identity(), Unavailable: command.Evidence.Unavailable},
 		Evidence: &EvidenceValue{Source: command.Evidence.Source, Verified: command.Evidence.Verified},
 	}
 	if err := f.request(r.ID, attached); err != nil {
@@ -91,15 +97,23 @@ func unopened(r *countersign.Request, who countersign.IdentityID) error {
 	return nil
 }
 
-// owedEvidence returns the first slot that the request cannot close without, or
-// nil.
-func owedEvidence(r *countersign.Request) *countersign.Slot {
+// Owed returns the first slot that the request cannot close without, or nil.
+func Owed(r *countersign.Request) *countersign.Slot {
 	for i, slot := range r.Evidence {
+		if slot.InPlaceOf != "" && !unavailable(r, slot.InPlaceOf) {
+			continue
+		}
 		if slot.Due == countersign.DueAtClosure && slot.Held == nil && slot.WrittenOffBy == "" || slot.Held != nil && slot.Held.Declared() {
 			return &r.Evidence[i]
 		}
 	}
 	return nil
+}
+
+// unavailable reports whether the evidence was asked for and could not be had.
+func unavailable(r *countersign.Request, name string) bool {
+	slot := findSlot(r, name)
+	return slot != nil && slot.Held != nil && slot.Held.Unavailable
 }
 
 // settleClosure closes the request once nothing is owed any more.
@@ -108,7 +122,7 @@ func (f *folding) settleClosure(outcome string) error {
 	open := slices.ContainsFunc(r.Stages, func(stage countersign.Stage) bool {
 		return stage.Review && (stage.State == countersign.StageWaiting || stage.State == countersign.StageOpen)
 	})
-	if open || owedEvidence(r) != nil {
+	if open || Owed(r) != nil {
 		return nil
 	}
 	return f.request(r.ID, &RequestProgressed{RequestProgressedChange{State: countersign.RequestClosed, Outcome: outcome}})

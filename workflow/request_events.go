@@ -132,6 +132,9 @@ type EvidenceAttachedChange struct {
 	ID     countersign.EvidenceID `json:"id"`
 	Digest countersign.Digest     `json:"digest"`
 	By     countersign.IdentityID `json:"by"`
+	// Unavailable says that not every source could tell, so that what stands in for it
+	// is owed.
+	Unavailable bool `json:"unavailable,omitempty"`
 }
 
 type EvidenceValue struct {

@@ -69,7 +69,7 @@ func (f *folding) review(command RequestCommand, verdict RequestVerdict) error {
 	if err != nil {
 		return err
 	}
-	owed := owedEvidence(r)
+	owed := Owed(r)
 	if slot := owed; slot != nil && command.Finding != countersign.NotInOrder {
 		return countersign.Errorf(countersign.Conflict, "evidence-missing", "The review needs the evidence %q first.", slot.Name)
 	}

@@ -182,7 +182,7 @@ var RequestTransitions = []Transition[countersign.RequestState]{
 	{countersign.RequestActive, Close, whoMayEnd, to(countersign.RequestActive)},
 	{countersign.RequestActive, Progress, []Role{Delivery, Timer}, to(countersign.RequestActive, countersign.RequestClosing, countersign.RequestClosed)},
 
-	{countersign.RequestClosing, Attach, theAskers, to(countersign.RequestClosing, countersign.RequestClosed)},
+	{countersign.RequestClosing, Attach, append([]Role{Approver}, theAskers...), to(countersign.RequestClosing, countersign.RequestClosed)},
 	{countersign.RequestClosing, Fetch, append([]Role{Approver}, theAskers...), to(countersign.RequestClosing, countersign.RequestClosed)},
 	{countersign.RequestClosing, Open, theReaders, to(countersign.RequestClosing)},
 	{countersign.RequestClosing, Close, []Role{SystemOwner, Administrator}, to(countersign.RequestClosed)},

@@ -220,7 +220,7 @@ func (c *Connector) lookUp(ctx context.Context, task connector.Task) (*role, con
 	return held, reading, nil
 }
 
-// LastUsed implements connector.Activity. PostgreSQL keeps no last use: a login
+// LastUsed implements connector.LastUse. PostgreSQL keeps no last use: a login
 // with an open session is in use now, and of everything else nothing is known.
 func (c *Connector) LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error) {
 	if c.Gives == Login {

@@ -153,9 +153,14 @@ func (c *Connector) read(ctx context.Context, task connector.Task) (registry.Che
 	return check, reading, nil
 }
 
-// LastUsed implements connector.Activity: the last token, to the hour.
+// LastUsed implements connector.LastUse: the last token, to the hour.
 func (c *Connector) LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error) {
 	return c.target.LastUsed(ctx, credential)
+}
+
+// Activity implements connector.Activity.
+func (c *Connector) Activity(ctx context.Context, of connector.Use, found func(connector.Act) error) (string, error) {
+	return "the uses that the registry notes, of each account the last one to the hour", connector.LastUseAsActivity(ctx, c.target, of, "the account got a token, for the last time", found)
 }
 
 // List implements connector.Inventory: every account that has not ended, suspended

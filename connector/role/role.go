@@ -133,9 +133,14 @@ func (c *Connector) VerifyGone(ctx context.Context, task connector.Task) (connec
 	return reading, err
 }
 
-// LastUsed implements connector.Activity: the last yes, to the hour.
+// LastUsed implements connector.LastUse: the last yes, to the hour.
 func (c *Connector) LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error) {
 	return c.target.LastUsed(ctx, credential)
+}
+
+// Activity implements connector.Activity.
+func (c *Connector) Activity(ctx context.Context, of connector.Use, found func(connector.Act) error) (string, error) {
+	return "the uses that the decision point notes, of each assignment the last one to the hour", connector.LastUseAsActivity(ctx, c.target, of, "the decision point said yes to what it allows, for the last time", found)
 }
 
 func (c *Connector) read(ctx context.Context, task connector.Task) (pdp.Check, connector.Reading, error) {

@@ -183,9 +183,14 @@ func (c *Connector) read(ctx context.Context, task connector.Task) (vault.Check,
 	return check, reading, nil
 }
 
-// LastUsed implements connector.Activity: the last introspection, to the hour.
+// LastUsed implements connector.LastUse: the last introspection, to the hour.
 func (c *Connector) LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error) {
 	return c.target.LastUsed(ctx, credential)
+}
+
+// Activity implements connector.Activity.
+func (c *Connector) Activity(ctx context.Context, of connector.Use, found func(connector.Act) error) (string, error) {
+	return "the uses that the vault notes, of each key the last one to the hour", connector.LastUseAsActivity(ctx, c.target, of, "the key was shown and found active, for the last time", found)
 }
 
 // List implements connector.Inventory: every secret that works, stopped ones

@@ -95,7 +95,7 @@ type Hands interface {
 }
 
 // New returns the connector with the name, whose questions the carrier takes. It
-// asks nothing yet. The Hands are a connector.Activity, too, where the
+// asks nothing yet. The Hands are a connector.LastUse, too, where the
 // description says that the program tells of uses, and a connector.Inventory where
 // it lists what is there.
 func New(name string, description Description, carrier Carrier, clock connector.Clock) (Hands, error) {
@@ -251,7 +251,7 @@ func (h *hands) read(ctx context.Context, what operation, asked connector.Task) 
 	return said, reading, nil
 }
 
-// LastUsed implements connector.Activity.
+// LastUsed implements connector.LastUse.
 func (h telling) LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error) {
 	said, err := h.ask(ctx, lastUsed, &connector.Task{Credential: credential})
 	return said.At, err
