@@ -53,6 +53,8 @@ type configuration struct {
 	// SourceCredentials are files with what sources of tickets take as Authorization,
 	// by the name of the source.
 	SourceCredentials map[string]string `yaml:"source_credentials"`
+	// SSHLog is what the sshd of the hosts writes that trust the built-in authority.
+	SSHLog sshLogSettings `yaml:"ssh_log"`
 	// Reconcile says how often targets are read.
 	Reconcile reconcileSettings `yaml:"reconcile"`
 	// Connectors reach systems outside of the house, by the name that systems give

@@ -19,6 +19,7 @@ import (
 	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/connector/postgres"
 	"github.com/countersign/countersign/connector/redis"
+	"github.com/countersign/countersign/connector/ssh"
 	"github.com/countersign/countersign/house"
 )
 
@@ -93,8 +94,15 @@ func (c configuration) connectors() (func(house.Targets) (connector.Set, error),
 			openers[name] = open
 		}
 	}
+	log, err := c.SSHLog.open()
+	if err != nil {
+		return nil, err
+	}
 	return func(targets house.Targets) (connector.Set, error) {
 		set := connector.Set{}
+		if log != nil {
+			set["ssh"] = ssh.New(targets.PKI, clock{}, log)
+		}
 		for name, open := range openers {
 			hands, err := open(targets)
 			if err != nil {
@@ -104,6 +112,26 @@ func (c configuration) connectors() (func(house.Targets) (connector.Set, error),
 		}
 		return set, nil
 	}, nil
+}
+
+// sshLogSettings name the log of the hosts.
+type sshLogSettings struct {
+	// Files is a path, perhaps with *; Zone is that of times which name none, UTC if it
+	// is empty.
+	Files string `yaml:"files"`
+	Zone  string `yaml:"zone"`
+}
+
+// open returns the log, or nil where none is named.
+func (s sshLogSettings) open() (*ssh.Log, error) {
+	if s.Files == "" {
+		return nil, nil
+	}
+	zone, err := time.LoadLocation(s.Zone)
+	if err != nil {
+		return nil, invalid("ssh_log.zone %q is not a time zone: write it as Europe/Berlin", s.Zone)
+	}
+	return ssh.OpenLog(s.Files, zone)
 }
 
 // privateFile reads a secret from a file that only its owner can read.
@@ -153,6 +181,8 @@ type postgresSettings struct {
 	URLFile string `yaml:"url_file"`
 	// Gives is membership (the default) or login.
 	Gives postgres.Gives `yaml:"gives"`
+	// Log names the files of the server's log, as jsonlog or csvlog writes it.
+	Log string `yaml:"log"`
 }
 
 func (s *postgresSettings) prepare(name string) (opener, error) {
@@ -163,7 +193,7 @@ func (s *postgresSettings) prepare(name string) (opener, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := postgres.Options{Name: name, Gives: s.Gives, URL: url, Clock: clock{}, Random: rand.Reader}
+	options := postgres.Options{Name: name, Gives: s.Gives, URL: url, Log: s.Log, Clock: clock{}, Random: rand.Reader}
 	if _, err := postgres.New(options); err != nil {
 		return nil, err
 	}

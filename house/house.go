@@ -145,7 +145,7 @@ func Open(ctx context.Context, options Options) (*House, error) {
 		return nil, err
 	}
 	for _, hands := range []connector.Connector{
-		role.New(h.Point, options.Clock, residual), role.NewTools(h.Point, options.Clock, residual), vaulthands.New(h.Vault, options.Clock), tlsHands, sshhands.New(h.PKI, options.Clock),
+		role.New(h.Point, options.Clock, residual), role.NewTools(h.Point, options.Clock, residual), vaulthands.New(h.Vault, options.Clock), tlsHands, sshhands.New(h.PKI, options.Clock, nil),
 		registryhands.New(h.Registry, h.Vault, options.Clock),
 	} {
 		connectors[hands.Describe().Name] = hands

@@ -45,10 +45,15 @@ const accountPassword = "hands-of-the-house"
 // clock starts at the present, because the server has its own.
 func newLab(t testing.TB, gives postgres.Gives) *lab {
 	t.Helper()
+	return newLabOn(t, gives, pgtest.Database(t, nil))
+}
+
+func newLabOn(t testing.TB, gives postgres.Gives, database string) *lab {
+	t.Helper()
 	l := &lab{t: t, clock: connectortest.NewClock(), shelf: shelftest.New(vault.ShelfName), read: map[countersign.CredentialID]countersign.Secret{}}
 	l.clock.Advance(time.Since(l.clock.Now()).Truncate(time.Millisecond))
 	l.mint = countersign.NewMint([32]byte{3}, l.clock.Instant())
-	server, err := url.Parse(pgtest.Database(t, nil))
+	server, err := url.Parse(database)
 	if err != nil {
 		t.Fatal(err)
 	}

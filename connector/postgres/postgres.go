@@ -43,6 +43,9 @@ type Options struct {
 	// URL is that of the connector's own account on the server.
 	URL   countersign.Secret
 	Vault vaulthands.Deposits
+	// Log names the files of the server's log that the house can read, as
+	// /var/log/postgresql/*.json; "" for none.
+	Log   string
 	Clock connector.Clock
 	// Random is cryptographically strong and safe for many callers at once.
 	Random io.Reader
@@ -52,6 +55,8 @@ type Options struct {
 type Connector struct {
 	Options
 	config *pgx.ConnConfig
+	// log is nil where none can be read.
+	log *serverLog
 }
 
 // New returns the connector. It connects for each operation and never before, so
@@ -64,7 +69,13 @@ func New(options Options) (*Connector, error) {
 	}
 	config.RuntimeParams["application_name"] = "countersign"
 	config.RuntimeParams["standard_conforming_strings"] = "on"
-	return &Connector{options, config}, nil
+	made := &Connector{Options: options, config: config}
+	if options.Log != "" {
+		if made.log, err = openLog(options.Log); err != nil {
+			return nil, err
+		}
+	}
+	return made, nil
 }
 
 // Describe implements connector.Connector.
@@ -218,24 +229,4 @@ func (c *Connector) lookUp(ctx context.Context, task connector.Task) (*role, con
 	}
 	reading.How += ": " + held.describe()
 	return held, reading, nil
-}
-
-// LastUsed implements connector.LastUse. PostgreSQL keeps no last use: a login
-// with an open session is in use now, and of everything else nothing is known.
-func (c *Connector) LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error) {
-	if c.Gives == Login {
-		conn, err := c.connect(ctx)
-		if err != nil {
-			return 0, err
-		}
-		defer hangUp(conn)
-		var open bool
-		if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = $1)`, string(credential)).Scan(&open); err != nil {
-			return 0, failed(err)
-		}
-		if open {
-			return countersign.InstantOf(c.Clock.Now()), nil
-		}
-	}
-	return 0, countersign.Errorf(countersign.Unavailable, "use-not-known", "PostgreSQL cannot tell when %s was last used", credential)
 }

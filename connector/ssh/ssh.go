@@ -25,16 +25,23 @@ type Target interface {
 	List(ctx context.Context, kind target.Kind, system countersign.SystemID, found func(target.Listed) error) error
 	Revoke(ctx context.Context, credential countersign.CredentialID, notAfter countersign.Instant) error
 	CheckCredential(ctx context.Context, credential countersign.CredentialID) (target.Check, error)
+	// AuthorityKey is the authority's public key, as hosts keep it.
+	AuthorityKey(ctx context.Context, system countersign.SystemID) ([]byte, error)
 }
 
 // Connector implements connector.Connector on an authority.
 type Connector struct {
 	target Target
 	clock  connector.Clock
+	// log is nil where the house can read none.
+	log *Log
 }
 
-// New returns the connector for the authority.
-func New(target Target, clock connector.Clock) *Connector { return &Connector{target, clock} }
+// New returns the connector for the authority; log is nil where the house can read
+// none of the hosts.
+func New(target Target, clock connector.Clock, log *Log) *Connector {
+	return &Connector{target, clock, log}
+}
 
 const (
 	// The answer of the form that is signed.

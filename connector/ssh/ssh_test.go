@@ -137,7 +137,7 @@ func TestConformance(t *testing.T) {
 		clock, keeper, shelf := connectortest.NewClock(), &holder{}, shelftest.New(pki.ShelfName)
 		authority := newAuthority(t, shelf, target.NewStops(), clock)
 		return &connectortest.Bench{
-			Connector: &asking{hands.New(authority, clock), t, keeper}, Clock: clock,
+			Connector: &asking{hands.New(authority, clock, nil), t, keeper}, Clock: clock,
 			Works: func(t *testing.T, task connector.Task) bool { return works(t, authority, clock, task) },
 			Plant: func(t *testing.T, task connector.Task) {
 				err := authority.Issue(t.Context(), pki.Order{
@@ -165,12 +165,12 @@ func TestConformance(t *testing.T) {
 func TestACertificateThatTheDeskStopsIsNotGone(t *testing.T) {
 	clock, stops := connectortest.NewClock(), target.NewStops()
 	authority := newAuthority(t, shelftest.New(pki.ShelfName), stops, clock)
-	connectortest.RunStopped(t, &asking{hands.New(authority, clock), t, &holder{}}, clock, stops)
+	connectortest.RunStopped(t, &asking{hands.New(authority, clock, nil), t, &holder{}}, clock, stops)
 }
 
 func TestASystemCanAllowLessAndAnUnknownSettingIsRejected(t *testing.T) {
 	clock := connectortest.NewClock()
-	made := &asking{hands.New(newAuthority(t, shelftest.New(pki.ShelfName), target.NewStops(), clock), clock), t, &holder{}}
+	made := &asking{hands.New(newAuthority(t, shelftest.New(pki.ShelfName), target.NewStops(), clock), clock, nil), t, &holder{}}
 	mint := countersign.NewMint([32]byte{5}, clock.Instant())
 	task := connector.Task{Action: "certify", Holder: mint.Identity(), System: mint.System(), SystemName: "hosts", Resource: "web-1", Entitlement: "deploy", Until: clock.Instant().Add(8 * countersign.Hour)}
 	for setting, good := range map[[2]string]bool{{"longest", "8h"}: true, {"longest", "7h"}: false, {"longest", "all day"}: false, {"shortest", "1h"}: false} {

@@ -102,6 +102,10 @@ LogLevel VERBOSE
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
+	syslog, err := os.Create(filepath.Join(h.folder, "auth.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	listening, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -109,6 +113,8 @@ LogLevel VERBOSE
 		for lines := bufio.NewScanner(output); lines.Scan(); {
 			h.lock.Lock()
 			h.log.WriteString(lines.Text() + "\n")
+			// As the host's syslog writes what it is told.
+			fmt.Fprintf(syslog, "%s web-1 sshd[%d]: %s\n", time.Now().Format(time.RFC3339Nano), server.Process.Pid, strings.TrimRight(lines.Text(), "\r"))
 			h.lock.Unlock()
 			if !told && strings.Contains(lines.Text(), "Server listening") {
 				told = true
@@ -120,6 +126,7 @@ LogLevel VERBOSE
 		_ = server.Process.Kill()
 		<-ended
 		_ = server.Wait()
+		syslog.Close()
 	})
 	select {
 	case <-listening:
@@ -187,7 +194,7 @@ func TestAHostLetsTheCertificateInUntilItIsRevokedHeldOrEnded(t *testing.T) {
 	authority := newAuthority(t, shelftest.New(pki.ShelfName), stops, clock)
 	// sshd has the time of this machine.
 	clock.Advance(time.Since(clock.Now()))
-	made := &asking{hands.New(authority, clock), t, keeper}
+	made := &asking{hands.New(authority, clock, nil), t, keeper}
 	mint := countersign.NewMint([32]byte{8}, clock.Instant())
 	system := mint.System()
 	task := func(entitlement string) connector.Task {
@@ -214,6 +221,8 @@ func TestAHostLetsTheCertificateInUntilItIsRevokedHeldOrEnded(t *testing.T) {
 			t.Errorf("%s: got %q, %v; sshd says\n%s", say, out, err, server.said())
 		}
 	}
+	// Instants are whole milliseconds, and the log has begun in this one, perhaps.
+	began := countersign.InstantOf(time.Now().Add(time.Millisecond))
 	expect("a certificate", mine, true)
 	expect("another one", another, true)
 	expect("a certificate for another right", reader, false)
@@ -226,6 +235,7 @@ func TestAHostLetsTheCertificateInUntilItIsRevokedHeldOrEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.fetch()
+	over := countersign.InstantOf(time.Now())
 	expect("the revoked one", mine, false)
 	expect("the other one", another, true)
 	if reading, err := made.VerifyGone(t.Context(), mine); err != nil || reading.Present {
@@ -242,4 +252,30 @@ func TestAHostLetsTheCertificateInUntilItIsRevokedHeldOrEnded(t *testing.T) {
 	stops.Lift(held, target.Held)
 	server.fetch()
 	expect("after the hold", another, true)
+
+	log, err := hands.OpenLog(filepath.Join(server.folder, "auth.log*"), time.UTC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logged := hands.New(authority, clock, log)
+	told := func(task connector.Task) (logins int) {
+		t.Helper()
+		_, err := logged.Activity(t.Context(), connector.Use{Credential: task.Credential, Holder: task.Holder, From: began, To: over}, func(act connector.Act) error {
+			if logins++; !strings.Contains(act.What, "login as "+server.account+" on web-1, from 127.0.0.1") || act.At < began {
+				t.Errorf("the log tells %s, %q", act.At, act.What)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("%v; sshd says\n%s", err, server.said())
+		}
+		return logins
+	}
+	if of, other, none := told(mine), told(another), told(ended); of != 1 || other != 3 || none != 0 {
+		t.Errorf("the log tells of %d, %d and %d logins; they were 1, 3 and 0", of, other, none)
+	}
+	clock.Advance(time.Since(clock.Now()))
+	if used, err := logged.LastUsed(t.Context(), mine.Credential); err != nil || used < began || used > over {
+		t.Errorf("the last use was %s, %v", used, err)
+	}
 }
