@@ -124,8 +124,11 @@ type sshLogSettings struct {
 
 // open returns the log, or nil where none is named.
 func (s sshLogSettings) open() (*ssh.Log, error) {
-	if s.Files == "" {
+	switch {
+	case s == sshLogSettings{}:
 		return nil, nil
+	case s.Files == "":
+		return nil, invalid("ssh_log.files is missing: name the log of the hosts, as /var/log/hosts/auth.log*")
 	}
 	zone, err := time.LoadLocation(s.Zone)
 	if err != nil {
