@@ -20,7 +20,6 @@ import (
 	"github.com/countersign/countersign/connector/pki"
 	"github.com/countersign/countersign/house"
 	"github.com/countersign/countersign/httpapi"
-	"github.com/countersign/countersign/pgserver"
 	"github.com/countersign/countersign/sample"
 )
 
@@ -47,21 +46,17 @@ func tourCommand() *cobra.Command {
 	var targets bool
 	cmd := &cobra.Command{
 		Use: "tour", Short: "Play the stories for real, in a house that exists only for the tour", Args: cobra.NoArgs,
-		Long: "Founds a house with the sample organisation in a temporary folder, plays the\nstories through its public API as different people, and checks the record. It\nneeds nothing installed and leaves nothing behind. Exit code 8 says that something\nwas not as it should be.\n\nWith --targets it plays on real systems, too, as far as they are installed: so far\na PostgreSQL server, which it starts for itself.",
+		Long: "Founds a house with the sample organisation in a temporary folder, plays the\nstories through its public API as different people, and checks the record. It\nneeds nothing installed and leaves nothing behind. Exit code 8 says that something\nwas not as it should be.\n\nWith --targets it plays on real systems, too, as far as they are installed:\nPostgreSQL, Redis, slapd and sshd, which it starts for itself.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var database *tourDatabase
+			var systems []tourSystem
 			if targets {
 				var err error
-				var missing *pgserver.Missing
-				if database, err = openTourDatabase(cmd.Context()); errors.As(err, &missing) {
-					fmt.Fprintf(cmd.ErrOrStderr(), "%s\n", missing)
-				} else if err != nil {
+				if systems, err = openTourSystems(cmd.Context(), cmd.ErrOrStderr()); err != nil {
 					return err
-				} else {
-					defer database.server.Close()
 				}
+				defer closeTourSystems(systems)
 			}
-			stage, end, err := openStage(cmd.Context(), database)
+			stage, end, err := openStage(cmd.Context(), systems)
 			if err != nil {
 				return err
 			}
@@ -77,8 +72,8 @@ func tourCommand() *cobra.Command {
 }
 
 // openStage founds a house in a temporary folder and opens its doors on a free
-// loopback port; database is nil for none.
-func openStage(ctx context.Context, database *tourDatabase) (sample.Stage, func(), error) {
+// loopback port.
+func openStage(ctx context.Context, systems []tourSystem) (sample.Stage, func(), error) {
 	none := sample.Stage{}
 	folder, err := os.MkdirTemp("", "countersign-tour-")
 	if err != nil {
@@ -99,15 +94,17 @@ func openStage(ctx context.Context, database *tourDatabase) (sample.Stage, func(
 	moved := &shifted{}
 	deploying := func(targets house.Targets) (connector.Set, error) {
 		hands, err := pki.New(targets.PKI, pki.Options{Deploy: web, Probe: web.Address(), Within: time.Second}, moved)
-		if err != nil || database == nil {
-			return connector.Set{"pki": hands}, err
+		set := connector.Set{"pki": hands}
+		for _, system := range systems {
+			if err == nil && system.connector != "" {
+				set[system.connector], err = system.hands(targets, moved)
+			}
 		}
-		logins, err := database.hands(targets, moved)
-		return connector.Set{"pki": hands, "orders-server": logins}, err
+		return set, err
 	}
-	var beside fs.FS
-	if database != nil {
-		beside = sample.Targets()
+	var beside []fs.FS
+	for _, system := range systems {
+		beside = append(beside, sample.Targets(system.folder))
 	}
 	place := house.Place{Data: folder}
 	url := "http://" + listener.Addr().String()
@@ -124,8 +121,10 @@ func openStage(ctx context.Context, database *tourDatabase) (sample.Stage, func(
 	go server.Serve(listener)
 	stage := sample.Stage{URL: url, Web: web, Now: moved.Now}
 	stage.Settle = func() error { return h.Settle(ctx) }
-	if database != nil {
-		stage.Database = database
+	for _, system := range systems {
+		system.show(&stage)
+	}
+	if len(systems) > 0 {
 		stage.Settle = func() error {
 			for {
 				if read, err := h.Engine.Reconcile(ctx); err != nil || read == 0 {
@@ -155,7 +154,13 @@ func openStage(ctx context.Context, database *tourDatabase) (sample.Stage, func(
 		}
 		return fmt.Sprintf("%d events in %d streams chain, and replaying them gives all %d stored rows\n✓ nothing was changed behind the house's back", found.Events, found.Streams, found.Rows), nil
 	}
-	if err := h.Settle(ctx); err != nil {
+	err = h.Settle(ctx)
+	for _, system := range systems {
+		if err == nil && system.founded != nil {
+			err = system.founded(h)
+		}
+	}
+	if err != nil {
 		web.Close()
 		listener.Close()
 		end()

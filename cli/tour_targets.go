@@ -146,7 +146,7 @@ func (d *tourDatabase) Stay(login string, password countersign.Secret) (sample.S
 	}
 }
 
-// hands opens the connector to the server.
-func (d *tourDatabase) hands(targets house.Targets, clock connector.Clock) (connector.Connector, error) {
+// postgres opens the connector to the server.
+func (d *tourDatabase) postgres(targets house.Targets, clock connector.Clock) (connector.Connector, error) {
 	return postgres.New(postgres.Options{Name: "orders-server", Gives: postgres.Login, URL: d.account, Vault: targets.Vault, Clock: clock, Random: rand.Reader})
 }

@@ -59,9 +59,9 @@ type Options struct {
 	// OpenConnectors opens those that need a built-in target: to deposit secrets, or
 	// to have certificates signed; nil for none.
 	OpenConnectors func(Targets) (connector.Set, error)
-	// Beside is an organisation folder whose files a house is founded with beside those
-	// of its organisation; nil for none.
-	Beside fs.FS
+	// Beside are organisation folders whose files a house is founded with beside those
+	// of its organisation.
+	Beside []fs.FS
 	// SourceCredentials are what the sources of tickets take as Authorization, by the
 	// name of the source.
 	SourceCredentials map[string]countersign.Secret

@@ -144,8 +144,8 @@ func Start(ctx context.Context, place Place, organisation fs.FS, options Options
 	if genesis.Files, err = directory.ReadOrganisation(organisation); err != nil {
 		return nil, false, err
 	}
-	if options.Beside != nil {
-		beside, err := directory.ReadOrganisation(options.Beside)
+	for _, folder := range options.Beside {
+		beside, err := directory.ReadOrganisation(folder)
 		if err != nil {
 			return nil, false, err
 		}

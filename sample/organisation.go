@@ -22,12 +22,12 @@ func Organisation() fs.FS {
 	return folder
 }
 
-// Targets returns the files that stand beside Meridian's own where the tour reaches
-// real systems, as an organisation folder.
-func Targets() fs.FS {
-	folder, err := fs.Sub(embedded, "targets")
+// Targets returns the files that stand beside Meridian's own where the tour reaches a
+// real system: of postgres, redis, ldap or ssh, as an organisation folder.
+func Targets(name string) fs.FS {
+	folder, err := fs.Sub(embedded, "targets/"+name)
 	if err != nil {
-		panic("sample: " + err.Error()) // "targets" is a valid path, so this cannot happen.
+		panic("sample: " + err.Error()) // It is a valid path, so this cannot happen.
 	}
 	return folder
 }

@@ -7,12 +7,22 @@ import (
 	"time"
 	_ "time/tzdata"
 
+	"github.com/countersign/countersign/directory"
 	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/sample"
 )
 
-func loaded(t *testing.T) *policy.Set {
+// loaded is the set of Meridian, with what stands beside it where targets are real.
+func loaded(t *testing.T, beside ...string) *policy.Set {
 	t.Helper()
 	files, _ := meridian(t)
+	for _, name := range beside {
+		more, err := directory.ReadOrganisation(sample.Targets(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files.Policies = append(files.Policies, more.Policies...)
+	}
 	var given []policy.File
 	for _, file := range files.Policies {
 		given = append(given, policy.File(file))
@@ -28,7 +38,7 @@ func loaded(t *testing.T) *policy.Set {
 }
 
 func TestThePoliciesLoadAndPassTheirOwnTests(t *testing.T) {
-	set := loaded(t)
+	set := loaded(t, "postgres", "redis", "ldap", "ssh")
 	tests := map[string]int{}
 	for _, result := range set.Test() {
 		tests[result.Type]++

@@ -21,8 +21,11 @@ type Stage struct {
 	URL string
 	// Token signs somebody in.
 	Token func(login string) (countersign.Secret, error)
-	// Database is a real PostgreSQL; nil where the tour has none.
+	// Database, Cache, Groups and Host are real systems; nil where the tour has none.
 	Database Database
+	Cache    Cache
+	Groups   Groups
+	Host     Host
 	// Web is the web server whose certificates the house deploys.
 	Web *WebServer
 	// Now is the house's time, by which clients judge certificates.
@@ -52,6 +55,12 @@ func Tour(ctx context.Context, stage Stage, out io.Writer) error {
 	t.say("Countersign, a tour. Everything below happens for real, in a house of the sample\n" +
 		"organisation Meridian that exists only now: through the public API, as different\n" +
 		"people, with the clock of this house moved forward where time has to pass.\n")
+	// The host has the time of this machine, so it comes before time is moved.
+	if stage.Host != nil {
+		if err := t.host(); err != nil {
+			return fmt.Errorf("the story of the host: %w", err)
+		}
+	}
 	if err := t.apiKey(); err != nil {
 		return fmt.Errorf("the story of the API key: %w", err)
 	}
@@ -70,6 +79,16 @@ func Tour(ctx context.Context, stage Stage, out io.Writer) error {
 	if stage.Database != nil {
 		if err := t.database(); err != nil {
 			return fmt.Errorf("the story of the login: %w", err)
+		}
+	}
+	if stage.Cache != nil {
+		if err := t.cache(); err != nil {
+			return fmt.Errorf("the story of the cache: %w", err)
+		}
+	}
+	if stage.Groups != nil {
+		if err := t.group(); err != nil {
+			return fmt.Errorf("the story of the group: %w", err)
 		}
 	}
 	// George leaves in it, so it comes after every story that he is in.

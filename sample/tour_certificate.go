@@ -250,7 +250,7 @@ func (t *tour) rotated(grant, old string) error {
 // handshake connects as a browser does and returns the serial number of what it is
 // shown, valid for the shop under the authority; want "" takes any.
 func (t *tour) handshake(who, want string) (string, error) {
-	authority, err := t.published("ca.crt")
+	authority, err := t.published("certificates", "ca.crt")
 	if err != nil {
 		return "", err
 	}
@@ -276,7 +276,7 @@ func (t *tour) handshake(who, want string) (string, error) {
 
 // onList reads the public list of what is revoked.
 func (t *tour) onList(serial string, want bool, question string) error {
-	content, err := t.published("crl")
+	content, err := t.published("certificates", "crl")
 	if err != nil {
 		return err
 	}
@@ -295,13 +295,13 @@ func (t *tour) onList(serial string, want bool, question string) error {
 	return nil
 }
 
-// published reads what the authority of certificates shows to everybody.
-func (t *tour) published(what string) ([]byte, error) {
+// published reads what the authority of a system shows to everybody.
+func (t *tour) published(name, what string) ([]byte, error) {
 	fatima, err := t.as("fatima.zahra")
 	if err != nil {
 		return nil, err
 	}
-	system, err := client.Content(fatima.GetSystemWithResponse(t.ctx, "certificates"))
+	system, err := client.Content(fatima.GetSystemWithResponse(t.ctx, name))
 	if err != nil {
 		return nil, err
 	}

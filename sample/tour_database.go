@@ -27,69 +27,33 @@ func (t *tour) database() error {
 	t.title("A login on PostgreSQL: its password in the vault, its open session ended with it")
 	t.say("This PostgreSQL runs beside the tour, with a table of orders and a role that can read\n" +
 		"it. The reports of George's team need a login of their own.\n")
-	george, err := t.as("george.hall")
-	if err != nil {
-		return err
-	}
-	asking := client.Asking{
+	request, err := t.askedOnTarget(client.Asking{
 		Beneficiary: "svc-orders", Entitlements: []string{"orders-server/orders/app_reader"}, Reason: "The weekly reports read the orders.",
 		Answers: map[string]any{"consumer": "SR-1043"},
-	}
-	preview, err := client.Content(george.PreviewRequestWithResponse(t.ctx, asking))
+	})
 	if err != nil {
 		return err
 	}
-	if len(preview.Refusals) > 0 || len(preview.Effects) == 0 {
-		return fmt.Errorf("the preview has the refusals %v and the effects %v", preview.Refusals, preview.Effects)
-	}
-	t.did("George", "looks at a login\n  effect: %s", preview.Effects[0])
-	request, err := client.Submitted(george.SubmitRequestWithResponse(t.ctx, &client.SubmitRequestParams{}, asking))
-	if err != nil {
-		return err
-	}
-	_, err = t.approve("george.hall", request.Id)
-	if err := t.refused("George", "approves his own request", err, "separation-of-duties"); err != nil {
-		return err
-	}
-	if request, err = t.approve("david.kim", request.Id); err != nil {
-		return err
-	}
-	if err := t.stage.Settle(); err != nil {
-		return err
-	}
-	if request, err = t.expect("george.hall", request.Id, "active"); err != nil {
-		return err
-	}
-	t.did("David", "approves, who owns the database\n✓ the login is made, and read back: %s", request.State)
 	return t.useDatabase(request)
 }
 
 // useDatabase reads with the login what it may read, and gives it back.
 func (t *tour) useDatabase(request *client.Request) error {
-	machine, err := t.as("svc-orders")
+	login, password, err := t.takesPassword(request)
 	if err != nil {
 		return err
 	}
-	grant, err := client.Content(machine.GetGrantWithResponse(t.ctx, request.Grants[0].Id))
-	if err != nil {
-		return err
-	}
-	credential := grant.Credentials[0]
-	password, err := t.readSecret("svc-orders", credential.Reference)
-	if err != nil {
-		return err
-	}
-	rows, err := t.stage.Database.Query(credential.Id, password, "SELECT count(*) FROM orders")
+	rows, err := t.stage.Database.Query(login, password, "SELECT count(*) FROM orders")
 	if err != nil {
 		return err
 	}
 	t.did("Orders", "takes its password from the vault, signs in and counts\n✓ %s orders", rows)
-	if _, err := t.stage.Database.Query(credential.Id, password, "DELETE FROM orders"); err == nil {
+	if _, err := t.stage.Database.Query(login, password, "DELETE FROM orders"); err == nil {
 		return fmt.Errorf("the login may delete what it should only read")
 	} else {
 		t.did("Orders", "tries to delete them\n✗ refused by PostgreSQL: %s", err)
 	}
-	session, err := t.stage.Database.Stay(credential.Id, password)
+	session, err := t.stage.Database.Stay(login, password)
 	if err != nil {
 		return err
 	}
@@ -97,23 +61,13 @@ func (t *tour) useDatabase(request *client.Request) error {
 	if err := t.compareDatabase(); err != nil {
 		return err
 	}
-	george, err := t.as("george.hall")
-	if err != nil {
-		return err
-	}
-	if _, err := client.Content(george.RevokeGrantWithResponse(t.ctx, grant.Id, &client.RevokeGrantParams{}, client.Revocation{Reason: "The reports moved to the warehouse."})); err != nil {
-		return err
-	}
-	if err := t.stage.Settle(); err != nil {
-		return err
-	}
-	if _, err := t.expect("george.hall", request.Id, "closed"); err != nil {
+	if err := t.givenBack(request, "The reports moved to the warehouse."); err != nil {
 		return err
 	}
 	if session.Open() {
 		return fmt.Errorf("the session is open after the login was dropped")
 	}
-	if _, err := t.stage.Database.Query(credential.Id, password, "SELECT 1"); err == nil {
+	if _, err := t.stage.Database.Query(login, password, "SELECT 1"); err == nil {
 		return fmt.Errorf("the login works after its end")
 	} else {
 		t.did("George", "gives the login back\n✓ read back as gone, the open session was ended\n✗ refused by PostgreSQL: %s", err)

@@ -22,16 +22,27 @@ type SSHD struct {
 	Address, Account string
 }
 
+const noSSHD = "sshd is not installed: apt-get install openssh-server"
+
+func findSSHD() (program, keygen string, err error) {
+	if program, err = found(noSSHD, "/usr/sbin/sshd", "/usr/local/sbin/sshd", "/sbin/sshd"); err != nil {
+		return "", "", err
+	}
+	keygen, err = found(noSSHD, "ssh-keygen")
+	return program, keygen, err
+}
+
+// FindSSHD returns a *Missing where StartSSHD would.
+func FindSSHD() error {
+	_, _, err := findSSHD()
+	return err
+}
+
 // StartSSHD starts a server. Trusted is the public key of the authority, revoked its
 // list of revoked certificates. told hears each line of its log; nil for nobody.
 // Without its programs the error is a *Missing.
 func StartSSHD(trusted []byte, principal string, revoked []byte, told func(line string)) (*SSHD, error) {
-	const missing = "OpenSSH's sshd is not installed: apt-get install openssh-server"
-	program, err := found(missing, "/usr/sbin/sshd", "/usr/local/sbin/sshd", "/sbin/sshd")
-	if err != nil {
-		return nil, err
-	}
-	keygen, err := found(missing, "ssh-keygen")
+	program, keygen, err := findSSHD()
 	if err != nil {
 		return nil, err
 	}
