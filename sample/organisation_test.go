@@ -58,7 +58,7 @@ func TestMeridianIsWhatItsStoriesNeed(t *testing.T) {
 			t.Errorf("%d of kind %q, expected %d", count[what], what, wanted)
 		}
 	}
-	if len(organisation.Systems) != 17 || len(organisation.Powers) != 4 {
+	if len(organisation.Systems) != 18 || len(organisation.Powers) != 4 {
 		t.Errorf("%d systems and %d powers", len(organisation.Systems), len(organisation.Powers))
 	}
 	if names["Maria Garcia"] != 2 {

@@ -76,6 +76,9 @@ func Tour(ctx context.Context, stage Stage, out io.Writer) error {
 	if err := t.certificate(); err != nil {
 		return fmt.Errorf("the story of the certificate: %w", err)
 	}
+	if err := t.byHand(); err != nil {
+		return fmt.Errorf("the story of the account by hand: %w", err)
+	}
 	if stage.Database != nil {
 		if err := t.database(); err != nil {
 			return fmt.Errorf("the story of the login: %w", err)
