@@ -128,7 +128,7 @@ func (t *tour) cache() error {
 	for _, command := range [][]string{{"SET", "orders:1", "mine"}, {"GET", "prices:1"}} {
 		_, err := t.stage.Cache.Ask(user, password, command...)
 		if err == nil || !strings.Contains(err.Error(), "NOPERM") {
-			return fmt.Errorf("Redis answers %v with %v", command, err)
+			return fmt.Errorf("the answer of Redis to %v is %v", command, err)
 		}
 		t.did("Orders", "tries %s\n✗ refused by Redis: %s", strings.Join(command, " "), err)
 	}
