@@ -329,7 +329,8 @@ func (s *story) checkClocks(l *look) {
 			}
 			if slot != nil && !slot.Overdue {
 				due = countersign.Earliest(due, slot.Deadline)
-				if slot.Deadline == 0 {
+				if slot.Deadline == 0 && len(request.OpenStages()) == 0 {
+					// What a review looks at has the review's.
 					waits = "its evidence has no deadline"
 				}
 			}

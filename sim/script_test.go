@@ -292,7 +292,8 @@ func (s *story) attach() error {
 // owed returns the first slot that keeps the request from closing.
 func owed(r *countersign.Request) *countersign.Slot {
 	for i := range r.Evidence {
-		if slot := &r.Evidence[i]; slot.Due == countersign.DueAtClosure && slot.Held == nil {
+		// All targets here can tell what was done, so nothing stands in for that.
+		if slot := &r.Evidence[i]; slot.Due == countersign.DueAtClosure && slot.Held == nil && slot.InPlaceOf == "" {
 			return slot
 		}
 	}
