@@ -4078,8 +4078,10 @@ type ClientInterface interface {
 	// FetchEvidence Ask the source of a slot what its ticket says now
 	//
 	// Scope `request`. Fills a slot that a source verifies: evidence that falls due
-	// at closure, or that was only declared at first. A source that does not answer
-	// is 503 `source-unavailable`.
+	// at closure, or that was only declared at first; of a review, what the targets
+	// tell of what was done (`activity`). A source of tickets that does not answer
+	// is 503 `source-unavailable`; a target that cannot tell is 200, and the evidence
+	// `unavailable`.
 	//
 	// Corresponds with POST /requests/{id}/evidence/{slot}/fetch (the `FetchEvidence` operationId).
 	FetchEvidence(ctx context.Context, id RequestID, slot SlotName, params *FetchEvidenceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6063,8 +6065,10 @@ func (c *Operations) UploadEvidenceWithBody(ctx context.Context, id RequestID, s
 // FetchEvidence Ask the source of a slot what its ticket says now
 //
 // Scope `request`. Fills a slot that a source verifies: evidence that falls due
-// at closure, or that was only declared at first. A source that does not answer
-// is 503 `source-unavailable`.
+// at closure, or that was only declared at first; of a review, what the targets
+// tell of what was done (`activity`). A source of tickets that does not answer
+// is 503 `source-unavailable`; a target that cannot tell is 200, and the evidence
+// `unavailable`.
 //
 // Corresponds with POST /requests/{id}/evidence/{slot}/fetch (the `FetchEvidence` operationId).
 func (c *Operations) FetchEvidence(ctx context.Context, id RequestID, slot SlotName, params *FetchEvidenceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -11478,8 +11482,10 @@ type ClientWithResponsesInterface interface {
 	// FetchEvidenceWithResponse Ask the source of a slot what its ticket says now
 	//
 	// Scope `request`. Fills a slot that a source verifies: evidence that falls due
-	// at closure, or that was only declared at first. A source that does not answer
-	// is 503 `source-unavailable`.
+	// at closure, or that was only declared at first; of a review, what the targets
+	// tell of what was done (`activity`). A source of tickets that does not answer
+	// is 503 `source-unavailable`; a target that cannot tell is 200, and the evidence
+	// `unavailable`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16437,8 +16443,10 @@ func (c *ClientWithResponses) UploadEvidenceWithBodyWithResponse(ctx context.Con
 // FetchEvidenceWithResponse Ask the source of a slot what its ticket says now
 //
 // Scope `request`. Fills a slot that a source verifies: evidence that falls due
-// at closure, or that was only declared at first. A source that does not answer
-// is 503 `source-unavailable`.
+// at closure, or that was only declared at first; of a review, what the targets
+// tell of what was done (`activity`). A source of tickets that does not answer
+// is 503 `source-unavailable`; a target that cannot tell is 200, and the evidence
+// `unavailable`.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -15,8 +15,8 @@ const (
 	// mostActs and longestAct bound what is kept of one request.
 	mostActs   = 5000
 	longestAct = 1000
-	// activityPatience is how long the targets have to tell it.
-	activityPatience = 30 * time.Second
+	// activityPatience is how long the targets have to tell it, all together.
+	activityPatience = 15 * time.Second
 )
 
 // activity is what the targets told of what was done with the access of one

@@ -127,6 +127,9 @@ func (d *snapshot) sentence(request *countersign.Request, payload countersign.Pa
 	case *workflow.RequestConsented:
 		return "consented as accountable for " + d.nameOf(request.Beneficiary)
 	case *workflow.EvidenceAttached:
+		if event.Change.Unavailable {
+			return fmt.Sprintf("fetched the evidence %q, which is not available, or not all of it (%s)", event.Change.Slot, event.Change.Digest)
+		}
 		return fmt.Sprintf("attached the evidence %q (%s)", event.Change.Slot, event.Change.Digest)
 	case *workflow.StageOpened:
 		names := make([]string, 0, len(event.Change.Asked))

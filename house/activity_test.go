@@ -104,6 +104,7 @@ func TestWhereTheTargetCannotTellTheReviewerBringsSomethingElse(t *testing.T) {
 			t.Errorf("it waits for %q", waits)
 		}
 		w.opened("pia", id, "activity", "activity not available: the log begins too late")
+		w.tells(id, `fetched the evidence "activity", which is not available`)
 		w.refused(w.review("pia", id, countersign.InOrder), "evidence-missing")
 		w.refused(w.attach("ana", id, "page-history", "Trust me."), "separation-of-duties")
 		w.must(w.attach("pia", id, "page-history", "The history of page 7."))
