@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -19,7 +18,6 @@ import (
 	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/connector/postgres"
 	"github.com/countersign/countersign/connector/redis"
-	"github.com/countersign/countersign/connector/ssh"
 	"github.com/countersign/countersign/house"
 )
 
@@ -101,7 +99,7 @@ func (c configuration) connectors() (func(house.Targets) (connector.Set, error),
 	return func(targets house.Targets) (connector.Set, error) {
 		set := connector.Set{}
 		if log != nil {
-			set["ssh"] = ssh.New(targets.PKI, clock{}, log)
+			set["ssh"] = log(targets)
 		}
 		for name, open := range openers {
 			hands, err := open(targets)
@@ -112,29 +110,6 @@ func (c configuration) connectors() (func(house.Targets) (connector.Set, error),
 		}
 		return set, nil
 	}, nil
-}
-
-// sshLogSettings name the log of the hosts.
-type sshLogSettings struct {
-	// Files is a path, perhaps with *; Zone is that of times which name none, UTC if it
-	// is empty.
-	Files string `yaml:"files"`
-	Zone  string `yaml:"zone"`
-}
-
-// open returns the log, or nil where none is named.
-func (s sshLogSettings) open() (*ssh.Log, error) {
-	switch {
-	case s == sshLogSettings{}:
-		return nil, nil
-	case s.Files == "":
-		return nil, invalid("ssh_log.files is missing: name the log of the hosts, as /var/log/hosts/auth.log*")
-	}
-	zone, err := time.LoadLocation(s.Zone)
-	if err != nil {
-		return nil, invalid("ssh_log.zone %q is not a time zone: write it as Europe/Berlin", s.Zone)
-	}
-	return ssh.OpenLog(s.Files, zone)
 }
 
 // privateFile reads a secret from a file that only its owner can read.
