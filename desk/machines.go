@@ -199,9 +199,9 @@ func (tx *transaction) machineGrant(ctx context.Context, grant *countersign.Gran
 		Grant: grant.ID, State: grant.State, Entitlement: tx.directory.entitlementRef(grant.Entitlement), Origin: grant.Origin,
 		From: grant.From, Until: grant.Until, Credentials: []MachineCredential{},
 	}
-	var tells connector.Activity
+	var tells connector.LastUse
 	if hands, err := tx.desk.Connectors.Find(grant.Step.Connector); err == nil {
-		tells, one.UseKnown = hands.(connector.Activity)
+		tells, one.UseKnown = hands.(connector.LastUse)
 	}
 	for _, credential := range grant.Credentials {
 		if credential.State == countersign.CredentialGone || credential.From == 0 {
