@@ -22,12 +22,38 @@ type FindingState string
 
 const (
 	FindingOpen FindingState = "open"
-	// FindingClosed was not seen any more when the target was read again.
+	// FindingClosed was not seen any more when the target was read again, was taken
+	// away, or cannot be seen any more.
 	FindingClosed FindingState = "closed"
 )
 
+// ClosedBecause says why a finding is closed that the target may still show; "" where
+// a later list did not show it.
+type ClosedBecause string
+
+const (
+	// ClosedRemoved was taken away, and the target was read back.
+	ClosedRemoved ClosedBecause = "removed"
+	// ClosedRetired is of a system that is retired.
+	ClosedRetired ClosedBecause = "system-retired"
+	// ClosedUnlisted is of a system whose connector does not list it any more.
+	ClosedUnlisted ClosedBecause = "not-listed-any-more"
+)
+
+// Removal is access of a finding that somebody has asked to be taken away.
+type Removal struct {
+	By     IdentityID `json:"by"`
+	At     Instant    `json:"at"`
+	Reason string     `json:"reason,omitempty"`
+	// ByHand says that the connector cannot: people do it on the target.
+	ByHand bool `json:"by_hand,omitempty"`
+	// ReadBack is what was read from the target once it was gone.
+	ReadBack string `json:"read_back,omitempty"`
+}
+
 // Finding is one difference between a target and the record, which a person has
-// to look at. It ends nothing, and closes by observation alone.
+// to look at. It ends nothing by itself, and closes by observation: by the next list,
+// or when access was taken away that somebody asked to be.
 type Finding struct {
 	ID      FindingID    `json:"id"`
 	Version int64        `json:"version"`
@@ -47,8 +73,10 @@ type Finding struct {
 	Credential  CredentialID `json:"credential,omitempty"`
 	// Grant is the live one that lost its access, or whose mark stands on something
 	// that it does not give.
-	Grant    GrantID `json:"grant,omitempty"`
-	ClosedAt Instant `json:"closed_at,omitempty"`
+	Grant         GrantID       `json:"grant,omitempty"`
+	Removal       *Removal      `json:"removal,omitempty"`
+	ClosedAt      Instant       `json:"closed_at,omitempty"`
+	ClosedBecause ClosedBecause `json:"closed_because,omitempty"`
 }
 
 // Reconciliation is how the comparison of one system with the record stands.
@@ -63,7 +91,32 @@ type Reconciliation struct {
 	Trouble      string  `json:"trouble,omitempty"`
 	// Last is what the last whole list led to.
 	Last *Comparison `json:"last,omitempty"`
+	// Baseline is the first list of the system that two people signed.
+	Baseline *Baseline `json:"baseline,omitempty"`
 }
+
+// Baseline is how far what a system held before is taken on the record. It says of
+// nothing that it was approved.
+type Baseline struct {
+	Proposal ProposalID `json:"proposal"`
+	// List is the digest of what was signed, with every pair in it.
+	List       Digest     `json:"list"`
+	ProposedBy IdentityID `json:"proposed_by"`
+	SignedBy   IdentityID `json:"signed_by"`
+	SignedAt   Instant    `json:"signed_at"`
+	// Until is the end of what is adopted, unless a request was approved for it.
+	Until Instant `json:"until"`
+	// Pairs are to be adopted, in Parts; Done of the parts are.
+	Pairs int `json:"pairs"`
+	Parts int `json:"parts"`
+	Done  int `json:"done"`
+	// Adopted became grants; Left were not there any more, or are nobody's by now.
+	Adopted int `json:"adopted"`
+	Left    int `json:"left"`
+}
+
+// Pending reports whether some of it is still to be adopted.
+func (b *Baseline) Pending() bool { return b != nil && b.Done < b.Parts }
 
 // Comparison is what came of one list that was read to its end.
 type Comparison struct {
@@ -75,6 +128,9 @@ type Comparison struct {
 	Pairs     int `json:"pairs"`
 	Ours      int `json:"ours"`
 	Unsettled int `json:"unsettled"`
+	// Legacy counts what a baseline adopted and has neither ended since nor been
+	// approved.
+	Legacy int `json:"legacy,omitempty"`
 	// Live are the live grants by origin; Expired are those whose end has passed.
 	Live    []OriginCount `json:"live"`
 	Expired int           `json:"expired"`

@@ -58,7 +58,21 @@ const (
 	FromRecovery Origin = "recovery"
 	// FromBirthright is access that a rule gives without being asked.
 	FromBirthright Origin = "birthright"
+	// FromBaseline is access that was on the target before anybody asked for it here.
+	// Two people took it on the record; nobody approved it.
+	FromBaseline Origin = "legacy"
 )
+
+// Adopted is access as its target named it when a baseline took it on the record.
+// The target has no mark of ours on it: the signed baseline is the mark.
+type Adopted struct {
+	Baseline ProposalID `json:"baseline"`
+	// Principal, Resource and Entitlement are as the target listed them; Resource is ""
+	// where the target ties the right to none.
+	Principal   string `json:"principal"`
+	Resource    string `json:"resource,omitempty"`
+	Entitlement string `json:"entitlement"`
+}
 
 // Birthright is the rule that gave access without being asked.
 type Birthright struct {
@@ -89,7 +103,10 @@ type Grant struct {
 	// Requester is who asked; "" where nobody did.
 	Requester IdentityID `json:"requester,omitempty"`
 	// Birthright is the rule that gave it; nil for every other origin.
-	Birthright  *Birthright   `json:"birthright,omitempty"`
+	Birthright *Birthright `json:"birthright,omitempty"`
+	// Adopted is set for good where a baseline took the access on the record, also
+	// when a request was approved for it since.
+	Adopted     *Adopted      `json:"adopted,omitempty"`
 	Holder      IdentityID    `json:"holder"`
 	Entitlement EntitlementID `json:"entitlement"`
 	System      SystemID      `json:"system"`
@@ -188,6 +205,8 @@ type Extension struct {
 	LatestEnd Instant `json:"latest_end,omitempty"`
 	// Definition is the version of the entitlement that it was approved for.
 	Definition string `json:"definition,omitempty"`
+	// Requester is who asked, where nobody had asked for the grant before.
+	Requester IdentityID `json:"requester,omitempty"`
 }
 
 // Redefinition says since when an entitlement means something else than what was

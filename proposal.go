@@ -8,6 +8,8 @@ const (
 	PolicyProposal ProposalKind = "policy"
 	// DirectoryProposal makes the directory what its files say.
 	DirectoryProposal ProposalKind = "directory"
+	// BaselineProposal takes on the record what a system held before.
+	BaselineProposal ProposalKind = "baseline"
 )
 
 // ProposalState is where a proposal is; the transitions are in workflow's table.
@@ -27,7 +29,7 @@ const (
 // ProposalStates lists every state.
 var ProposalStates = []ProposalState{ProposalOpen, ProposalProvisional, ProposalPublished, ProposalRejected, ProposalWithdrawn, ProposalLapsed}
 
-// Proposal is a change of policy or directory that takes a second person.
+// Proposal is a change of policy, directory or record that takes a second person.
 type Proposal struct {
 	ID      ProposalID    `json:"id"`
 	Version int64         `json:"version"`
@@ -36,8 +38,11 @@ type Proposal struct {
 	By      IdentityID    `json:"by"`
 	At      Instant       `json:"at"`
 	Reason  string        `json:"reason"`
-	// Files is the digest of the proposed files, which are kept as they were sent.
+	// Files is the digest of the proposed files, which are kept as they were sent; of a
+	// baseline, that of the list that it is about.
 	Files Digest `json:"files"`
+	// System is what a baseline is of.
+	System SystemID `json:"system,omitempty"`
 	// EnforcedBy put it into force alone, because of Emergency, in the place of the
 	// set Before; it lapses at Until.
 	EnforcedBy IdentityID `json:"enforced_by,omitempty"`

@@ -55,6 +55,8 @@ func grantListCommand(c *connection) *cobra.Command {
 					note = "lapsing: " + grant.Lapsing.Because
 				case grant.Ending == "" && !grant.Redefined.Since.IsZero():
 					note = "redefined: version " + grant.Redefined.Definition
+				case grant.Ending == "" && grant.Origin == client.GrantOriginLegacy:
+					note = "legacy: nobody approved it"
 				case grant.Ending == "" && grant.Birthright.Rule != "":
 					note = "birthright by the rule " + grant.Birthright.Rule
 				}

@@ -17,8 +17,8 @@ import (
 func proposalCommand() *cobra.Command {
 	c := &connection{}
 	group := &cobra.Command{
-		Use: "proposal", Aliases: []string{"proposals"}, Short: "Change policy or directory with a second person",
-		Long: "A change of the policy set, or a directory change that gives anybody standing,\nis proposed by one person and published by another, who is shown what it changes.\n" + connectionHelp,
+		Use: "proposal", Aliases: []string{"proposals"}, Short: "Change policy, directory or record with a second person",
+		Long: "A change of the policy set, a directory change that gives anybody standing, or the\nbaseline of a system (see `system baseline`) is proposed by one person and published by another, who is shown what it changes.\n" + connectionHelp,
 	}
 	c.flags(group)
 	group.AddCommand(
@@ -26,7 +26,7 @@ func proposalCommand() *cobra.Command {
 		on(c, "show PROPOSAL", "Show a proposal, and what it would change now", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Proposal, error) {
 			return client.Content(api.GetProposalWithResponse(ctx, args[0]))
 		}, proposalText),
-		proposalPublishCommand(c), proposalEnforceCommand(c), proposalRejectCommand(c),
+		proposalPairsCommand(c), proposalPublishCommand(c), proposalEnforceCommand(c), proposalRejectCommand(c),
 		on(c, "withdraw PROPOSAL", "Take your own proposal back", 1, func(ctx context.Context, api *client.Client, args []string) (*client.Proposal, error) {
 			return client.Content(api.WithdrawProposalWithResponse(ctx, args[0], &client.WithdrawProposalParams{IdempotencyKey: newKey()}, client.Cancellation{}))
 		}, proposalText),
@@ -151,7 +151,11 @@ func shownFlag(cmd *cobra.Command, shown *string) {
 
 func proposalText(proposal *client.Proposal) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "%s  %s, %s\n", proposal.Id, proposal.Kind, proposal.State)
+	kind := string(proposal.Kind)
+	if proposal.System != "" {
+		kind += " of " + proposal.System
+	}
+	fmt.Fprintf(&out, "%s  %s, %s\n", proposal.Id, kind, proposal.State)
 	fmt.Fprintf(&out, "  proposed by %s, %s: %s\n", proposal.By.Name, stamp(proposal.At), proposal.Reason)
 	if proposal.EnforcedBy.Id != "" {
 		fmt.Fprintf(&out, "  put into force by %s alone: %s\n", proposal.EnforcedBy.Name, proposal.Emergency)

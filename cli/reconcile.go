@@ -48,6 +48,15 @@ func reconciliationsText(list *client.ReconciliationList) string {
 	}
 	// A strings.Builder takes everything.
 	_ = table.write(&text)
+	for _, one := range list.Reconciliations {
+		if b := one.Baseline; b.Proposal != "" {
+			fmt.Fprintf(&text, "%s: baseline %s, signed %s: %d of %d pair(s) adopted as legacy until %s, %d left", one.System, b.Proposal, stamp(b.SignedAt), b.Adopted, b.Pairs, stamp(b.Until), b.Left)
+			if b.Done < b.Parts {
+				fmt.Fprintf(&text, "; part %d of %d is next", b.Done+1, b.Parts)
+			}
+			text.WriteString("\n")
+		}
+	}
 	return text.String()
 }
 
@@ -57,6 +66,7 @@ func claimText(claim *client.Claim) string {
 	fmt.Fprintf(&text, "  systems: %d known, %d connected, %d by hand; %d read within their interval, %d read too long ago, %d never read\n",
 		claim.Systems, claim.Connected, claim.Manual, claim.Current, claim.Late, claim.NeverRead)
 	fmt.Fprintf(&text, "  pairs of holder and entitlement seen: %d, of which live grants give %d; %d on their way\n", claim.Pairs, claim.Ours, claim.Unsettled)
+	fmt.Fprintf(&text, "  legacy, which nobody approved: %d; worked off %d of %d\n", claim.Legacy.Left, claim.Legacy.WorkedOff, claim.Legacy.Adopted)
 	for _, count := range claim.Live {
 		fmt.Fprintf(&text, "  live grants from %s: %d\n", count.Origin, count.Count)
 	}

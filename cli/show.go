@@ -223,6 +223,9 @@ func grantText(grant *client.Grant) string {
 	if grant.Birthright.Rule != "" {
 		fmt.Fprintf(&out, ", a birthright by the rule %s", grant.Birthright.Rule)
 	}
+	if grant.Origin == client.GrantOriginLegacy {
+		fmt.Fprintf(&out, ", legacy: on the target before as %s, by the baseline %s, and nobody approved it", grant.Adopted.Principal, grant.Adopted.Baseline)
+	}
 	if grant.Lapsing.Cause != "" {
 		fmt.Fprintf(&out, ", lapsing (%s): %s", grant.Lapsing.Cause, grant.Lapsing.Because)
 	}

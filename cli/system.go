@@ -40,7 +40,7 @@ func systemCommand() *cobra.Command {
 	}, systemText)
 	confirm.Flags().StringVar(&still, "reason", "", "what you looked at (required)")
 	must(confirm.MarkFlagRequired("reason"))
-	group.AddCommand(show, give, accept, confirm)
+	group.AddCommand(show, give, accept, confirm, systemBaselineCommand(c))
 	return group
 }
 

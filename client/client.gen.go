@@ -35,6 +35,27 @@ func (e AccessFindingState) Valid() bool {
 	}
 }
 
+// Defines values for AnyProposalKind.
+const (
+	AnyProposalKindBaseline  AnyProposalKind = "baseline"
+	AnyProposalKindDirectory AnyProposalKind = "directory"
+	AnyProposalKindPolicy    AnyProposalKind = "policy"
+)
+
+// Valid indicates whether the value is a known member of the AnyProposalKind enum.
+func (e AnyProposalKind) Valid() bool {
+	switch e {
+	case AnyProposalKindBaseline:
+		return true
+	case AnyProposalKindDirectory:
+		return true
+	case AnyProposalKindPolicy:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ClaimVerdict.
 const (
 	DoesNotHold ClaimVerdict = "does-not-hold"
@@ -267,6 +288,7 @@ func (e FindingKind) Valid() bool {
 const (
 	GrantOriginBirthright GrantOrigin = "birthright"
 	GrantOriginGenesis    GrantOrigin = "genesis"
+	GrantOriginLegacy     GrantOrigin = "legacy"
 	GrantOriginRecovery   GrantOrigin = "recovery"
 	GrantOriginRequest    GrantOrigin = "request"
 )
@@ -277,6 +299,8 @@ func (e GrantOrigin) Valid() bool {
 	case GrantOriginBirthright:
 		return true
 	case GrantOriginGenesis:
+		return true
+	case GrantOriginLegacy:
 		return true
 	case GrantOriginRecovery:
 		return true
@@ -912,6 +936,9 @@ type AnswerDraft struct {
 	Answer string `json:"answer"`
 }
 
+// AnyProposalKind defines model for AnyProposalKind.
+type AnyProposalKind string
+
 // AppliedDirectory defines model for AppliedDirectory.
 type AppliedDirectory struct {
 	Applied Difference `json:"applied"`
@@ -991,6 +1018,68 @@ type Asking struct {
 	Until Instant `json:"until,omitempty,omitzero"`
 }
 
+// Baseline How far what a system held before is taken on the record. Nothing of it was approved by that.
+type Baseline struct {
+	// Adopted Became grants.
+	Adopted int `json:"adopted"`
+
+	// Done How many of the parts are.
+	Done int `json:"done"`
+
+	// Left Were not there any more, or are nobody's by now.
+	Left int `json:"left"`
+
+	// List `sha256:` and 64 hexadecimal digits.
+	List Digest `json:"list"`
+
+	// Pairs To be adopted.
+	Pairs      int    `json:"pairs"`
+	Parts      int    `json:"parts"`
+	Proposal   string `json:"proposal"`
+	ProposedBy string `json:"proposed_by"`
+
+	// SignedAt A moment in UTC, to the millisecond.
+	SignedAt Instant `json:"signed_at"`
+	SignedBy string  `json:"signed_by"`
+
+	// Until A moment in UTC, to the millisecond.
+	Until Instant `json:"until"`
+}
+
+// BaselineDraft defines model for BaselineDraft.
+type BaselineDraft struct {
+	// Duration A duration in whole seconds.
+	Duration Seconds `json:"duration,omitempty,omitzero"`
+
+	// Reason Why; the second person reads it.
+	Reason string `json:"reason"`
+}
+
+// BaselinePair One pair, as the target lists it.
+type BaselinePair struct {
+	// Entitlement The id of the entitlement that it is.
+	Entitlement string `json:"entitlement,omitempty,omitzero"`
+
+	// Holder The identity that this is.
+	Holder string `json:"holder,omitempty,omitzero"`
+
+	// Left Why it is not adopted and stays a finding; absent where it is adopted.
+	Left string `json:"left,omitempty,omitzero"`
+
+	// Principal How the target names who holds it.
+	Principal string `json:"principal"`
+	Resource  string `json:"resource,omitempty,omitzero"`
+	Right     string `json:"right"`
+}
+
+// BaselinePairs defines model for BaselinePairs.
+type BaselinePairs struct {
+	Pairs []BaselinePair `json:"pairs"`
+
+	// Parts How many parts there are.
+	Parts int `json:"parts"`
+}
+
 // Batch One asking for many, with a result for each.
 type Batch struct {
 	// At A moment in UTC, to the millisecond.
@@ -1066,8 +1155,19 @@ type Claim struct {
 	Expired     int         `json:"expired"`
 
 	// JudgedAt A moment in UTC, to the millisecond.
-	JudgedAt  Instant       `json:"judged_at"`
-	Late      int           `json:"late"`
+	JudgedAt Instant `json:"judged_at"`
+	Late     int     `json:"late"`
+
+	// Legacy What baselines adopted. It counts as approved nowhere.
+	Legacy struct {
+		Adopted int `json:"adopted"`
+
+		// Left Neither ended nor approved since.
+		Left int `json:"left"`
+
+		// WorkedOff Ended
+		WorkedOff int `json:"worked_off"`
+	} `json:"legacy"`
 	Live      []OriginCount `json:"live"`
 	Manual    int           `json:"manual"`
 	NeverRead int           `json:"never_read"`
@@ -1106,6 +1206,9 @@ type Comparison struct {
 
 	// Expired Live grants whose end has passed.
 	Expired int `json:"expired"`
+
+	// Legacy Grants of a baseline that have neither ended nor been approved since.
+	Legacy int `json:"legacy,omitempty,omitzero"`
 
 	// List `sha256:` and 64 hexadecimal digits.
 	List Digest `json:"list"`
@@ -1418,6 +1521,15 @@ type FindingPage struct {
 
 // Grant defines model for Grant.
 type Grant struct {
+	// Adopted How the target names what a baseline took on the record. Nobody approved it by that.
+	Adopted struct {
+		// Baseline The proposal that was signed.
+		Baseline    string `json:"baseline"`
+		Entitlement string `json:"entitlement"`
+		Principal   string `json:"principal"`
+		Resource    string `json:"resource,omitempty,omitzero"`
+	} `json:"adopted,omitempty,omitzero"`
+
 	// Assurance On what it rests that the access is there, or was: `read-back`, `list` or `attested`.
 	Assurance string `json:"assurance,omitempty,omitzero"`
 
@@ -1895,7 +2007,7 @@ type Problem struct {
 // ProblemKind defines model for Problem.Kind.
 type ProblemKind string
 
-// Proposal A change of policy or directory that takes a second person.
+// Proposal A change of policy, directory or record that takes a second person.
 type Proposal struct {
 	// At A moment in UTC, to the millisecond.
 	At Instant `json:"at"`
@@ -1919,9 +2031,9 @@ type Proposal struct {
 	EnforcedBy Ref `json:"enforced_by,omitempty,omitzero"`
 
 	// Files `sha256:` and 64 hexadecimal digits.
-	Files Digest       `json:"files"`
-	Id    string       `json:"id"`
-	Kind  ProposalKind `json:"kind"`
+	Files Digest          `json:"files"`
+	Id    string          `json:"id"`
+	Kind  AnyProposalKind `json:"kind"`
 
 	// Offered The commands that the caller may give now.
 	Offered []string `json:"offered"`
@@ -1937,6 +2049,9 @@ type Proposal struct {
 	// Standing Who would gain or lose standing.
 	Standing []string      `json:"standing"`
 	State    ProposalState `json:"state"`
+
+	// System What a baseline is of.
+	System string `json:"system,omitempty,omitzero"`
 
 	// Until A moment in UTC, to the millisecond.
 	Until   Instant `json:"until,omitempty,omitzero"`
@@ -1996,7 +2111,9 @@ type QuestionDraft struct {
 
 // Reconciliation How the comparison of one system with the record stands.
 type Reconciliation struct {
-	Connector string `json:"connector"`
+	// Baseline How far what a system held before is taken on the record. Nothing of it was approved by that.
+	Baseline  Baseline `json:"baseline,omitempty,omitzero"`
+	Connector string   `json:"connector"`
 
 	// Every A duration in whole seconds.
 	Every Seconds `json:"every,omitempty,omitzero"`
@@ -2763,6 +2880,12 @@ type EnforceProposalParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ListBaselinePairsParams defines parameters for ListBaselinePairs.
+type ListBaselinePairsParams struct {
+	// Part Which part, from 0 on.
+	Part int `form:"part,omitempty" json:"part,omitempty,omitzero"`
+}
+
 // PublishProposalParams defines parameters for PublishProposal.
 type PublishProposalParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
@@ -3019,6 +3142,14 @@ type AcceptSystemParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ProposeBaselineParams defines parameters for ProposeBaseline.
+type ProposeBaselineParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // ConfirmSystemParams defines parameters for ConfirmSystem.
 type ConfirmSystemParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
@@ -3151,6 +3282,9 @@ type UnblockRequestJSONRequestBody = Unblocking
 
 // AcceptSystemJSONRequestBody defines body for AcceptSystem for application/json ContentType.
 type AcceptSystemJSONRequestBody = Revocation
+
+// ProposeBaselineJSONRequestBody defines body for ProposeBaseline for application/json ContentType.
+type ProposeBaselineJSONRequestBody = BaselineDraft
 
 // ConfirmSystemJSONRequestBody defines body for ConfirmSystem for application/json ContentType.
 type ConfirmSystemJSONRequestBody = Revocation
@@ -3721,6 +3855,13 @@ type ClientInterface interface {
 	// Corresponds with POST /proposals/{id}/enforce (the `EnforceProposal` operationId).
 	EnforceProposal(ctx context.Context, id ProposalID, params *EnforceProposalParams, body EnforceProposalJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListBaselinePairs The pairs that a baseline is about, part by part
+	//
+	// Scope `directory`.
+	//
+	// Corresponds with GET /proposals/{id}/pairs (the `ListBaselinePairs` operationId).
+	ListBaselinePairs(ctx context.Context, id ProposalID, params *ListBaselinePairsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// PublishProposalWithBody Make it effective, as a second person
 	//
 	// Scope `directory`, and a power over what is changed; never by who proposed it.
@@ -4210,6 +4351,30 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /systems/{name}/accept (the `AcceptSystem` operationId).
 	AcceptSystem(ctx context.Context, name SystemName, params *AcceptSystemParams, body AcceptSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ProposeBaselineWithBody Propose to take on the record what a system held before
+	//
+	// Scope `directory`. By who answers for the system, or an administrator. Its target
+	// is listed now, and the proposal is about exactly that list. When a second person
+	// publishes it, what is still there becomes grants of the origin `legacy`, with an
+	// end and without an approval. A system has one baseline.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /systems/{name}/baseline (the `ProposeBaseline` operationId).
+	ProposeBaselineWithBody(ctx context.Context, name SystemName, params *ProposeBaselineParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ProposeBaseline Propose to take on the record what a system held before
+	//
+	// Scope `directory`. By who answers for the system, or an administrator. Its target
+	// is listed now, and the proposal is about exactly that list. When a second person
+	// publishes it, what is still there becomes grants of the origin `legacy`, with an
+	// end and without an approval. A system has one baseline.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /systems/{name}/baseline (the `ProposeBaseline` operationId).
+	ProposeBaseline(ctx context.Context, name SystemName, params *ProposeBaselineParams, body ProposeBaselineJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ConfirmSystemWithBody Confirm that a system still has the right owner
 	//
@@ -5318,6 +5483,23 @@ func (c *Operations) EnforceProposal(ctx context.Context, id ProposalID, params 
 	return c.Client.Do(req)
 }
 
+// ListBaselinePairs The pairs that a baseline is about, part by part
+//
+// Scope `directory`.
+//
+// Corresponds with GET /proposals/{id}/pairs (the `ListBaselinePairs` operationId).
+func (c *Operations) ListBaselinePairs(ctx context.Context, id ProposalID, params *ListBaselinePairsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListBaselinePairsRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // PublishProposalWithBody Make it effective, as a second person
 //
 // Scope `directory`, and a power over what is changed; never by who proposed it.
@@ -6338,6 +6520,50 @@ func (c *Operations) AcceptSystemWithBody(ctx context.Context, name SystemName, 
 // Corresponds with POST /systems/{name}/accept (the `AcceptSystem` operationId).
 func (c *Operations) AcceptSystem(ctx context.Context, name SystemName, params *AcceptSystemParams, body AcceptSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAcceptSystemRequest(c.Server, name, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ProposeBaselineWithBody Propose to take on the record what a system held before
+//
+// Scope `directory`. By who answers for the system, or an administrator. Its target
+// is listed now, and the proposal is about exactly that list. When a second person
+// publishes it, what is still there becomes grants of the origin `legacy`, with an
+// end and without an approval. A system has one baseline.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /systems/{name}/baseline (the `ProposeBaseline` operationId).
+func (c *Operations) ProposeBaselineWithBody(ctx context.Context, name SystemName, params *ProposeBaselineParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewProposeBaselineRequestWithBody(c.Server, name, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ProposeBaseline Propose to take on the record what a system held before
+//
+// Scope `directory`. By who answers for the system, or an administrator. Its target
+// is listed now, and the proposal is about exactly that list. When a second person
+// publishes it, what is still there becomes grants of the origin `legacy`, with an
+// end and without an approval. A system has one baseline.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /systems/{name}/baseline (the `ProposeBaseline` operationId).
+func (c *Operations) ProposeBaseline(ctx context.Context, name SystemName, params *ProposeBaselineParams, body ProposeBaselineJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewProposeBaselineRequest(c.Server, name, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -8429,6 +8655,63 @@ func NewEnforceProposalRequestWithBody(server string, id ProposalID, params *Enf
 	return req, nil
 }
 
+// NewListBaselinePairsRequest constructs an http.Request for the ListBaselinePairs method
+func NewListBaselinePairsRequest(server string, id ProposalID, params *ListBaselinePairsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/proposals/%s/pairs", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "part", params.Part, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewPublishProposalRequest calls the generic PublishProposal builder with application/json body
 func NewPublishProposalRequest(server string, id ProposalID, params *PublishProposalParams, body PublishProposalJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -10332,6 +10615,66 @@ func NewAcceptSystemRequestWithBody(server string, name SystemName, params *Acce
 	return req, nil
 }
 
+// NewProposeBaselineRequest calls the generic ProposeBaseline builder with application/json body
+func NewProposeBaselineRequest(server string, name SystemName, params *ProposeBaselineParams, body ProposeBaselineJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewProposeBaselineRequestWithBody(server, name, params, "application/json", bodyReader)
+}
+
+// NewProposeBaselineRequestWithBody constructs an http.Request for the ProposeBaseline method, with any body, and a specified content type
+func NewProposeBaselineRequestWithBody(server string, name SystemName, params *ProposeBaselineParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/systems/%s/baseline", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+	}
+
+	return req, nil
+}
+
 // NewConfirmSystemRequest calls the generic ConfirmSystem builder with application/json body
 func NewConfirmSystemRequest(server string, name SystemName, params *ConfirmSystemParams, body ConfirmSystemJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -11113,6 +11456,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /proposals/{id}/enforce (the `EnforceProposal` operationId).
 	EnforceProposalWithResponse(ctx context.Context, id ProposalID, params *EnforceProposalParams, body EnforceProposalJSONRequestBody, reqEditors ...RequestEditorFn) (*EnforceProposalResponse, error)
 
+	// ListBaselinePairsWithResponse The pairs that a baseline is about, part by part
+	//
+	// Scope `directory`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /proposals/{id}/pairs (the `ListBaselinePairs` operationId).
+	ListBaselinePairsWithResponse(ctx context.Context, id ProposalID, params *ListBaselinePairsParams, reqEditors ...RequestEditorFn) (*ListBaselinePairsResponse, error)
+
 	// PublishProposalWithBodyWithResponse Make it effective, as a second person
 	//
 	// Scope `directory`, and a power over what is changed; never by who proposed it.
@@ -11624,6 +11976,30 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /systems/{name}/accept (the `AcceptSystem` operationId).
 	AcceptSystemWithResponse(ctx context.Context, name SystemName, params *AcceptSystemParams, body AcceptSystemJSONRequestBody, reqEditors ...RequestEditorFn) (*AcceptSystemResponse, error)
+
+	// ProposeBaselineWithBodyWithResponse Propose to take on the record what a system held before
+	//
+	// Scope `directory`. By who answers for the system, or an administrator. Its target
+	// is listed now, and the proposal is about exactly that list. When a second person
+	// publishes it, what is still there becomes grants of the origin `legacy`, with an
+	// end and without an approval. A system has one baseline.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /systems/{name}/baseline (the `ProposeBaseline` operationId).
+	ProposeBaselineWithBodyWithResponse(ctx context.Context, name SystemName, params *ProposeBaselineParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ProposeBaselineResponse, error)
+
+	// ProposeBaselineWithResponse Propose to take on the record what a system held before
+	//
+	// Scope `directory`. By who answers for the system, or an administrator. Its target
+	// is listed now, and the proposal is about exactly that list. When a second person
+	// publishes it, what is still there becomes grants of the origin `legacy`, with an
+	// end and without an approval. A system has one baseline.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /systems/{name}/baseline (the `ProposeBaseline` operationId).
+	ProposeBaselineWithResponse(ctx context.Context, name SystemName, params *ProposeBaselineParams, body ProposeBaselineJSONRequestBody, reqEditors ...RequestEditorFn) (*ProposeBaselineResponse, error)
 
 	// ConfirmSystemWithBodyWithResponse Confirm that a system still has the right owner
 	//
@@ -13275,6 +13651,47 @@ func (r EnforceProposalResponse) ContentType() string {
 	return ""
 }
 
+type ListBaselinePairsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BaselinePairs
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListBaselinePairsResponse) GetJSON200() *BaselinePairs {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListBaselinePairsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListBaselinePairsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListBaselinePairsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListBaselinePairsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type PublishProposalResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -14777,6 +15194,47 @@ func (r AcceptSystemResponse) ContentType() string {
 	return ""
 }
 
+type ProposeBaselineResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Proposal
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r ProposeBaselineResponse) GetJSON201() *Proposal {
+	return r.JSON201
+}
+
+// GetBody returns the raw response body bytes
+func (r ProposeBaselineResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ProposeBaselineResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ProposeBaselineResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ProposeBaselineResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ConfirmSystemResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15840,6 +16298,21 @@ func (c *ClientWithResponses) EnforceProposalWithResponse(ctx context.Context, i
 	return ParseEnforceProposalResponse(rsp)
 }
 
+// ListBaselinePairsWithResponse The pairs that a baseline is about, part by part
+//
+// Scope `directory`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /proposals/{id}/pairs (the `ListBaselinePairs` operationId).
+func (c *ClientWithResponses) ListBaselinePairsWithResponse(ctx context.Context, id ProposalID, params *ListBaselinePairsParams, reqEditors ...RequestEditorFn) (*ListBaselinePairsResponse, error) {
+	rsp, err := c.ListBaselinePairs(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListBaselinePairsResponse(rsp)
+}
+
 // PublishProposalWithBodyWithResponse Make it effective, as a second person
 //
 // Scope `directory`, and a power over what is changed; never by who proposed it.
@@ -16674,6 +17147,42 @@ func (c *ClientWithResponses) AcceptSystemWithResponse(ctx context.Context, name
 		return nil, err
 	}
 	return ParseAcceptSystemResponse(rsp)
+}
+
+// ProposeBaselineWithBodyWithResponse Propose to take on the record what a system held before
+//
+// Scope `directory`. By who answers for the system, or an administrator. Its target
+// is listed now, and the proposal is about exactly that list. When a second person
+// publishes it, what is still there becomes grants of the origin `legacy`, with an
+// end and without an approval. A system has one baseline.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /systems/{name}/baseline (the `ProposeBaseline` operationId).
+func (c *ClientWithResponses) ProposeBaselineWithBodyWithResponse(ctx context.Context, name SystemName, params *ProposeBaselineParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ProposeBaselineResponse, error) {
+	rsp, err := c.ProposeBaselineWithBody(ctx, name, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseProposeBaselineResponse(rsp)
+}
+
+// ProposeBaselineWithResponse Propose to take on the record what a system held before
+//
+// Scope `directory`. By who answers for the system, or an administrator. Its target
+// is listed now, and the proposal is about exactly that list. When a second person
+// publishes it, what is still there becomes grants of the origin `legacy`, with an
+// end and without an approval. A system has one baseline.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /systems/{name}/baseline (the `ProposeBaseline` operationId).
+func (c *ClientWithResponses) ProposeBaselineWithResponse(ctx context.Context, name SystemName, params *ProposeBaselineParams, body ProposeBaselineJSONRequestBody, reqEditors ...RequestEditorFn) (*ProposeBaselineResponse, error) {
+	rsp, err := c.ProposeBaseline(ctx, name, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseProposeBaselineResponse(rsp)
 }
 
 // ConfirmSystemWithBodyWithResponse Confirm that a system still has the right owner
@@ -17821,6 +18330,32 @@ func ParseEnforceProposalResponse(rsp *http.Response) (*EnforceProposalResponse,
 	return response, nil
 }
 
+// ParseListBaselinePairsResponse parses an HTTP response from a ListBaselinePairsWithResponse call
+func ParseListBaselinePairsResponse(rsp *http.Response) (*ListBaselinePairsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListBaselinePairsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BaselinePairs
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParsePublishProposalResponse parses an HTTP response from a PublishProposalWithResponse call
 func ParsePublishProposalResponse(rsp *http.Response) (*PublishProposalResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -18954,6 +19489,32 @@ func ParseAcceptSystemResponse(rsp *http.Response) (*AcceptSystemResponse, error
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseProposeBaselineResponse parses an HTTP response from a ProposeBaselineWithResponse call
+func ParseProposeBaselineResponse(rsp *http.Response) (*ProposeBaselineResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ProposeBaselineResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Proposal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
 
 	}
 

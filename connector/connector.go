@@ -130,6 +130,9 @@ type Task struct {
 	// TakesOver is the principal, as an Item names it, from whom Apply takes away the
 	// same right that somebody gave by hand; "" for nobody.
 	TakesOver string
+	// Principal names, as an Item does, who holds what others gave: Resource and
+	// Entitlement are then as the Item has them, too. It is set for Remover alone.
+	Principal string
 	// Until is the absolute end of the credential; the target is told it.
 	Until countersign.Instant
 	// Deadline is when the operation must not write to the target any more.

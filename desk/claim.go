@@ -37,6 +37,8 @@ type ReconciliationView struct {
 	FailingSince countersign.Instant     `json:"failing_since,omitzero"`
 	Trouble      string                  `json:"trouble,omitempty"`
 	Last         *countersign.Comparison `json:"last,omitempty"`
+	// Baseline is what of the system was taken on the record without an approval.
+	Baseline *countersign.Baseline `json:"baseline,omitempty"`
 }
 
 // Reconciliations lists the systems that the caller may see findings of, by name.
@@ -66,7 +68,7 @@ func (d *Desk) stand(ctx context.Context, systems []*countersign.System, now cou
 		}
 		view := ReconciliationView{System: system.Name, Connector: system.Connector, State: SystemNeverRead, Every: d.every(system)}
 		if one := of[system.ID]; one != nil {
-			view.ReadAt, view.FailingSince, view.Trouble, view.Last = one.ReadAt, one.FailingSince, one.Trouble, one.Last
+			view.ReadAt, view.FailingSince, view.Trouble, view.Last, view.Baseline = one.ReadAt, one.FailingSince, one.Trouble, one.Last, one.Baseline
 		}
 		switch {
 		case d.inventory(system) == nil:
@@ -115,9 +117,19 @@ type ClaimView struct {
 	Unsettled int                       `json:"unsettled"`
 	Live      []countersign.OriginCount `json:"live"`
 	Expired   int                       `json:"expired"`
+	// Legacy counts what baselines of current systems adopted, and how much of it has
+	// neither ended nor been approved since; it counts as approved nowhere.
+	Legacy LegacyCount `json:"legacy"`
 	// Differences are those of the last lists of current systems, by kind.
 	Differences []countersign.KindCount `json:"differences"`
 	JudgedAt    countersign.Instant     `json:"judged_at"`
+}
+
+// LegacyCount is what baselines adopted, and what became of it.
+type LegacyCount struct {
+	Adopted   int `json:"adopted"`
+	Left      int `json:"left"`
+	WorkedOff int `json:"worked_off"`
 }
 
 // Claim judges whether every live entitlement has exactly one approved, unexpired
@@ -167,6 +179,13 @@ func judgeClaim(views []ReconciliationView, now countersign.Instant) *ClaimView 
 		claim.Ours += view.Last.Ours
 		claim.Unsettled += view.Last.Unsettled
 		claim.Expired += view.Last.Expired
+		claim.Legacy.Left += view.Last.Legacy
+		if view.Baseline != nil {
+			claim.Legacy.Adopted += view.Baseline.Adopted
+		}
+		if view.Baseline.Pending() {
+			unproven = append(unproven, fmt.Sprintf("the baseline of %s is not adopted whole yet", view.System))
+		}
 		for _, count := range view.Last.Live {
 			live[count.Origin] += count.Count
 		}
@@ -177,9 +196,14 @@ func judgeClaim(views []ReconciliationView, now countersign.Instant) *ClaimView 
 			refuted = append(refuted, fmt.Sprintf("%s holds %d pair(s) that no live grant gives", view.System, n))
 		}
 	}
+	claim.Legacy.WorkedOff = claim.Legacy.Adopted - claim.Legacy.Left
 	for _, origin := range slices.Sorted(maps.Keys(live)) {
 		claim.Live = append(claim.Live, countersign.OriginCount{Origin: origin, Count: live[origin]})
-		if origin != countersign.FromRequest {
+		switch origin {
+		case countersign.FromRequest:
+		case countersign.FromBaseline:
+			refuted = append(refuted, fmt.Sprintf("%d live grant(s) are legacy, which a baseline adopted and nobody approved", live[origin]))
+		case countersign.FromGenesis, countersign.FromRecovery, countersign.FromBirthright:
 			refuted = append(refuted, fmt.Sprintf("%d live grant(s) come from %s and not from a request", live[origin], origin))
 		}
 	}

@@ -84,6 +84,9 @@ func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) 
 		}
 		delivery = &Delivery{Work: work, Intent: *grant.Intent, Connector: grant.Step.Connector, Task: d.task(holder, item, grant.Step), request: grant.Request}
 		task := &delivery.Task
+		if adopted := grant.Adopted; adopted != nil {
+			task.Principal, task.Resource, task.Entitlement = adopted.Principal, adopted.Resource, adopted.Entitlement
+		}
 		// An end never waits for a policy set.
 		if operation := grant.Intent.Operation; operation == countersign.ApplyOperation || operation == countersign.ExtendOperation {
 			asked := grant.Request
@@ -104,7 +107,7 @@ func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) 
 		if err != nil {
 			return err
 		}
-		if onTime {
+		if onTime && grant.Adopted == nil {
 			// The target ends it by itself, too; but for the desk's own powers, whose
 			// end can have to be put off.
 			task.Until = delivery.Until

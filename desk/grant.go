@@ -135,7 +135,7 @@ func (tx *transaction) decideGrant(ctx context.Context, grant *countersign.Grant
 	verdict.Lease = Lease
 	hands, err := tx.desk.Connectors.Find(grant.Step.Connector)
 	if err == nil {
-		verdict.Rotates = hands.Describe().Rotates
+		verdict.Rotates = hands.Describe().Rotates && grant.Adopted == nil
 	}
 	claimed, err := tx.claim(ctx, grant)
 	if err != nil {

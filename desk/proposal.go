@@ -28,6 +28,8 @@ type ProposalView struct {
 	At      countersign.Instant       `json:"at"`
 	Reason  string                    `json:"reason"`
 	Files   countersign.Digest        `json:"files"`
+	// System is what a baseline is of.
+	System string `json:"system,omitempty"`
 	// EnforcedBy put it into force alone, because of Emergency; it lapses at Until.
 	EnforcedBy *Ref                `json:"enforced_by,omitempty"`
 	Emergency  string              `json:"emergency,omitempty"`
@@ -50,6 +52,7 @@ type ProposalView struct {
 type proposed struct {
 	difference directory.Difference
 	set        *policy.Set
+	baseline   *baselineList
 	changes    []string
 	standing   []string
 	problems   []string
@@ -61,18 +64,18 @@ func powersFor(kind countersign.ProposalKind) []string {
 	switch kind {
 	case countersign.PolicyProposal:
 		return []string{PowerPolicyAuthor, PowerAdministrator}
-	case countersign.DirectoryProposal:
+	case countersign.DirectoryProposal, countersign.BaselineProposal:
 		return []string{PowerAdministrator}
 	}
 	return nil
 }
 
-// mayChange reports whether the identity is a person with a power that changes of
-// the kind take.
-func (tx *transaction) mayChange(who countersign.IdentityID, kind countersign.ProposalKind) bool {
+// mayChange reports whether the identity is a person with a power that such a change
+// takes, or answers for the system whose baseline it is.
+func (tx *transaction) mayChange(who countersign.IdentityID, proposal *countersign.Proposal) bool {
 	identity := tx.directory.identities[who]
-	return identity != nil && identity.Human() && identity.ActiveAt(tx.now()) &&
-		slices.ContainsFunc(powersFor(kind), func(power string) bool { return tx.desk.Power(who, power) })
+	return identity != nil && identity.Human() && identity.ActiveAt(tx.now()) && (answersFor(tx.directory.systems[proposal.System], who) ||
+		slices.ContainsFunc(powersFor(proposal.Kind), func(power string) bool { return tx.desk.Power(who, power) }))
 }
 
 // Propose drafts a change of the policy set or of the directory. The files are
@@ -83,7 +86,7 @@ func (d *Desk) Propose(ctx context.Context, caller Caller, key Key, kind counter
 		return "", err
 	}
 	id, err := d.command(ctx, caller, key, func(tx *transaction) (string, error) {
-		if powersFor(kind) == nil {
+		if powersFor(kind) == nil || kind == countersign.BaselineProposal {
 			return "", countersign.Errorf(countersign.Invalid, "unknown-kind", "A proposal is of the kind %q or %q, not %q.", countersign.PolicyProposal, countersign.DirectoryProposal, countersign.Clip(string(kind))).At("/kind")
 		}
 		holds, err := tx.holdsPower(ctx, caller.Identity, powersFor(kind)...)
@@ -114,7 +117,7 @@ func (d *Desk) Propose(ctx context.Context, caller Caller, key Key, kind counter
 		}
 		digest := countersign.DigestBytes(proposalDomain, content)
 		tx.change.Contents = append(tx.change.Contents, store.Content{Digest: digest, Bytes: content})
-		proposal, event, err := workflow.DraftProposal(tx.occasion, kind, digest, reason)
+		proposal, event, err := workflow.DraftProposal(tx.occasion, kind, digest, "", reason)
 		if err != nil {
 			return "", err
 		}
@@ -229,7 +232,7 @@ func (tx *transaction) standOnProposal(proposal *countersign.Proposal) (workflow
 	switch {
 	case who == proposal.By, who == proposal.EnforcedBy:
 		standing.Roles = append(standing.Roles, workflow.Proposer)
-	case tx.mayChange(who, proposal.Kind):
+	case tx.mayChange(who, proposal):
 		standing.Roles = append(standing.Roles, workflow.Reviewer)
 	}
 	if tx.desk.Power(who, PowerAuditor) {
@@ -263,6 +266,10 @@ func (tx *transaction) loadProposal(ctx context.Context, id countersign.Proposal
 	content, err := tx.desk.Store.Content(ctx, proposal.Files)
 	if err != nil {
 		return nil, standing, nil, err
+	}
+	if proposal.Kind == countersign.BaselineProposal {
+		would, err := tx.proposeBaseline(ctx, proposal, content)
+		return proposal, standing, would, err
 	}
 	if countersign.DigestBytes(proposalDomain, content) != proposal.Files {
 		return nil, standing, nil, countersign.Errorf(countersign.Internal, "damaged-proposal", "the files that are kept for %s have another digest: they were changed behind the house's back", id)
@@ -319,7 +326,12 @@ func (d *Desk) onProposal(ctx context.Context, caller Caller, key Key, id counte
 			return "", err
 		}
 		// What the decision point says of a power, the record says too, and is guarded.
-		if needed := map[workflow.Command][]string{workflow.Publish: powersFor(proposal.Kind), workflow.Reject: powersFor(proposal.Kind), workflow.Enforce: {PowerEmergencyAuthor}}[name]; needed != nil && standing.HasAny(workflow.Reviewer, workflow.EmergencyAuthor) {
+		baseline := proposal.Kind == countersign.BaselineProposal
+		if system := tx.directory.systems[proposal.System]; baseline && system != nil && standing.HasAny(workflow.Reviewer) {
+			if err := tx.mayBaseline(ctx, caller, system); err != nil {
+				return "", err
+			}
+		} else if needed := map[workflow.Command][]string{workflow.Publish: powersFor(proposal.Kind), workflow.Reject: powersFor(proposal.Kind), workflow.Enforce: {PowerEmergencyAuthor}}[name]; needed != nil && standing.HasAny(workflow.Reviewer, workflow.EmergencyAuthor) {
 			holds, err := tx.holdsPower(ctx, caller.Identity, needed...)
 			if err != nil {
 				return "", err
@@ -327,6 +339,9 @@ func (d *Desk) onProposal(ctx context.Context, caller Caller, key Key, id counte
 			if !holds {
 				standing.Roles = []workflow.Role{workflow.Stranger}
 			}
+		}
+		if name == workflow.Enforce && baseline {
+			return "", countersign.Errorf(countersign.Refused, "takes-two-people", "A baseline is signed by a second person, and never put into force by one.")
 		}
 		command := workflow.ProposalCommand{Name: name, Reason: decision.Reason, Shown: decision.Shown}
 		if name == workflow.Enforce && standing.HasAny(workflow.EmergencyAuthor) {
@@ -359,6 +374,12 @@ func (d *Desk) onProposal(ctx context.Context, caller Caller, key Key, id counte
 			emergency = &countersign.EmergencyPolicy{Proposal: id, By: caller.Identity}
 			tx.schedule(string(id), store.ProposalWork, after.Until)
 		}
+		if baseline {
+			if err := would.publishable(); err != nil {
+				return "", err
+			}
+			return string(id), tx.signBaseline(ctx, caller, proposal, would.baseline)
+		}
 		return string(id), tx.publish(ctx, would, emergency)
 	})
 	if err != nil {
@@ -367,10 +388,18 @@ func (d *Desk) onProposal(ctx context.Context, caller Caller, key Key, id counte
 	return d.Refresh(ctx)
 }
 
+// publishable refuses what has problems.
+func (p *proposed) publishable() error {
+	if len(p.problems) == 0 {
+		return nil
+	}
+	return countersign.Errorf(countersign.Conflict, "cannot-be-published", "This cannot be published as things stand:\n%s", strings.Join(p.problems, "\n")).With(p.problems)
+}
+
 // publish carries a proposal out in the transaction that decides it.
 func (tx *transaction) publish(ctx context.Context, would *proposed, emergency *countersign.EmergencyPolicy) error {
-	if len(would.problems) > 0 {
-		return countersign.Errorf(countersign.Conflict, "cannot-be-published", "This cannot be published as things stand:\n%s", strings.Join(would.problems, "\n")).With(would.problems)
+	if err := would.publishable(); err != nil {
+		return err
 	}
 	if would.set == nil {
 		return tx.record(ctx, would.difference.Changes)
@@ -422,6 +451,9 @@ func (tx *transaction) proposalView(proposal *countersign.Proposal, standing wor
 		ID: proposal.ID, Version: proposal.Version, Kind: proposal.Kind, State: proposal.State, By: tx.directory.ref(proposal.By),
 		At: proposal.At, Reason: proposal.Reason, Files: proposal.Files, DecidedAt: proposal.DecidedAt, Outcome: proposal.Outcome,
 		Changes: []string{}, Standing: []string{}, Problems: []string{}, Offered: []workflow.Command{},
+	}
+	if system := tx.directory.systems[proposal.System]; system != nil {
+		view.System = system.Name
 	}
 	view.DecidedBy, view.EnforcedBy, view.Emergency = tx.directory.refTo(proposal.DecidedBy), tx.directory.refTo(proposal.EnforcedBy), proposal.Emergency
 	if proposal.State == countersign.ProposalProvisional {

@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -74,6 +75,7 @@ type Reconciling struct {
 	// unsettled are those of which this reading proves nothing.
 	unsettled map[countersign.GrantID]bool
 	live      map[countersign.Origin]int
+	legacy    int
 	expired   int
 }
 
@@ -84,16 +86,24 @@ func (d *Desk) PrepareReconciliation(ctx context.Context, work store.Work) (*Rec
 	if err != nil {
 		return nil, err
 	}
-	r := &Reconciling{
-		work: work, system: tx.directory.systems[countersign.SystemID(work.Ref)], directory: tx.directory, began: tx.now(),
-		grants: map[countersign.GrantID]*countersign.Grant{}, unsettled: map[countersign.GrantID]bool{}, live: map[countersign.Origin]int{},
-	}
-	if r.system != nil {
-		r.Target = d.inventory(r.system)
-	}
-	if r.Target == nil {
+	system := tx.directory.systems[countersign.SystemID(work.Ref)]
+	if system == nil || d.inventory(system) == nil {
 		tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: work, Attempt: work.Attempt, Delete: true})
 		return nil, late(tx.commit(ctx))
+	}
+	r, err := tx.reading(ctx, system)
+	if err == nil {
+		r.work = work
+	}
+	return r, err
+}
+
+// reading begins a reading of a system's target with what the record says of it.
+func (tx *transaction) reading(ctx context.Context, system *countersign.System) (*Reconciling, error) {
+	d := tx.desk
+	r := &Reconciling{
+		system: system, directory: tx.directory, began: tx.now(), Target: d.inventory(system),
+		grants: map[countersign.GrantID]*countersign.Grant{}, unsettled: map[countersign.GrantID]bool{}, live: map[countersign.Origin]int{},
 	}
 	r.Scope = connector.Scope{System: r.system.ID, SystemName: r.system.Name, Settings: r.system.Settings}
 	var granted []reconcile.Granted
@@ -130,9 +140,15 @@ func (r *Reconciling) expect(grant *countersign.Grant) []reconcile.Granted {
 			r.expired++
 		}
 	}
-	resource, entitlement := "", ""
+	if grant.Origin == countersign.FromBaseline {
+		r.legacy++
+	}
+	resource, entitlement, principal := "", "", ""
 	if item, err := r.directory.rightOf(grant.Entitlement); err == nil {
 		resource, entitlement = item.resource.Name, item.entitlement.Name
+	}
+	if adopted := grant.Adopted; adopted != nil {
+		resource, entitlement, principal = adopted.Resource, adopted.Entitlement, adopted.Principal
 	}
 	var granted []reconcile.Granted
 	for _, credential := range grant.Credentials {
@@ -140,7 +156,7 @@ func (r *Reconciling) expect(grant *countersign.Grant) []reconcile.Granted {
 			continue
 		}
 		granted = append(granted, reconcile.Granted{
-			Grant: grant.ID, Credential: credential.ID, Holder: grant.Holder, Resource: resource, Entitlement: entitlement,
+			Grant: grant.ID, Credential: credential.ID, Holder: grant.Holder, Resource: resource, Entitlement: entitlement, Principal: principal,
 			Settled: settled && credential.State == countersign.CredentialLive && (credential.RetireAt == 0 || credential.RetireAt > r.settledUntil()),
 		})
 	}
@@ -185,10 +201,28 @@ func (s standings) Standing(id countersign.IdentityID) reconcile.Standing {
 	return standing
 }
 
-// CompleteReconciliation takes a list that was read to its end: it opens and closes
-// findings, and says when the target is read next.
+// CompleteReconciliation takes a list that was read to its end: it adopts what a signed
+// baseline says, opens and closes findings, and says when the target is read next. Who
+// lost the claim leaves the rest to whoever has it now.
 func (d *Desk) CompleteReconciliation(ctx context.Context, r *Reconciling) error {
+	return r.unlessLost(d.completeReconciliation(ctx, r))
+}
+
+// unlessLost turns the loss of the reading's claim into silence.
+func (r *Reconciling) unlessLost(err error) error {
+	var changed *store.Changed
+	if errors.As(err, &changed) && changed.Key == r.work.Key {
+		return nil
+	}
+	return err
+}
+
+func (d *Desk) completeReconciliation(ctx context.Context, r *Reconciling) error {
 	differences, err := d.confirmed(ctx, r)
+	if err != nil {
+		return err
+	}
+	adopted, differences, err := d.adoptBaseline(ctx, r, differences)
 	if err != nil {
 		return err
 	}
@@ -202,6 +236,10 @@ func (d *Desk) CompleteReconciliation(ctx context.Context, r *Reconciling) error
 	}
 	result := countersign.Comparison{List: r.List(), Live: []countersign.OriginCount{}, Differences: []countersign.KindCount{}, Expired: r.expired}
 	result.Accounts, result.Pairs, result.Ours, result.Unsettled = r.Counts()
+	result.Ours, result.Legacy = result.Ours+adopted, r.legacy+adopted
+	if adopted > 0 {
+		r.live[countersign.FromBaseline] += adopted
+	}
 	for _, origin := range slices.Sorted(maps.Keys(r.live)) {
 		result.Live = append(result.Live, countersign.OriginCount{Origin: origin, Count: r.live[origin]})
 	}
@@ -232,11 +270,11 @@ func (d *Desk) CompleteReconciliation(ctx context.Context, r *Reconciling) error
 	opening = opening[:len(opening)-result.Beyond]
 	result.Opened, result.Closed = len(opening), len(closing)
 	for some := range slices.Chunk(closing, findingsAtOnce) {
-		if err := d.commitFindings(ctx, func(tx *transaction) error {
+		if err := d.commitReading(ctx, r, func(tx *transaction) error {
 			for _, finding := range some {
 				closed := &workflow.FindingClosed{}
 				closed.Change.List = result.List
-				if err := tx.finding(finding, finding.ID, closed); err != nil {
+				if err := tx.closeFinding(ctx, finding.ID, closed); err != nil {
 					return err
 				}
 			}
@@ -246,7 +284,7 @@ func (d *Desk) CompleteReconciliation(ctx context.Context, r *Reconciling) error
 		}
 	}
 	for some := range slices.Chunk(opening, findingsAtOnce) {
-		if err := d.commitFindings(ctx, func(tx *transaction) error {
+		if err := d.commitReading(ctx, r, func(tx *transaction) error {
 			for _, difference := range some {
 				if err := tx.finding(nil, tx.occasion.Mint.Finding(), r.opened(difference, result.List, tx.now())); err != nil {
 					return err
@@ -257,28 +295,40 @@ func (d *Desk) CompleteReconciliation(ctx context.Context, r *Reconciling) error
 			return err
 		}
 	}
-	return d.commitFindings(ctx, func(tx *transaction) error {
+	return d.commitReading(ctx, r, func(tx *transaction) error {
 		completed := &workflow.ReconciliationCompleted{}
 		completed.Change.System, completed.Change.ReadAt, completed.Change.Owner, completed.Change.Comparison = r.system.ID, r.began, r.owner(), result
 		next := store.Work{Key: r.work.Key, Kind: store.ReconcileWork, Ref: r.work.Ref, DueAt: r.began.Add(d.every(r.system))}
+		before, err := tx.reconciliationOf(ctx, r.system.ID)
+		if err == nil && before != nil && before.Baseline.Pending() {
+			// It was signed while the target was read.
+			next.DueAt = tx.now()
+		}
+		if err != nil {
+			return err
+		}
 		return tx.reconciliation(ctx, r, completed, next)
 	})
 }
 
-// commitFindings runs one part of what a list led to. Each part stands for itself:
-// what a process that died did not get to is found by the next list.
-func (d *Desk) commitFindings(ctx context.Context, body func(*transaction) error) error {
-	if err := d.checkFit(); err != nil {
-		return err
-	}
-	tx, err := d.begin(ctx, countersign.SystemTimer)
-	if err != nil {
-		return err
-	}
-	if err := body(tx); err != nil {
-		return err
-	}
-	return late(tx.commit(ctx))
+// commitReading runs one part of what a list led to. Each part stands for itself:
+// what a process that died did not get to is found by the next list. A claim that was
+// lost meanwhile loses with its next part, and what it began anew lasts from here on.
+func (d *Desk) commitReading(ctx context.Context, r *Reconciling, body func(*transaction) error) error {
+	work := r.work
+	err := d.attempt(ctx, countersign.SystemTimer, func(tx *transaction) error {
+		if err := body(tx); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(tx.change.Work, func(write store.WorkWrite) bool { return write.Work.Key == work.Key }) {
+			work.LeaseUntil = tx.now().Add(ReconcileLease)
+			work.DueAt = work.LeaseUntil
+			tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: work, Attempt: work.Attempt})
+		}
+		return nil
+	})
+	r.work = work
+	return err
 }
 
 // confirmed takes a second look at the record for what the list could differ from
@@ -345,6 +395,18 @@ func (r *Reconciling) opened(difference reconcile.Difference, list countersign.D
 	}
 }
 
+// closeFinding closes a finding unless it is closed by now.
+func (tx *transaction) closeFinding(ctx context.Context, id countersign.FindingID, closed countersign.Payload) error {
+	finding, err := tx.read.Finding(ctx, id)
+	if err != nil || finding.State != countersign.FindingOpen {
+		return err
+	}
+	if finding.Removal != nil && !finding.Removal.ByHand {
+		tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: store.Work{Key: store.RemovalKey(finding), Kind: store.DeliverWork}, Attempt: store.AnyAttempt, Delete: true})
+	}
+	return tx.finding(finding, id, closed)
+}
+
 // finding writes one event of a finding.
 func (tx *transaction) finding(before *countersign.Finding, id countersign.FindingID, payload countersign.Payload) error {
 	var was int64
@@ -366,7 +428,7 @@ func (tx *transaction) finding(before *countersign.Finding, id countersign.Findi
 func (d *Desk) FailReconciliation(ctx context.Context, r *Reconciling, cause error) error {
 	// It stands in a table: one line.
 	trouble := strings.Join(strings.Fields(troubleOf(cause)), " ")
-	return d.commitFindings(ctx, func(tx *transaction) error {
+	return r.unlessLost(d.commitReading(ctx, r, func(tx *transaction) error {
 		next := r.work
 		next.DueAt, next.Reported, next.Trouble = tx.now().Add(max(countersign.Minute, backoff(r.work.Attempt))), true, trouble
 		before, err := tx.reconciliationOf(ctx, r.system.ID)
@@ -380,7 +442,7 @@ func (d *Desk) FailReconciliation(ctx context.Context, r *Reconciling, cause err
 		failed := &workflow.ReconciliationFailed{Reason: &workflow.Reason{Text: trouble}}
 		failed.Change.System, failed.Change.Owner = r.system.ID, r.owner()
 		return tx.reconciliation(ctx, r, failed, next)
-	})
+	}))
 }
 
 // reconciliation writes one event of a system's reconciliation, with its next work.
@@ -390,9 +452,15 @@ func (tx *transaction) reconciliation(ctx context.Context, r *Reconciling, paylo
 	if err != nil {
 		return err
 	}
+	tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: next, Attempt: r.work.Attempt})
+	return tx.reconciled(before, payload)
+}
+
+// reconciled writes one event of a system's reconciliation.
+func (tx *transaction) reconciled(before *countersign.Reconciliation, payload countersign.Payload) error {
 	id, was := tx.occasion.Mint.Reconciliation(), int64(0)
 	if before != nil {
-		id, was = before.ID, before.Version
+		id, was, before = before.ID, before.Version, workflow.Copy(before)
 	}
 	stream := countersign.Stream(id)
 	after, err := workflow.ApplyReconciliation(before, workflow.Stamp{Stream: stream, Seq: was + 1, Time: tx.now(), Actor: tx.occasion.Actor}, payload)
@@ -401,7 +469,6 @@ func (tx *transaction) reconciliation(ctx context.Context, r *Reconciling, paylo
 	}
 	tx.put(after, was)
 	tx.events = append(tx.events, countersign.Event{Stream: stream, Payload: payload})
-	tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: next, Attempt: r.work.Attempt})
 	return nil
 }
 

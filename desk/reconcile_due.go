@@ -54,23 +54,7 @@ func (d *Desk) ReconcileNow(ctx context.Context, caller Caller, name string) (*R
 			return err
 		}
 		view = &views[0]
-		work, err := d.Store.Work(ctx, reconcileKey(system.ID))
-		switch {
-		case countersign.KindOf(err) == countersign.NotFound:
-			work = store.Work{Key: reconcileKey(system.ID), Kind: store.ReconcileWork, Ref: string(system.ID)}
-		case err != nil:
-			return err
-		}
-		if work.LeaseUntil > tx.now() && !work.Reported {
-			return nil
-		}
-		attempt := work.Attempt
-		if err != nil {
-			attempt = store.AnyAttempt
-		}
-		work.DueAt = tx.now()
-		tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: work, Attempt: attempt})
-		return nil
+		return tx.readNow(ctx, system.ID)
 	})
 	return view, err
 }

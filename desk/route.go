@@ -176,10 +176,13 @@ func (tx *transaction) changed(ctx context.Context, asking *Asking, m matter, pl
 }
 
 func (tx *transaction) refuseExtension(grant *countersign.Grant, plan *policy.Plan, refuse func(string, ...any)) {
-	if hands, err := tx.desk.Connectors.Find(grant.Step.Connector); err != nil || !hands.Describe().Extends {
+	// Of what a baseline adopted the target knows no end.
+	if hands, err := tx.desk.Connectors.Find(grant.Step.Connector); err != nil || !hands.Describe().Extends && grant.Adopted == nil {
 		refuse("The connector %q cannot move the end of what it gave: ask again when it has ended.", grant.Step.Connector)
 	}
-	if end := countersign.Earliest(tx.now().Add(plan.Duration), plan.LatestEnd); end <= grant.Until {
+	// What a baseline adopted is worked off by an approval, whose end counts, an earlier
+	// one too.
+	if end := countersign.Earliest(tx.now().Add(plan.Duration), plan.LatestEnd); end <= grant.Until && grant.Origin != countersign.FromBaseline {
 		refuse("The grant %s ends at %s already, and what is asked for would end at %s.", grant.ID, grant.Until, end)
 	}
 }
@@ -188,7 +191,7 @@ func (tx *transaction) refuseRotation(grant *countersign.Grant, plan *policy.Pla
 	if grant.Rotating != nil {
 		refuse("The grant %s is being rotated already: the older credential is still to go.", grant.ID)
 	}
-	if hands, err := tx.desk.Connectors.Find(grant.Step.Connector); err != nil || !hands.Describe().Rotates {
+	if hands, err := tx.desk.Connectors.Find(grant.Step.Connector); err != nil || !hands.Describe().Rotates || grant.Adopted != nil {
 		refuse("The connector %q has nothing to rotate: the access carries no credential of its own.", grant.Step.Connector)
 	}
 	if grant.Step != plan.Fulfil[0] {

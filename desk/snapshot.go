@@ -121,6 +121,7 @@ const (
 	policySetDomain = "policy-set"
 	evidenceDomain  = "evidence"
 	proposalDomain  = "proposal"
+	baselineDomain  = "baseline"
 )
 
 // policySet returns a set that was ever active, compiled once.

@@ -320,6 +320,10 @@ func (d *Desk) effects(ctx context.Context, j *judgement, now countersign.Instan
 			if plan.Rotates != nil && j.changed != nil {
 				task.Until = max(task.Until, j.changed.Until)
 			}
+			if j.changed != nil && j.changed.Adopted != nil {
+				j.preview.Effects = append(j.preview.Effects, keeps(j.changed, item, task.Until))
+				continue
+			}
 			effect, err := hands.Plan(ctx, task)
 			var failure *connector.Failure
 			switch {
@@ -336,10 +340,11 @@ func (d *Desk) effects(ctx context.Context, j *judgement, now countersign.Instan
 }
 
 // planned is what the connectors say that they would do with the answers that they
-// are given, or about what they would take over. Otherwise the right and its holder
-// say it all.
+// are given, or about what they would take over or keep. Otherwise the right and its
+// holder say it all.
 func (j *judgement) planned() []string {
-	if j.takesOver == "" && j.set.Parameters(j.preview.Plan.Type, j.facts.Answers) == nil {
+	keeps := j.changed != nil && j.changed.Adopted != nil
+	if j.takesOver == "" && !keeps && j.set.Parameters(j.preview.Plan.Type, j.facts.Answers) == nil {
 		return nil
 	}
 	return j.preview.Effects

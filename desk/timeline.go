@@ -243,6 +243,9 @@ func (d *snapshot) grantSentence(payload countersign.Payload) string {
 			return fmt.Sprintf("the rule %q gives %s, of the package %s", rule.Rule, d.rightsText([]countersign.EntitlementID{event.Change.Entitlement}), rule.Package)
 		}
 		return fmt.Sprintf("%s is to carry out %s on %s", event.Change.Step.Connector, event.Change.Step.Action, d.rightsText([]countersign.EntitlementID{event.Change.Entitlement}))
+	case *workflow.GrantAdopted:
+		return fmt.Sprintf("%s was on the target before; the baseline %s takes it on the record as legacy, until %s, and nobody approved it",
+			d.rightsText([]countersign.EntitlementID{event.Change.Entitlement}), event.Change.Baseline, event.Change.Until)
 	case *workflow.CredentialApplied:
 		text := fmt.Sprintf("read back by %s: the access works until %s", event.Change.Observation.By, event.Change.Until)
 		if event.Change.RetireOthersAt != 0 {

@@ -3,6 +3,7 @@ package desk
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"strings"
 
 	"github.com/countersign/countersign"
@@ -92,6 +93,9 @@ func name(row countersign.Row, named map[countersign.Digest]string) {
 		named[row.Active] = policySetDomain
 	case *countersign.Proposal:
 		named[row.Files] = proposalDomain
+		if row.Kind == countersign.BaselineProposal {
+			named[row.Files] = baselineDomain
+		}
 	case *countersign.Request:
 		named[row.PolicySet] = policySetDomain
 		for _, slot := range row.Evidence {
@@ -117,6 +121,32 @@ func (v *Verification) kept(ctx context.Context, reader store.Reader, named map[
 			return err
 		case countersign.DigestBytes(domain, content) != digest:
 			v.found(domain + " " + string(digest) + ": what is kept has another digest")
+		case domain == baselineDomain:
+			if err := v.parts(ctx, reader, content); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// parts checks the pairs of a baseline, which stand by themselves.
+func (v *Verification) parts(ctx context.Context, reader store.Reader, list []byte) error {
+	var named struct {
+		Parts []countersign.Digest `json:"parts"`
+	}
+	if err := json.Unmarshal(list, &named); err != nil {
+		return err
+	}
+	for _, digest := range named.Parts {
+		content, err := reader.Content(ctx, digest)
+		switch {
+		case countersign.KindOf(err) == countersign.NotFound:
+			v.found(baselineDomain + " part " + string(digest) + ": a baseline names it, and it is missing")
+		case err != nil:
+			return err
+		case countersign.DigestBytes(baselineDomain, content) != digest:
+			v.found(baselineDomain + " part " + string(digest) + ": what is kept has another digest")
 		}
 	}
 	return nil

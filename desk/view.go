@@ -197,6 +197,8 @@ type GrantView struct {
 	// Birthright is the rule that gave it; Lapsing why it goes, and since when.
 	Birthright *countersign.Birthright `json:"birthright,omitempty"`
 	Lapsing    *countersign.Lapse      `json:"lapsing,omitempty"`
+	// Adopted says how the target names what a baseline took on the record.
+	Adopted *countersign.Adopted `json:"adopted,omitempty"`
 	// Redefined says that the entitlement means something else than what was approved.
 	Redefined   *countersign.Redefinition `json:"redefined,omitempty"`
 	From        countersign.Instant       `json:"from,omitzero"`
@@ -362,7 +364,7 @@ func (d *snapshot) stageView(stage *countersign.Stage) StageView {
 func (tx *transaction) grantView(grant *countersign.Grant, standing workflow.Standing) *GrantView {
 	dir := tx.directory
 	view := &GrantView{
-		ID: grant.ID, Version: grant.Version, State: grant.State, Origin: grant.Origin, Request: grant.Request, Birthright: grant.Birthright, Lapsing: grant.Lapsing, Redefined: grant.Redefined,
+		ID: grant.ID, Version: grant.Version, State: grant.State, Origin: grant.Origin, Request: grant.Request, Birthright: grant.Birthright, Adopted: grant.Adopted, Lapsing: grant.Lapsing, Redefined: grant.Redefined,
 		Holder: dir.ref(grant.Holder), Entitlement: dir.entitlementRef(grant.Entitlement), From: grant.From, Until: grant.Until,
 		EffectiveBy: grant.EffectiveBy, Ending: grant.Ending, EndAt: grant.EndAt, GoneAt: grant.GoneAt, Reminded: grant.Reminded,
 		Credentials: []CredentialView{}, Offered: []workflow.Command{},
@@ -379,7 +381,7 @@ func (tx *transaction) grantView(grant *countersign.Grant, standing workflow.Sta
 	for _, command := range workflow.Offered(workflow.GrantTransitions, grant.State, standing) {
 		if command == workflow.Rotate {
 			hands, err := tx.desk.Connectors.Find(grant.Step.Connector)
-			if err != nil || !hands.Describe().Rotates || tx.desk.needsAnswers(grant) {
+			if err != nil || !hands.Describe().Rotates || grant.Adopted != nil || tx.desk.needsAnswers(grant) {
 				continue
 			}
 			if by, err := tx.rotatedBy(grant); by != "" || err != nil {

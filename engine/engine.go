@@ -288,6 +288,9 @@ func (e *Engine) giveBack(ctx context.Context, work store.Work) error {
 // counts.
 func carryOut(ctx context.Context, hands connector.Connector, delivery *desk.Delivery) (countersign.Observation, error) {
 	task, description := delivery.Task, hands.Describe()
+	if task.Principal != "" {
+		return carryOutOnOthers(ctx, hands, delivery)
+	}
 	observed := func(reading connector.Reading) countersign.Observation {
 		return countersign.Observation{Present: reading.Present, Until: reading.Until, Reference: reading.Reference, By: description.Name + ", " + reading.How}
 	}

@@ -368,3 +368,24 @@ func TestAReadingThatWasCutOffBetweenItsCommitsIsMendedByTheNext(t *testing.T) {
 		w.verified()
 	})
 }
+
+// A reader that lost its lease opens nothing that the next one has opened.
+func TestAReaderThatLostItsLeaseWritesNothingAnyMore(t *testing.T) {
+	everyDatabase(t, func(t *testing.T, open database) {
+		w := found(t, open, policyFor(managerStage, ""))
+		w.read()
+		w.plant("syd")
+		w.must(w.runNow("adam", "ledger"))
+		// It stands still, with what it is about to write, until another one has done all
+		// of it.
+		w.before(func() {
+			w.move(11 * time.Minute)
+			w.read()
+		})
+		if _, err := w.house.Engine.Reconcile(w.ctx); err != nil {
+			t.Fatalf("losing a claim is no failure: %v", err)
+		}
+		w.expectOpen("two readers found it", "out-of-band syd books/write")
+		w.verified()
+	})
+}

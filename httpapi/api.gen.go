@@ -22,6 +22,27 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AnyProposalKind.
+const (
+	AnyProposalKindBaseline  AnyProposalKind = "baseline"
+	AnyProposalKindDirectory AnyProposalKind = "directory"
+	AnyProposalKindPolicy    AnyProposalKind = "policy"
+)
+
+// Valid indicates whether the value is a known member of the AnyProposalKind enum.
+func (e AnyProposalKind) Valid() bool {
+	switch e {
+	case AnyProposalKindBaseline:
+		return true
+	case AnyProposalKindDirectory:
+		return true
+	case AnyProposalKindPolicy:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Level.
 const (
 	High   Level = "high"
@@ -154,6 +175,9 @@ type AnswerDraft struct {
 	Answer string `json:"answer"`
 }
 
+// AnyProposalKind defines model for AnyProposalKind.
+type AnyProposalKind string
+
 // AppliedDirectory defines model for AppliedDirectory.
 type AppliedDirectory struct {
 	Applied Difference `json:"applied"`
@@ -224,6 +248,54 @@ type Asking struct {
 
 	// Until A moment in UTC, to the millisecond.
 	Until Instant `json:"until,omitempty,omitzero"`
+}
+
+// Baseline How far what a system held before is taken on the record. Nothing of it was approved by that.
+type Baseline struct {
+	// Adopted Became grants.
+	Adopted int `json:"adopted"`
+
+	// Done How many of the parts are.
+	Done int `json:"done"`
+
+	// Left Were not there any more, or are nobody's by now.
+	Left int `json:"left"`
+
+	// List `sha256:` and 64 hexadecimal digits.
+	List Digest `json:"list"`
+
+	// Pairs To be adopted.
+	Pairs      int    `json:"pairs"`
+	Parts      int    `json:"parts"`
+	Proposal   string `json:"proposal"`
+	ProposedBy string `json:"proposed_by"`
+
+	// SignedAt A moment in UTC, to the millisecond.
+	SignedAt Instant `json:"signed_at"`
+	SignedBy string  `json:"signed_by"`
+
+	// Until A moment in UTC, to the millisecond.
+	Until Instant `json:"until"`
+}
+
+// BaselineDraft defines model for BaselineDraft.
+type BaselineDraft struct {
+	// Duration A duration in whole seconds.
+	Duration Seconds `json:"duration,omitempty,omitzero"`
+
+	// Reason Why; the second person reads it.
+	Reason string `json:"reason"`
+}
+
+// BaselinePair One pair, as the target lists it.
+type BaselinePair = desk.BaselinePair
+
+// BaselinePairs defines model for BaselinePairs.
+type BaselinePairs struct {
+	Pairs []BaselinePair `json:"pairs"`
+
+	// Parts How many parts there are.
+	Parts int `json:"parts"`
 }
 
 // Batch One asking for many, with a result for each.
@@ -607,7 +679,7 @@ type Prioritising struct {
 	Urgency Level `json:"urgency"`
 }
 
-// Proposal A change of policy or directory that takes a second person.
+// Proposal A change of policy, directory or record that takes a second person.
 type Proposal = desk.ProposalView
 
 // ProposalDecision defines model for ProposalDecision.
@@ -1052,6 +1124,12 @@ type EnforceProposalParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ListBaselinePairsParams defines parameters for ListBaselinePairs.
+type ListBaselinePairsParams struct {
+	// Part Which part, from 0 on.
+	Part int `form:"part,omitempty" json:"part,omitempty,omitzero"`
+}
+
 // PublishProposalParams defines parameters for PublishProposal.
 type PublishProposalParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
@@ -1308,6 +1386,14 @@ type AcceptSystemParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ProposeBaselineParams defines parameters for ProposeBaseline.
+type ProposeBaselineParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // ConfirmSystemParams defines parameters for ConfirmSystem.
 type ConfirmSystemParams struct {
 	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
@@ -1441,6 +1527,9 @@ type UnblockRequestJSONRequestBody = Unblocking
 // AcceptSystemJSONRequestBody defines body for AcceptSystem for application/json ContentType.
 type AcceptSystemJSONRequestBody = Revocation
 
+// ProposeBaselineJSONRequestBody defines body for ProposeBaseline for application/json ContentType.
+type ProposeBaselineJSONRequestBody = BaselineDraft
+
 // ConfirmSystemJSONRequestBody defines body for ConfirmSystem for application/json ContentType.
 type ConfirmSystemJSONRequestBody = Revocation
 
@@ -1563,6 +1652,9 @@ type ServerInterface interface {
 	// EnforceProposal Put a policy into force at once, in an emergency
 	// (POST /proposals/{id}/enforce)
 	EnforceProposal(w http.ResponseWriter, r *http.Request, id ProposalID, params EnforceProposalParams)
+	// ListBaselinePairs The pairs that a baseline is about, part by part
+	// (GET /proposals/{id}/pairs)
+	ListBaselinePairs(w http.ResponseWriter, r *http.Request, id ProposalID, params ListBaselinePairsParams)
 	// PublishProposal Make it effective, as a second person
 	// (POST /proposals/{id}/publish)
 	PublishProposal(w http.ResponseWriter, r *http.Request, id ProposalID, params PublishProposalParams)
@@ -1662,6 +1754,9 @@ type ServerInterface interface {
 	// AcceptSystem Accept an offered system, or agree to somebody taking it over
 	// (POST /systems/{name}/accept)
 	AcceptSystem(w http.ResponseWriter, r *http.Request, name SystemName, params AcceptSystemParams)
+	// ProposeBaseline Propose to take on the record what a system held before
+	// (POST /systems/{name}/baseline)
+	ProposeBaseline(w http.ResponseWriter, r *http.Request, name SystemName, params ProposeBaselineParams)
 	// ConfirmSystem Confirm that a system still has the right owner
 	// (POST /systems/{name}/confirm)
 	ConfirmSystem(w http.ResponseWriter, r *http.Request, name SystemName, params ConfirmSystemParams)
@@ -3311,6 +3406,48 @@ func (siw *ServerInterfaceWrapper) EnforceProposal(w http.ResponseWriter, r *htt
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.EnforceProposal(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListBaselinePairs operation middleware
+func (siw *ServerInterfaceWrapper) ListBaselinePairs(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ProposalID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListBaselinePairsParams
+
+	// ------------- Optional query parameter "part" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "part", r.URL.Query(), &params.Part, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "part"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "part", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListBaselinePairs(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5098,6 +5235,56 @@ func (siw *ServerInterfaceWrapper) AcceptSystem(w http.ResponseWriter, r *http.R
 	handler.ServeHTTP(w, r)
 }
 
+// ProposeBaseline operation middleware
+func (siw *ServerInterfaceWrapper) ProposeBaseline(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name SystemName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", r.PathValue("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ProposeBaselineParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ProposeBaseline(w, r, name, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ConfirmSystem operation middleware
 func (siw *ServerInterfaceWrapper) ConfirmSystem(w http.ResponseWriter, r *http.Request) {
 
@@ -5410,6 +5597,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/proposals", wrapper.Propose)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/proposals/{id}", wrapper.GetProposal)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/proposals/{id}/enforce", wrapper.EnforceProposal)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/proposals/{id}/pairs", wrapper.ListBaselinePairs)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/proposals/{id}/publish", wrapper.PublishProposal)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/proposals/{id}/reject", wrapper.RejectProposal)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/proposals/{id}/withdraw", wrapper.WithdrawProposal)
@@ -5443,6 +5631,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/requests/preview", wrapper.PreviewRequest)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/systems/{name}", wrapper.GetSystem)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/systems/{name}/accept", wrapper.AcceptSystem)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/systems/{name}/baseline", wrapper.ProposeBaseline)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/systems/{name}/confirm", wrapper.ConfirmSystem)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/systems/{name}/offer", wrapper.OfferSystem)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/tasks", wrapper.ListTasks)
@@ -6348,6 +6537,29 @@ func (response EnforceProposal200JSONResponse) VisitEnforceProposalResponse(w ht
 	return err
 }
 
+type ListBaselinePairsRequestObject struct {
+	Id     ProposalID `json:"id"`
+	Params ListBaselinePairsParams
+}
+
+type ListBaselinePairsResponseObject interface {
+	VisitListBaselinePairsResponse(w http.ResponseWriter) error
+}
+
+type ListBaselinePairs200JSONResponse BaselinePairs
+
+func (response ListBaselinePairs200JSONResponse) VisitListBaselinePairsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type PublishProposalRequestObject struct {
 	Id     ProposalID `json:"id"`
 	Params PublishProposalParams
@@ -7199,6 +7411,30 @@ func (response AcceptSystem200JSONResponse) VisitAcceptSystemResponse(w http.Res
 	return err
 }
 
+type ProposeBaselineRequestObject struct {
+	Name   SystemName `json:"name"`
+	Params ProposeBaselineParams
+	Body   *ProposeBaselineJSONRequestBody
+}
+
+type ProposeBaselineResponseObject interface {
+	VisitProposeBaselineResponse(w http.ResponseWriter) error
+}
+
+type ProposeBaseline201JSONResponse Proposal
+
+func (response ProposeBaseline201JSONResponse) VisitProposeBaselineResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ConfirmSystemRequestObject struct {
 	Name   SystemName `json:"name"`
 	Params ConfirmSystemParams
@@ -7421,6 +7657,9 @@ type StrictServerInterface interface {
 	// EnforceProposal Put a policy into force at once, in an emergency
 	// (POST /proposals/{id}/enforce)
 	EnforceProposal(ctx context.Context, request EnforceProposalRequestObject) (EnforceProposalResponseObject, error)
+	// ListBaselinePairs The pairs that a baseline is about, part by part
+	// (GET /proposals/{id}/pairs)
+	ListBaselinePairs(ctx context.Context, request ListBaselinePairsRequestObject) (ListBaselinePairsResponseObject, error)
 	// PublishProposal Make it effective, as a second person
 	// (POST /proposals/{id}/publish)
 	PublishProposal(ctx context.Context, request PublishProposalRequestObject) (PublishProposalResponseObject, error)
@@ -7520,6 +7759,9 @@ type StrictServerInterface interface {
 	// AcceptSystem Accept an offered system, or agree to somebody taking it over
 	// (POST /systems/{name}/accept)
 	AcceptSystem(ctx context.Context, request AcceptSystemRequestObject) (AcceptSystemResponseObject, error)
+	// ProposeBaseline Propose to take on the record what a system held before
+	// (POST /systems/{name}/baseline)
+	ProposeBaseline(ctx context.Context, request ProposeBaselineRequestObject) (ProposeBaselineResponseObject, error)
 	// ConfirmSystem Confirm that a system still has the right owner
 	// (POST /systems/{name}/confirm)
 	ConfirmSystem(ctx context.Context, request ConfirmSystemRequestObject) (ConfirmSystemResponseObject, error)
@@ -8688,6 +8930,33 @@ func (sh *strictHandler) EnforceProposal(w http.ResponseWriter, r *http.Request,
 	}
 }
 
+// ListBaselinePairs operation middleware
+func (sh *strictHandler) ListBaselinePairs(w http.ResponseWriter, r *http.Request, id ProposalID, params ListBaselinePairsParams) {
+	var request ListBaselinePairsRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListBaselinePairs(ctx, request.(ListBaselinePairsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListBaselinePairs")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListBaselinePairsResponseObject); ok {
+		if err := validResponse.VisitListBaselinePairsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // PublishProposal operation middleware
 func (sh *strictHandler) PublishProposal(w http.ResponseWriter, r *http.Request, id ProposalID, params PublishProposalParams) {
 	var request PublishProposalRequestObject
@@ -9706,6 +9975,40 @@ func (sh *strictHandler) AcceptSystem(w http.ResponseWriter, r *http.Request, na
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(AcceptSystemResponseObject); ok {
 		if err := validResponse.VisitAcceptSystemResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ProposeBaseline operation middleware
+func (sh *strictHandler) ProposeBaseline(w http.ResponseWriter, r *http.Request, name SystemName, params ProposeBaselineParams) {
+	var request ProposeBaselineRequestObject
+
+	request.Name = name
+	request.Params = params
+
+	var body ProposeBaselineJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ProposeBaseline(ctx, request.(ProposeBaselineRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ProposeBaseline")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ProposeBaselineResponseObject); ok {
+		if err := validResponse.VisitProposeBaselineResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

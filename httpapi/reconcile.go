@@ -61,3 +61,26 @@ func (a *api) GetFinding(ctx context.Context, request GetFindingRequestObject) (
 	}
 	return GetFinding200JSONResponse(*view), nil
 }
+
+// ProposeBaseline proposes to take on the record what a system held before.
+func (a *api) ProposeBaseline(ctx context.Context, request ProposeBaselineRequestObject) (ProposeBaselineResponseObject, error) {
+	s := sessionOf(ctx)
+	id, err := a.Desk.ProposeBaseline(ctx, s.caller, s.key, request.Name, request.Body.Duration, request.Body.Reason)
+	if err != nil {
+		return nil, err
+	}
+	view, err := a.Desk.Proposal(ctx, s.caller, id)
+	if err != nil {
+		return nil, err
+	}
+	return ProposeBaseline201JSONResponse(*view), nil
+}
+
+// ListBaselinePairs answers one part of what a baseline is about.
+func (a *api) ListBaselinePairs(ctx context.Context, request ListBaselinePairsRequestObject) (ListBaselinePairsResponseObject, error) {
+	pairs, parts, err := a.Desk.BaselinePairs(ctx, sessionOf(ctx).caller, countersign.ProposalID(request.Id), request.Params.Part)
+	if err != nil {
+		return nil, err
+	}
+	return ListBaselinePairs200JSONResponse{Pairs: pairs, Parts: parts}, nil
+}

@@ -23,6 +23,9 @@ type Granted struct {
 	// Settled says that the target has to hold it: it was read back, and nothing
 	// that is under way could change that while the target is read.
 	Settled bool
+	// Principal is set for access that a baseline adopted: the target has no mark on
+	// it, and Resource and Entitlement are as it lists them.
+	Principal string
 }
 
 // Standing is what the directory says of who holds something.
@@ -86,6 +89,9 @@ type right struct {
 	named  uint32
 }
 
+// listed is how a target names access.
+type listed struct{ principal, resource, entitlement string }
+
 // Comparison takes a list, item by item. It keeps what is granted and what
 // differs; what agrees leaves 32 bytes.
 type Comparison struct {
@@ -97,6 +103,7 @@ type Comparison struct {
 	granted      []Granted
 	seen         []bool
 	byCredential map[countersign.CredentialID]int32
+	byListed     map[listed]int32
 	byRight      map[right]int32
 	names        map[[2]string]uint32
 
@@ -113,11 +120,14 @@ type Comparison struct {
 func New(directory Directory, granted []Granted, began countersign.Instant) *Comparison {
 	c := &Comparison{
 		directory: directory, fresh: began.Add(-margin), future: began.Add(longest + margin), granted: granted, seen: make([]bool, len(granted)),
-		byCredential: make(map[countersign.CredentialID]int32, len(granted)), byRight: map[right]int32{}, names: map[[2]string]uint32{},
+		byCredential: make(map[countersign.CredentialID]int32, len(granted)), byListed: map[listed]int32{}, byRight: map[right]int32{}, names: map[[2]string]uint32{},
 		unowned: map[countersign.IdentityID]bool{},
 	}
 	for i, one := range granted {
 		c.byCredential[one.Credential] = int32(i)
+		if one.Principal != "" {
+			c.byListed[listed{one.Principal, one.Resource, one.Entitlement}] = int32(i)
+		}
 	}
 	return c
 }
@@ -166,6 +176,12 @@ func (c *Comparison) Found(item connector.Item) error {
 		c.marked(item, holder, found)
 		return nil
 	}
+	// A name that belongs to somebody else by now is not what was adopted.
+	if i, adopted := c.byListed[listed{item.Principal, item.Resource, item.Entitlement}]; adopted && (holder == "" || holder == c.granted[i].Holder) {
+		c.seen[i] = true
+		c.count(i)
+		return nil
+	}
 	if item.Unmarkable {
 		if i, ours := c.ofRight(holder, item.Resource, item.Entitlement); ours {
 			c.seen[i] = true
@@ -192,7 +208,7 @@ func (c *Comparison) marked(item connector.Item, holder countersign.IdentityID, 
 	// A target that does not say whose it is has the mark alone to go by.
 	same := (item.Holder == "" || holder == granted.Holder) && item.Resource == granted.Resource && item.Entitlement == granted.Entitlement
 	switch {
-	case same:
+	case same && granted.Principal == "":
 		c.seen[i] = true
 		c.count(i)
 	case granted.Settled:

@@ -269,6 +269,9 @@ func ApplyGrant(g *countersign.Grant, stamp Stamp, payload countersign.Payload) 
 	if opened, ok := payload.(*GrantOpened); ok {
 		return applyOpened(stamp, opened.Change), nil
 	}
+	if adopted, ok := payload.(*GrantAdopted); ok {
+		return applyAdopted(stamp, adopted), nil
+	}
 	if g == nil {
 		return nil, countersign.Errorf(countersign.Internal, "stream-without-beginning", "a grant's stream begins with %s, not %s", GrantOpened{}.EventKind(), payload.EventKind())
 	}
@@ -422,6 +425,7 @@ func applyExtended(g *countersign.Grant, observation countersign.Observation, un
 		g.Redefined = nil
 	}
 	g.Definition = g.Extending.Definition
+	convert(g, g.Extending)
 	g.Until, g.LatestEnd, g.Extending, g.Reminded, g.Lapsing = until, g.Extending.LatestEnd, nil, false, nil
 }
 

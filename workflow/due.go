@@ -86,10 +86,15 @@ func UnusedAt(g *countersign.Grant, lastUsed countersign.Instant) countersign.In
 // ClaimedUntil fixes the end of a credential when its operation is claimed: the
 // claim's time plus the duration for the first one, the grant's own end for a
 // later one, and never beyond the latest end. An extension and an approved rotation move the end, and
-// never to before where it is.
+// never to before where it is, unless nobody approved where it is.
 func ClaimedUntil(g *countersign.Grant, claimedAt countersign.Instant) countersign.Instant {
 	if g.Extending != nil && g.Intent != nil && g.Intent.Operation == countersign.ExtendOperation {
-		return max(g.Until, countersign.Earliest(claimedAt.Add(g.Extending.Duration), g.Extending.LatestEnd))
+		until := countersign.Earliest(claimedAt.Add(g.Extending.Duration), g.Extending.LatestEnd)
+		if g.Origin == countersign.FromBaseline {
+			// The end that was approved takes the place of one that nobody approved.
+			return until
+		}
+		return max(g.Until, until)
 	}
 	if g.Issuing() && g.Until != 0 && g.Intent != nil && g.Intent.Credential == g.Rotating.Credential {
 		return max(g.Until, countersign.Earliest(claimedAt.Add(g.Rotating.Duration), g.Rotating.LatestEnd))

@@ -13,6 +13,8 @@ type ProposalDraftedChange struct {
 	Kind  countersign.ProposalKind `json:"kind"`
 	By    countersign.IdentityID   `json:"by"`
 	Files countersign.Digest       `json:"files"`
+	// System is what a baseline is of.
+	System countersign.SystemID `json:"system,omitempty"`
 }
 
 func (ProposalDrafted) EventKind() string { return "proposal.drafted@1" }
@@ -58,7 +60,7 @@ func ApplyProposal(p *countersign.Proposal, stamp Stamp, payload countersign.Pay
 	case *ProposalDrafted:
 		p = &countersign.Proposal{
 			ID: countersign.ProposalID(stamp.Stream), Kind: event.Change.Kind, State: countersign.ProposalOpen,
-			By: event.Change.By, At: stamp.Time, Files: event.Change.Files,
+			By: event.Change.By, At: stamp.Time, Files: event.Change.Files, System: event.Change.System,
 		}
 		if event.Reason != nil {
 			p.Reason = event.Reason.Text
@@ -103,13 +105,13 @@ type ProposalCommand struct {
 	Told   []countersign.IdentityID
 }
 
-// DraftProposal opens a proposal.
-func DraftProposal(occasion Occasion, kind countersign.ProposalKind, files countersign.Digest, reason string) (*countersign.Proposal, countersign.Event, error) {
+// DraftProposal opens a proposal; system is what a baseline is of.
+func DraftProposal(occasion Occasion, kind countersign.ProposalKind, files countersign.Digest, system countersign.SystemID, reason string) (*countersign.Proposal, countersign.Event, error) {
 	if blank(reason) {
 		return nil, countersign.Event{}, countersign.Errorf(countersign.Invalid, "reason-missing", "A proposal needs a reason: the second person will read it.").At("/reason")
 	}
 	id := occasion.Mint.Proposal()
-	drafted := &ProposalDrafted{Change: ProposalDraftedChange{Kind: kind, By: occasion.Actor.Identity(), Files: files}, Reason: &Reason{Text: reason}}
+	drafted := &ProposalDrafted{Change: ProposalDraftedChange{Kind: kind, By: occasion.Actor.Identity(), Files: files, System: system}, Reason: &Reason{Text: reason}}
 	return proposalEvent(occasion, nil, id, drafted)
 }
 

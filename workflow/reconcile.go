@@ -3,7 +3,7 @@ package workflow
 import "github.com/countersign/countersign"
 
 // Events of findings and of reconciliations. A finding is opened and closed by
-// what was read from a target, and by nobody's command.
+// what was read from a target. That access is to be taken away is asked by a person.
 
 type FindingOpened struct {
 	Change FindingOpenedChange `json:"change"`
@@ -31,14 +31,76 @@ type FindingSubject struct {
 
 func (FindingOpened) EventKind() string { return "finding.opened@1" }
 
-// FindingClosed says that a later list does not show it any more.
+// FindingClosed says that a later list does not show it any more, or why no list can.
 type FindingClosed struct {
 	Change struct {
 		List countersign.Digest `json:"list"`
+		// Because is set where no list was read, and List is "".
+		Because countersign.ClosedBecause `json:"because,omitempty"`
 	} `json:"change"`
 }
 
 func (FindingClosed) EventKind() string { return "finding.closed@1" }
+
+// RemovalAsked says that somebody wants access taken away that nobody asked for.
+type RemovalAsked struct {
+	Change struct {
+		By countersign.IdentityID `json:"by"`
+		// ByHand says that the connector cannot do it.
+		ByHand bool `json:"by_hand,omitempty"`
+		// Told are who answers for the system.
+		Told []countersign.IdentityID `json:"told,omitempty"`
+	} `json:"change"`
+	Reason *Reason `json:"reason"`
+}
+
+func (RemovalAsked) EventKind() string { return "finding.removal-asked@1" }
+
+// FindingRemoved says that it was taken away, and what was read back.
+type FindingRemoved struct {
+	Change struct {
+		Attempt int `json:"attempt"`
+	} `json:"change"`
+	// Facts hold what the connector says, which can name the account.
+	Facts *ReadBack `json:"facts"`
+}
+
+// ReadBack is what a connector read from its target, in its words.
+type ReadBack struct {
+	By string `json:"by"`
+}
+
+func (FindingRemoved) EventKind() string { return "finding.removed@1" }
+
+// BaselineSigned says that a second person signed the list of what a system held.
+type BaselineSigned struct {
+	Change BaselineSignedChange `json:"change"`
+}
+
+type BaselineSignedChange struct {
+	System     countersign.SystemID   `json:"system"`
+	Proposal   countersign.ProposalID `json:"proposal"`
+	List       countersign.Digest     `json:"list"`
+	ProposedBy countersign.IdentityID `json:"proposed_by"`
+	SignedBy   countersign.IdentityID `json:"signed_by"`
+	Until      countersign.Instant    `json:"until"`
+	Pairs      int                    `json:"pairs"`
+	Parts      int                    `json:"parts"`
+}
+
+func (BaselineSigned) EventKind() string { return "reconciliation.baseline-signed@1" }
+
+// BaselineAdopted says what became of the next part of the list, in the commit that
+// opens its grants.
+type BaselineAdopted struct {
+	Change struct {
+		Part    int `json:"part"`
+		Adopted int `json:"adopted"`
+		Left    int `json:"left"`
+	} `json:"change"`
+}
+
+func (BaselineAdopted) EventKind() string { return "reconciliation.baseline-adopted@1" }
 
 // ReconciliationCompleted says that a list was read to its end and compared.
 type ReconciliationCompleted struct {
@@ -65,12 +127,16 @@ type ReconciliationFailed struct {
 func (ReconciliationFailed) EventKind() string { return "reconciliation.failed@1" }
 
 func init() {
-	Registry.Register(&FindingOpened{}, &FindingClosed{}, &ReconciliationCompleted{}, &ReconciliationFailed{})
+	Registry.Register(&FindingOpened{}, &FindingClosed{}, &RemovalAsked{}, &FindingRemoved{},
+		&ReconciliationCompleted{}, &ReconciliationFailed{}, &BaselineSigned{}, &BaselineAdopted{})
 }
 
 // ApplyFinding folds one event of a finding's stream into its state, which it takes
 // over and returns; nil is the state before the first event.
 func ApplyFinding(f *countersign.Finding, stamp Stamp, payload countersign.Payload) (*countersign.Finding, error) {
+	if _, opens := payload.(*FindingOpened); !opens && f == nil {
+		return nil, countersign.Errorf(countersign.Internal, "stream-without-beginning", "a finding's stream begins with %s", FindingOpened{}.EventKind())
+	}
 	switch event := payload.(type) {
 	case *FindingOpened:
 		c := event.Change
@@ -83,10 +149,17 @@ func ApplyFinding(f *countersign.Finding, stamp Stamp, payload countersign.Paylo
 			f.Principal = event.Subject.Principal
 		}
 	case *FindingClosed:
-		if f == nil {
-			return nil, countersign.Errorf(countersign.Internal, "stream-without-beginning", "a finding's stream begins with %s", FindingOpened{}.EventKind())
+		f.State, f.ClosedAt, f.ClosedBecause = countersign.FindingClosed, stamp.Time, event.Change.Because
+	case *RemovalAsked:
+		f.Removal = &countersign.Removal{By: event.Change.By, At: stamp.Time, ByHand: event.Change.ByHand}
+		if event.Reason != nil {
+			f.Removal.Reason = event.Reason.Text
 		}
-		f.State, f.ClosedAt = countersign.FindingClosed, stamp.Time
+	case *FindingRemoved:
+		f.State, f.ClosedAt, f.ClosedBecause = countersign.FindingClosed, stamp.Time, countersign.ClosedRemoved
+		if f.Removal != nil && event.Facts != nil {
+			f.Removal.ReadBack = event.Facts.By
+		}
 	default:
 		return nil, countersign.Errorf(countersign.Internal, "unknown-event", "%s is not an event of a finding", payload.EventKind())
 	}
@@ -95,7 +168,7 @@ func ApplyFinding(f *countersign.Finding, stamp Stamp, payload countersign.Paylo
 }
 
 // ApplyReconciliation is ApplyFinding for the stream of a reconciliation, which can
-// begin with either of its events.
+// begin with any of its events but the adoption of what was signed.
 func ApplyReconciliation(r *countersign.Reconciliation, stamp Stamp, payload countersign.Payload) (*countersign.Reconciliation, error) {
 	if r == nil {
 		r = &countersign.Reconciliation{ID: countersign.ReconciliationID(stamp.Stream)}
@@ -109,6 +182,17 @@ func ApplyReconciliation(r *countersign.Reconciliation, stamp Stamp, payload cou
 		if event.Reason != nil {
 			r.Trouble = event.Reason.Text
 		}
+	case *BaselineSigned:
+		c := event.Change
+		r.System = c.System
+		r.Baseline = &countersign.Baseline{
+			Proposal: c.Proposal, List: c.List, ProposedBy: c.ProposedBy, SignedBy: c.SignedBy, SignedAt: stamp.Time, Until: c.Until, Pairs: c.Pairs, Parts: c.Parts,
+		}
+	case *BaselineAdopted:
+		if r.Baseline == nil {
+			return nil, countersign.Errorf(countersign.Internal, "stream-without-beginning", "nothing is adopted before %s", BaselineSigned{}.EventKind())
+		}
+		r.Baseline.Done, r.Baseline.Adopted, r.Baseline.Left = event.Change.Part+1, r.Baseline.Adopted+event.Change.Adopted, r.Baseline.Left+event.Change.Left
 	default:
 		return nil, countersign.Errorf(countersign.Internal, "unknown-event", "%s is not an event of a reconciliation", payload.EventKind())
 	}

@@ -347,6 +347,9 @@ func (f *folding) extend(approved *RequestApproved, verdict RequestVerdict) erro
 	}
 	started := &ExtensionStarted{}
 	started.Change.Extension = countersign.Extension{Request: r.ID, Duration: f.outcome.Request.Duration, LatestEnd: r.LatestEnd, Definition: r.Definitions[g.Entitlement]}
+	if g.Request == "" {
+		started.Change.Extension.Requester = r.Requester
+	}
 	for _, credential := range g.Credentials {
 		if credential.State == countersign.CredentialLive && credential.RetireAt == 0 {
 			started.Change.Intents = append(started.Change.Intents, countersign.Intent{ID: f.Mint.Intent(), Operation: countersign.ExtendOperation, Credential: credential.ID})

@@ -132,7 +132,8 @@ func (c *Connector) Apply(ctx context.Context, task connector.Task) error {
 			return false, nil
 		}
 		for credential, held := range c.held {
-			if task.TakesOver != "" && held.Grant == "" && string(held.Holder) == task.TakesOver && held.System == task.System && held.Resource == task.Resource && held.Entitlement == task.Entitlement {
+			byHand := task
+			if byHand.Principal = task.TakesOver; task.TakesOver != "" && others(held, byHand) {
 				delete(c.held, credential)
 			}
 		}
@@ -231,6 +232,36 @@ func noted(task connector.Task) string {
 		return fmt.Sprintf(" with the note %q", note)
 	}
 	return ""
+}
+
+// Remove implements connector.Remover.
+func (c *Connector) Remove(ctx context.Context, task connector.Task) error {
+	return c.write(ctx, task, func() (bool, error) {
+		there := false
+		for credential, held := range c.held {
+			if others(held, task) {
+				delete(c.held, credential)
+				there = true
+			}
+		}
+		return there, nil
+	})
+}
+
+// Held implements connector.Remover.
+func (c *Connector) Held(_ context.Context, task connector.Task) (connector.Reading, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	reading := connector.Reading{Reference: task.Principal, How: fmt.Sprintf("the map of the no-op target, for %s of %s", task.Entitlement, task.Principal)}
+	for credential, held := range c.held {
+		reading.Present = reading.Present || others(held, task) && c.lookup(credential) != nil
+	}
+	return reading, nil
+}
+
+// others reports whether somebody else put there what the task names.
+func others(held, task connector.Task) bool {
+	return held.Grant == "" && string(held.Holder) == task.Principal && held.System == task.System && held.Resource == task.Resource && held.Entitlement == task.Entitlement
 }
 
 // List implements connector.Inventory. What was put there by others has no grant

@@ -17,6 +17,7 @@ var (
 	dueWork    = `SELECT kind, count(*), min(due_at) FROM (SELECT kind, due_at FROM work WHERE parked_at = 0 AND due_at <= ? ORDER BY due_at, key LIMIT ` + backlogLimit + `) AS due GROUP BY kind`
 	parkedWork = `SELECT kind, count(*), min(parked_at) FROM (SELECT kind, parked_at FROM work WHERE parked_at <> 0 ORDER BY parked_at, key LIMIT ` + backlogLimit + `) AS parked GROUP BY kind`
 	endings    = `SELECT count(*), coalesce(min(ending_since), 0) FROM (SELECT ending_since FROM access_grant WHERE ending_since <> 0 ORDER BY ending_since LIMIT ` + backlogLimit + `) AS ending`
+	removals   = `SELECT count(*), coalesce(min(key), '') FROM (SELECT key FROM work WHERE key >= '` + store.RemovalsFrom + `' AND key < '` + store.RemovalsTo + `' ORDER BY key LIMIT ` + backlogLimit + `) AS removal`
 	overdues   = `SELECT count(*) FROM (SELECT id FROM request WHERE overdue LIMIT ` + backlogLimit + `) AS overdue`
 	findings   = `SELECT count(*), coalesce(min(id), '') FROM (SELECT id FROM finding WHERE open ORDER BY id LIMIT ` + backlogLimit + `) AS found`
 	untold     = `SELECT ` + workColumns + ` FROM work WHERE kind = 'notice' AND parked_at = 0 AND attempt > 0 ORDER BY attempt DESC LIMIT 1`
@@ -25,12 +26,15 @@ var (
 // Backlog says what waits; see store.Reader.
 func (s *Store) Backlog(ctx context.Context, now countersign.Instant) (store.Backlog, error) {
 	var backlog store.Backlog
-	var errs [5]error
+	var errs [6]error
 	backlog.Due, errs[0] = s.queues(ctx, dueWork, int64(now))
 	backlog.Parked, errs[1] = s.queues(ctx, parkedWork)
 	errs[2] = one(ctx, s.database, "count of ends", endings, nil, &backlog.Ending.Count, &backlog.Ending.Oldest)
 	errs[3] = one(ctx, s.database, "count of what is overdue", overdues, nil, &backlog.Overdue)
-	oldest := ""
+	oldest, removing, asked := "", 0, ""
+	errs[5] = one(ctx, s.database, "count of removals", removals, nil, &removing, &asked)
+	backlog.Ending.Count = min(backlog.Ending.Count+removing, store.BacklogLimit)
+	backlog.Ending.Oldest = countersign.Earliest(backlog.Ending.Oldest, store.RemovalAsked(asked))
 	errs[4] = one(ctx, s.database, "count of findings", findings, nil, &backlog.Findings.Count, &oldest)
 	// Ids begin with the time of their making.
 	backlog.Findings.Oldest = countersign.TimeOfID(oldest)
