@@ -45,6 +45,8 @@ type Removal struct {
 	By     IdentityID `json:"by"`
 	At     Instant    `json:"at"`
 	Reason string     `json:"reason,omitempty"`
+	// Intent is the idempotency key of what the connector is told.
+	Intent IntentID `json:"intent,omitempty"`
 	// ByHand says that the connector cannot: people do it on the target.
 	ByHand bool `json:"by_hand,omitempty"`
 	// ReadBack is what was read from the target once it was gone.

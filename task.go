@@ -1,5 +1,7 @@
 package countersign
 
+import "slices"
+
 // Assurance says on what it rests that access is there, or is gone.
 type Assurance string
 
@@ -38,6 +40,19 @@ type Check struct {
 	Present   bool       `json:"present"`
 	// List is the digest of the list of accounts, kept as it was brought.
 	List Digest `json:"list,omitempty"`
+	// Account is how the holder was called on the target when somebody looked.
+	Account string `json:"account,omitempty"`
+}
+
+// Accounts are the names under which the grant's access was given, as they were then.
+func (g *Grant) Accounts() []string {
+	var accounts []string
+	for _, check := range g.Checks {
+		if check.Operation == ApplyOperation && check.Account != "" && !slices.Contains(accounts, check.Account) {
+			accounts = append(accounts, check.Account)
+		}
+	}
+	return accounts
 }
 
 // Assurance says on what it rests that the access is there, or was; "" where nobody

@@ -88,8 +88,19 @@ func findingCommand() *cobra.Command {
 	c.flags(group)
 	group.AddCommand(findingListCommand(c), on(c, "show FINDING", "Show a finding", 1, func(ctx context.Context, api *client.Client, args []string) (*client.AccessFinding, error) {
 		return client.Content(api.GetFindingWithResponse(ctx, args[0]))
-	}, findingText), findingAdoptCommand(c))
+	}, findingText), findingAdoptCommand(c), findingRemoveCommand(c))
 	return group
+}
+
+func findingRemoveCommand(c *connection) *cobra.Command {
+	var reason string
+	cmd := on(c, "remove FINDING", "Take access away that nobody asked for", 1, func(ctx context.Context, api *client.Client, args []string) (*client.AccessFinding, error) {
+		return client.Content(api.RemoveFoundWithResponse(ctx, args[0], &client.RemoveFoundParams{IdempotencyKey: newKey()}, client.Revocation{Reason: reason}))
+	}, findingText)
+	cmd.Long = "For who answers for the system, and administrators. Exactly the right that was found is\ntaken from exactly the account that has it; the account stays. It waits for no approval,\nis tried without end, and the finding closes with what was read back. Where the\nconnector cannot, people do it on the target."
+	cmd.Flags().StringVar(&reason, "reason", "", "why (required)")
+	must(cmd.MarkFlagRequired("reason"))
+	return cmd
 }
 
 func findingAdoptCommand(c *connection) *cobra.Command {
@@ -149,7 +160,10 @@ func findingListCommand(c *connection) *cobra.Command {
 			table := newTable("FINDING", "STATE", "KIND", "OWNER", "SINCE", "DEADLINE", "WHAT")
 			for _, finding := range findings {
 				state := string(finding.State)
-				if finding.Overdue {
+				switch {
+				case finding.Removal.By.Id != "" && finding.State == client.AccessFindingStateOpen:
+					state = "removing"
+				case finding.Overdue:
 					state = "overdue"
 				}
 				table.row(finding.Id, state, string(finding.Kind), finding.Owner.Name, stamp(finding.OpenedAt), stamp(finding.Deadline), finding.Text)
@@ -171,8 +185,24 @@ func findingText(finding *client.AccessFinding) string {
 	if finding.Credential != "" {
 		text += fmt.Sprintf("  mark %s\n", finding.Credential)
 	}
+	if removal := finding.Removal; removal.By.Id != "" {
+		text += fmt.Sprintf("  to be taken away, says %s, %s: %s\n", removal.By.Name, stamp(removal.At), removal.Reason)
+		switch {
+		case removal.ReadBack != "":
+			text += fmt.Sprintf("  read back: %s\n", removal.ReadBack)
+		case finding.State == client.AccessFindingStateClosed:
+		case removal.ByHand:
+			text += fmt.Sprintf("  the connector cannot: take it away on %s by hand, then countersign reconcile run %s\n", finding.System, finding.System)
+		case removal.Trouble != "":
+			text += fmt.Sprintf("  NOT GONE after %d attempt(s), and tried again: %s\n", removal.Attempts, removal.Trouble)
+		}
+	}
 	if finding.State == client.AccessFindingStateClosed {
-		text += fmt.Sprintf("  not seen any more since %s\n", stamp(finding.ClosedAt))
+		why := "not seen any more"
+		if finding.ClosedBecause != "" {
+			why = "closed (" + string(finding.ClosedBecause) + ")"
+		}
+		text += fmt.Sprintf("  %s since %s\n", why, stamp(finding.ClosedAt))
 	}
 	return text
 }

@@ -243,6 +243,9 @@ func grantText(grant *client.Grant) string {
 		}
 		out.WriteString("\n")
 	}
+	if grant.Trouble != "" {
+		fmt.Fprintf(&out, "            NOT GONE, and tried again: %s\n", grant.Trouble)
+	}
 	if grant.Parked.Person.Id != "" {
 		fmt.Fprintf(&out, "            PARKED since %s; %s has to look: %s\n", stamp(grant.Parked.Since), grant.Parked.Person.Name, grant.Parked.Why)
 	}

@@ -89,7 +89,7 @@ func tasksText(list *client.TaskList) string {
 		if task.Operation == "revoke" {
 			verb = "take away"
 		}
-		fmt.Fprintf(&out, "%s: %s %s, account %s, of %s; by %s", task.Grant, verb, task.Entitlement.Name, task.Account, task.Holder.Name, stamp(task.Deadline))
+		fmt.Fprintf(&out, "%s: %s %s, account %s, of %s; by %s", task.Grant, verb, task.Entitlement.Name, accountText(task), task.Holder.Name, stamp(task.Deadline))
 		if task.Escalated > 0 {
 			fmt.Fprintf(&out, "; OVERDUE, escalated %d time(s) since %s", task.Escalated, stamp(task.OpenedAt))
 		}
@@ -99,4 +99,15 @@ func tasksText(list *client.TaskList) string {
 		out.WriteString("\n")
 	}
 	return out.String()
+}
+
+// accountText names the account, also as it was called when the access was given.
+func accountText(task client.Task) string {
+	text := task.Account
+	for _, name := range task.GivenTo {
+		if name != task.Account {
+			text += " (given as " + name + ")"
+		}
+	}
+	return text
 }

@@ -17,6 +17,27 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AccessFindingClosedBecause.
+const (
+	AccessFindingClosedBecauseNotListedAnyMore AccessFindingClosedBecause = "not-listed-any-more"
+	AccessFindingClosedBecauseRemoved          AccessFindingClosedBecause = "removed"
+	AccessFindingClosedBecauseSystemRetired    AccessFindingClosedBecause = "system-retired"
+)
+
+// Valid indicates whether the value is a known member of the AccessFindingClosedBecause enum.
+func (e AccessFindingClosedBecause) Valid() bool {
+	switch e {
+	case AccessFindingClosedBecauseNotListedAnyMore:
+		return true
+	case AccessFindingClosedBecauseRemoved:
+		return true
+	case AccessFindingClosedBecauseSystemRetired:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AccessFindingState.
 const (
 	AccessFindingStateClosed AccessFindingState = "closed"
@@ -863,13 +884,16 @@ func (e ListMachinesParamsKind) Valid() bool {
 	}
 }
 
-// AccessFinding One difference between a target and the record. It ends nothing, and closes when it is not seen any more.
+// AccessFinding One difference between a target and the record. It ends nothing, and closes when it is not seen any more, or was taken away.
 type AccessFinding struct {
 	// AskFor The entitlement that can be asked for so that its grant adopts this; absent where there is none, or several.
 	AskFor string `json:"ask_for,omitempty,omitzero"`
 
 	// ClosedAt A moment in UTC, to the millisecond.
 	ClosedAt Instant `json:"closed_at,omitempty,omitzero"`
+
+	// ClosedBecause Why it is closed although no list showed it to be gone.
+	ClosedBecause AccessFindingClosedBecause `json:"closed_because,omitempty,omitzero"`
 
 	// Credential The mark of the house on it.
 	Credential string `json:"credential,omitempty,omitzero"`
@@ -896,15 +920,38 @@ type AccessFinding struct {
 	Owner Ref `json:"owner"`
 
 	// Principal How the target names who holds it.
-	Principal string             `json:"principal"`
-	Resource  string             `json:"resource,omitempty,omitzero"`
-	State     AccessFindingState `json:"state"`
-	System    string             `json:"system"`
+	Principal string `json:"principal"`
+
+	// Removal What somebody asked to be taken away.
+	Removal struct {
+		// At A moment in UTC, to the millisecond.
+		At       Instant `json:"at"`
+		Attempts int     `json:"attempts,omitempty,omitzero"`
+
+		// By Names an identity.
+		By Ref `json:"by"`
+
+		// ByHand The connector cannot: people do it on the target.
+		ByHand bool `json:"by_hand"`
+
+		// ReadBack What was read from the target once it was gone.
+		ReadBack string `json:"read_back,omitempty,omitzero"`
+		Reason   string `json:"reason"`
+
+		// Trouble What went wrong with the last attempt.
+		Trouble string `json:"trouble,omitempty,omitzero"`
+	} `json:"removal,omitempty,omitzero"`
+	Resource string             `json:"resource,omitempty,omitzero"`
+	State    AccessFindingState `json:"state"`
+	System   string             `json:"system"`
 
 	// Text In words.
 	Text    string `json:"text"`
 	Version int64  `json:"version"`
 }
+
+// AccessFindingClosedBecause Why it is closed although no list showed it to be gone.
+type AccessFindingClosedBecause string
 
 // AccessFindingState defines model for AccessFinding.State.
 type AccessFindingState string
@@ -1592,6 +1639,9 @@ type Grant struct {
 	Reminded bool       `json:"reminded,omitempty,omitzero"`
 	Request  string     `json:"request,omitempty,omitzero"`
 	State    GrantState `json:"state"`
+
+	// Trouble Why the last attempt to take it away did not, where one grant is shown.
+	Trouble string `json:"trouble,omitempty,omitzero"`
 
 	// Until A moment in UTC, to the millisecond.
 	Until   Instant `json:"until,omitempty,omitzero"`
@@ -2503,9 +2553,12 @@ type Task struct {
 	Entitlement EntitlementRef `json:"entitlement"`
 
 	// Escalated How often the deadline has passed.
-	Escalated  int    `json:"escalated"`
-	Fulfillers []Ref  `json:"fulfillers"`
-	Grant      string `json:"grant"`
+	Escalated  int   `json:"escalated"`
+	Fulfillers []Ref `json:"fulfillers"`
+
+	// GivenTo The names of the account when the access was given, which are searched for, too.
+	GivenTo []string `json:"given_to,omitempty,omitzero"`
+	Grant   string   `json:"grant"`
 
 	// Holder Names an identity.
 	Holder  Ref      `json:"holder"`
@@ -2679,6 +2732,14 @@ type ListFindingsParams struct {
 
 	// Limit How many at most on one page.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// RemoveFoundParams defines parameters for RemoveFound.
+type RemoveFoundParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // ListGrantsParams defines parameters for ListGrants.
@@ -3178,6 +3239,9 @@ type ApplyDirectoryJSONRequestBody = DirectoryFiles
 // PlanDirectoryJSONRequestBody defines body for PlanDirectory for application/json ContentType.
 type PlanDirectoryJSONRequestBody = DirectoryFiles
 
+// RemoveFoundJSONRequestBody defines body for RemoveFound for application/json ContentType.
+type RemoveFoundJSONRequestBody = Revocation
+
 // RevokeGrantJSONRequestBody defines body for RevokeGrant for application/json ContentType.
 type RevokeGrantJSONRequestBody = Revocation
 
@@ -3487,6 +3551,28 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /findings/{id} (the `GetFinding` operationId).
 	GetFinding(ctx context.Context, id FindingID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveFoundWithBody Take access away that nobody asked for
+	//
+	// Scope `grant`. For who answers for the system, and administrators. It waits for no
+	// approval and is tried without end; the finding closes with what was read back.
+	// Where the connector cannot take away what others gave, it is a task for people.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /findings/{id}/remove (the `RemoveFound` operationId).
+	RemoveFoundWithBody(ctx context.Context, id FindingID, params *RemoveFoundParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveFound Take access away that nobody asked for
+	//
+	// Scope `grant`. For who answers for the system, and administrators. It waits for no
+	// approval and is tried without end; the finding closes with what was read back.
+	// Where the connector cannot take away what others gave, it is a task for people.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /findings/{id}/remove (the `RemoveFound` operationId).
+	RemoveFound(ctx context.Context, id FindingID, params *RemoveFoundParams, body RemoveFoundJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListGrants Grants of the caller and of whom the caller answers for, newest first
 	//
@@ -4686,6 +4772,48 @@ func (c *Operations) ListFindings(ctx context.Context, params *ListFindingsParam
 // Corresponds with GET /findings/{id} (the `GetFinding` operationId).
 func (c *Operations) GetFinding(ctx context.Context, id FindingID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetFindingRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveFoundWithBody Take access away that nobody asked for
+//
+// Scope `grant`. For who answers for the system, and administrators. It waits for no
+// approval and is tried without end; the finding closes with what was read back.
+// Where the connector cannot take away what others gave, it is a task for people.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /findings/{id}/remove (the `RemoveFound` operationId).
+func (c *Operations) RemoveFoundWithBody(ctx context.Context, id FindingID, params *RemoveFoundParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveFoundRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveFound Take access away that nobody asked for
+//
+// Scope `grant`. For who answers for the system, and administrators. It waits for no
+// approval and is tried without end; the finding closes with what was read back.
+// Where the connector cannot take away what others gave, it is a task for people.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /findings/{id}/remove (the `RemoveFound` operationId).
+func (c *Operations) RemoveFound(ctx context.Context, id FindingID, params *RemoveFoundParams, body RemoveFoundJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveFoundRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7129,6 +7257,66 @@ func NewGetFindingRequest(server string, id FindingID) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRemoveFoundRequest calls the generic RemoveFound builder with application/json body
+func NewRemoveFoundRequest(server string, id FindingID, params *RemoveFoundParams, body RemoveFoundJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRemoveFoundRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewRemoveFoundRequestWithBody constructs an http.Request for the RemoveFound method, with any body, and a specified content type
+func NewRemoveFoundRequestWithBody(server string, id FindingID, params *RemoveFoundParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/findings/%s/remove", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
 	}
 
 	return req, nil
@@ -11061,6 +11249,28 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /findings/{id} (the `GetFinding` operationId).
 	GetFindingWithResponse(ctx context.Context, id FindingID, reqEditors ...RequestEditorFn) (*GetFindingResponse, error)
 
+	// RemoveFoundWithBodyWithResponse Take access away that nobody asked for
+	//
+	// Scope `grant`. For who answers for the system, and administrators. It waits for no
+	// approval and is tried without end; the finding closes with what was read back.
+	// Where the connector cannot take away what others gave, it is a task for people.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /findings/{id}/remove (the `RemoveFound` operationId).
+	RemoveFoundWithBodyWithResponse(ctx context.Context, id FindingID, params *RemoveFoundParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RemoveFoundResponse, error)
+
+	// RemoveFoundWithResponse Take access away that nobody asked for
+	//
+	// Scope `grant`. For who answers for the system, and administrators. It waits for no
+	// approval and is tried without end; the finding closes with what was read back.
+	// Where the connector cannot take away what others gave, it is a task for people.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /findings/{id}/remove (the `RemoveFound` operationId).
+	RemoveFoundWithResponse(ctx context.Context, id FindingID, params *RemoveFoundParams, body RemoveFoundJSONRequestBody, reqEditors ...RequestEditorFn) (*RemoveFoundResponse, error)
+
 	// ListGrantsWithResponse Grants of the caller and of whom the caller answers for, newest first
 	//
 	// Scope `read`. An auditor, an administrator, or the owner of the named system sees all.
@@ -12469,6 +12679,47 @@ func (r GetFindingResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetFindingResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RemoveFoundResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AccessFinding
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RemoveFoundResponse) GetJSON200() *AccessFinding {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveFoundResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveFoundResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveFoundResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveFoundResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -15651,6 +15902,40 @@ func (c *ClientWithResponses) GetFindingWithResponse(ctx context.Context, id Fin
 	return ParseGetFindingResponse(rsp)
 }
 
+// RemoveFoundWithBodyWithResponse Take access away that nobody asked for
+//
+// Scope `grant`. For who answers for the system, and administrators. It waits for no
+// approval and is tried without end; the finding closes with what was read back.
+// Where the connector cannot take away what others gave, it is a task for people.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /findings/{id}/remove (the `RemoveFound` operationId).
+func (c *ClientWithResponses) RemoveFoundWithBodyWithResponse(ctx context.Context, id FindingID, params *RemoveFoundParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RemoveFoundResponse, error) {
+	rsp, err := c.RemoveFoundWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveFoundResponse(rsp)
+}
+
+// RemoveFoundWithResponse Take access away that nobody asked for
+//
+// Scope `grant`. For who answers for the system, and administrators. It waits for no
+// approval and is tried without end; the finding closes with what was read back.
+// Where the connector cannot take away what others gave, it is a task for people.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /findings/{id}/remove (the `RemoveFound` operationId).
+func (c *ClientWithResponses) RemoveFoundWithResponse(ctx context.Context, id FindingID, params *RemoveFoundParams, body RemoveFoundJSONRequestBody, reqEditors ...RequestEditorFn) (*RemoveFoundResponse, error) {
+	rsp, err := c.RemoveFound(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveFoundResponse(rsp)
+}
+
 // ListGrantsWithResponse Grants of the caller and of whom the caller answers for, newest first
 //
 // Scope `read`. An auditor, an administrator, or the owner of the named system sees all.
@@ -17533,6 +17818,32 @@ func ParseGetFindingResponse(rsp *http.Response) (*GetFindingResponse, error) {
 	}
 
 	response := &GetFindingResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AccessFinding
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRemoveFoundResponse parses an HTTP response from a RemoveFoundWithResponse call
+func ParseRemoveFoundResponse(rsp *http.Response) (*RemoveFoundResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveFoundResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

@@ -10,20 +10,16 @@ import (
 	"github.com/countersign/countersign"
 )
 
-// Holds reads a list of accounts and says whether the holder's name is on it: as a
+// Holds reads a list of accounts and says whether one of the accounts is on it: as a
 // line, or in the procedure's column of a CSV table with a header.
-func (p Procedure) Holds(list []byte, holder *countersign.Identity) (bool, error) {
-	sought := holder.Handle(p.Handle)
-	if sought == "" {
-		return false, countersign.Errorf(countersign.Refused, "no-handle", "%s has no %s by which the list could name it.", holder.Name, p.Handle)
-	}
+func (p Procedure) Holds(list []byte, accounts ...string) (bool, error) {
 	names, err := p.names(list)
 	if err != nil {
 		return false, err
 	}
 	return slices.ContainsFunc(names, func(name string) bool {
 		handle, err := countersign.NewHandle(p.Handle, "", name)
-		return err == nil && handle.Value == sought
+		return err == nil && slices.Contains(accounts, handle.Value)
 	}), nil
 }
 

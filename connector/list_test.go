@@ -12,9 +12,8 @@ func TestAListNamesOneAccountALine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ana := &countersign.Identity{Name: "Ana", Handles: []countersign.Handle{login}}
 	for list, want := range map[string]bool{"max\r\nAna \r\n": true, "removed: ana\nmax": false, "ana users": false, "": false} {
-		if holds, err := (connector.Procedure{Handle: countersign.Login}).Holds([]byte(list), ana); err != nil || holds != want {
+		if holds, err := (connector.Procedure{Handle: countersign.Login}).Holds([]byte(list), login.Value); err != nil || holds != want {
 			t.Errorf("%q: %v, %v", list, holds, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/workflow"
 )
 
 // Access that somebody gave by hand is adopted by a request like any other: its
@@ -45,6 +46,8 @@ func (tx *transaction) takesOver(ctx context.Context, id countersign.FindingID, 
 	}
 	item := m.items[0]
 	switch {
+	case finding.State == countersign.FindingOpen && finding.Removal != nil:
+		return "", countersign.Errorf(countersign.Conflict, "removal-asked", "Somebody asked at %s for this access to be taken away.", finding.Removal.At)
 	case finding.State != countersign.FindingOpen:
 		return "", countersign.Errorf(countersign.Conflict, "finding-closed", "The finding %s is closed: the target does not hold it any more.", id)
 	case finding.Kind != countersign.OutOfBandFinding || finding.Credential != "":
@@ -60,6 +63,29 @@ func (tx *transaction) takesOver(ctx context.Context, id countersign.FindingID, 
 		return "", countersign.Errorf(countersign.Conflict, "cannot-take-over", "The connector %q cannot take over what others gave: have it taken away on %s, and ask for it anew.", item.system.Connector, item.system.Name)
 	}
 	return finding.Principal, nil
+}
+
+// adoptsNothing says why a grant is not given, whose request adopts what is not there
+// to be adopted any more. Only before the first attempt: after that it can be missing
+// because it was taken over.
+func (tx *transaction) adoptsNothing(ctx context.Context, grant *countersign.Grant) (cause, why string, err error) {
+	if grant.Request == "" || grant.State != countersign.GrantProvisioning {
+		return "", "", nil
+	}
+	request, err := tx.read.Request(ctx, grant.Request)
+	if err != nil || request.Adopts == "" {
+		return "", "", err
+	}
+	finding, err := tx.read.Finding(ctx, request.Adopts)
+	switch {
+	case err != nil:
+		return "", "", err
+	case finding.State != countersign.FindingOpen:
+		return workflow.CauseRejected, fmt.Sprintf("What was to be adopted is not there any more: the finding %s was closed at %s. Ask for the access anew.", finding.ID, finding.ClosedAt), nil
+	case finding.Removal != nil:
+		return workflow.CauseRejected, fmt.Sprintf("Somebody asked at %s for what was to be adopted to be taken away.", finding.Removal.At), nil
+	}
+	return "", "", nil
 }
 
 // adopted returns what a grant that is given now takes over, or "".

@@ -22,12 +22,18 @@ type Delivery struct {
 	Until countersign.Instant
 
 	request countersign.RequestID
+	// finding is what access is taken away for that no grant gives; then the task names
+	// no grant.
+	finding countersign.FindingID
 }
 
 // Prepare turns a claimed intent into the task of a connector. Nil means that
 // there is nothing to do any more: the intent was taken back, or what was
 // approved may not be carried out today, and its end has begun.
 func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) {
+	if countersign.PrefixOf(work.Ref) == "fnd" {
+		return d.prepareRemoval(ctx, work)
+	}
 	var delivery *Delivery
 	id := countersign.GrantID(work.Ref)
 	err := d.attemptLooking(ctx, countersign.SystemTimer, func(*transaction) store.Questions {
@@ -57,6 +63,9 @@ func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) 
 		}
 		if grant.Intent.Operation == countersign.ApplyOperation {
 			cause, why, err := tx.stopsFulfilment(ctx, grant)
+			if err == nil && cause == "" && work.Attempt == 1 {
+				cause, why, err = tx.adoptsNothing(ctx, grant)
+			}
 			if err == nil && cause == "" && grant.Issuing() {
 				why, err = tx.rejected(ctx, grant.Rotating.Request)
 			}
@@ -248,6 +257,9 @@ func (tx *transaction) wake(ctx context.Context, grant *countersign.Grant, cause
 // too late to count changes nothing; when a newer operation waited for it, that
 // one starts at once.
 func (d *Desk) Observe(ctx context.Context, delivery *Delivery, observation countersign.Observation) error {
+	if delivery.finding != "" {
+		return d.observeRemoval(ctx, delivery, observation)
+	}
 	err := d.attemptLooking(ctx, countersign.SystemDelivery, delivery.foresee, func(tx *transaction) error {
 		grant, err := tx.read.Grant(ctx, delivery.Task.Grant)
 		if err != nil {
@@ -364,6 +376,10 @@ func (d *Desk) Fail(ctx context.Context, delivery *Delivery, cause error) error 
 		kind, after = failure.Kind, failure.After
 	}
 	err := d.attempt(ctx, countersign.SystemDelivery, func(tx *transaction) error {
+		if delivery.finding != "" {
+			tx.tryAgain(delivery.Work, cause, after)
+			return nil
+		}
 		grant, err := d.Store.Grant(ctx, delivery.Task.Grant)
 		if err != nil {
 			return err

@@ -31,7 +31,11 @@ type FindingView struct {
 	AskFor     string                   `json:"ask_for,omitempty"`
 	Credential countersign.CredentialID `json:"credential,omitempty"`
 	Grant      countersign.GrantID      `json:"grant,omitempty"`
-	ClosedAt   countersign.Instant      `json:"closed_at,omitzero"`
+	// Removal is set once somebody asked for it to be taken away.
+	Removal  *RemovalView        `json:"removal,omitempty"`
+	ClosedAt countersign.Instant `json:"closed_at,omitzero"`
+	// ClosedBecause says why it is closed although no list showed it to be gone.
+	ClosedBecause countersign.ClosedBecause `json:"closed_because,omitempty"`
 }
 
 // FindingFilter selects findings.
@@ -106,7 +110,15 @@ func (d *Desk) Finding(ctx context.Context, caller Caller, id countersign.Findin
 	if err != nil {
 		return nil, err
 	}
-	return tx.findingView(finding), nil
+	view := tx.findingView(finding)
+	if removal := finding.Removal; removal != nil && !removal.ByHand && finding.State == countersign.FindingOpen {
+		work, err := d.Store.Work(ctx, store.RemovalKey(finding))
+		if err != nil && countersign.KindOf(err) != countersign.NotFound {
+			return nil, err
+		}
+		view.Removal.Trouble, view.Removal.Attempts = work.Trouble, work.Attempt
+	}
+	return view, nil
 }
 
 // seenFinding returns a finding that the caller may see.
@@ -128,6 +140,7 @@ func (tx *transaction) findingView(f *countersign.Finding) *FindingView {
 		ID: f.ID, Version: f.Version, Kind: f.Kind, State: f.State, System: string(f.System), Owner: tx.directory.ref(f.Owner),
 		OpenedAt: f.OpenedAt, Deadline: f.Deadline, Overdue: f.State == countersign.FindingOpen && tx.now() >= f.Deadline,
 		AskFor: tx.directory.askFor(f), Principal: f.Principal, Resource: f.Resource, Entitlement: f.Entitlement, Credential: f.Credential, Grant: f.Grant, ClosedAt: f.ClosedAt,
+		Removal: tx.removalView(f), ClosedBecause: f.ClosedBecause,
 	}
 	if system := tx.directory.systems[f.System]; system != nil {
 		view.System = system.Name

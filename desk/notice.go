@@ -87,6 +87,11 @@ func (tx *transaction) tellings(payload countersign.Payload, request *countersig
 		return []telling{{kind: NoticeReminder, people: []countersign.IdentityID{grant.Holder, grant.Requester}}}
 	case *workflow.ProposalEnforced:
 		return []telling{{kind: NoticeEmergency, people: event.Change.Told, atOnce: true}}
+	case *workflow.RemovalAsked:
+		if !event.Change.ByHand {
+			return nil
+		}
+		return []telling{{kind: NoticeTask, people: event.Change.Told, atOnce: true}}
 	case *workflow.ReconciliationCompleted:
 		if event.Change.Opened+event.Change.Beyond == 0 {
 			return nil
@@ -167,7 +172,7 @@ func (tx *transaction) notify() {
 		request, _ := states[event.Stream].(*countersign.Request)
 		grant, _ := states[event.Stream].(*countersign.Grant)
 		switch states[event.Stream].(type) {
-		case *countersign.Request, *countersign.Grant, *countersign.Proposal, *countersign.Reconciliation, *countersign.Identity, *countersign.System:
+		case *countersign.Request, *countersign.Grant, *countersign.Proposal, *countersign.Reconciliation, *countersign.Finding, *countersign.Identity, *countersign.System:
 		default:
 			continue
 		}
@@ -323,6 +328,13 @@ func (tx *transaction) aboutWhat(ctx context.Context, id string) (*countersign.R
 			return nil, "", err
 		}
 		return &countersign.Request{}, tx.directory.nameOf(grant.Holder) + ": " + tx.directory.entitlementRef(grant.Entitlement).Name, nil
+	}
+	if countersign.PrefixOf(id) == "fnd" {
+		finding, err := tx.desk.Store.Finding(ctx, countersign.FindingID(id))
+		if err != nil {
+			return nil, "", err
+		}
+		return &countersign.Request{}, tx.findingView(finding).Text, nil
 	}
 	if countersign.PrefixOf(id) == "prp" {
 		proposal, err := tx.desk.Store.Proposal(ctx, countersign.ProposalID(id))

@@ -131,7 +131,15 @@ func (d *Desk) Grant(ctx context.Context, caller Caller, id countersign.GrantID)
 	if standing.HasAny(workflow.Stranger) {
 		return nil, notFound("grant", string(id))
 	}
-	return tx.grantView(grant, standing), nil
+	view := tx.grantView(grant, standing)
+	if grant.State == countersign.GrantRevoking {
+		work, err := tx.claim(ctx, grant)
+		if err != nil {
+			return nil, err
+		}
+		view.Trouble = work.Trouble
+	}
+	return view, nil
 }
 
 // Grants lists what the caller and the NHIs that the caller answers for hold, and

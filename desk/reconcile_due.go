@@ -8,10 +8,14 @@ import (
 	"github.com/countersign/countersign/store"
 )
 
-// ScheduleReconciliations makes every system due that can be read and never was.
+// ScheduleReconciliations makes every system due that can be read and never was, and
+// closes what was found on those that cannot be read any more.
 func (d *Desk) ScheduleReconciliations(ctx context.Context) error {
 	tx, err := d.begin(ctx, countersign.SystemTimer)
 	if err != nil {
+		return err
+	}
+	if err := d.closeUnlisted(ctx, tx); err != nil {
 		return err
 	}
 	var keys []string

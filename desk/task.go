@@ -152,7 +152,11 @@ func (d *Desk) onTask(ctx context.Context, caller Caller, key Key, id countersig
 }
 
 // readCheck takes what was found from the list, or from the person's word.
+// The account that the access was given to can have another name by now, so what is
+// taken away is looked for under both.
 func (tx *transaction) readCheck(grant *countersign.Grant, crew *crew, report TaskReport, command *workflow.GrantCommand) error {
+	holder := tx.directory.identities[grant.Holder]
+	command.Account = holder.Handle(crew.procedure.Handle)
 	if report.List == nil {
 		if !crew.procedure.Attested {
 			return countersign.Errorf(countersign.Refused, "list-needed", "A word is not enough for this system: bring its list of accounts.")
@@ -163,7 +167,14 @@ func (tx *transaction) readCheck(grant *countersign.Grant, crew *crew, report Ta
 		command.Assurance, command.Present = countersign.Attested, report.Present
 		return nil
 	}
-	present, err := crew.procedure.Holds(report.List, tx.directory.identities[grant.Holder])
+	accounts := grant.Accounts()
+	if command.Account != "" {
+		accounts = append(accounts, command.Account)
+	}
+	if len(accounts) == 0 {
+		return countersign.Errorf(countersign.Refused, "no-handle", "%s has no %s by which the list could name it.", holder.Name, crew.procedure.Handle)
+	}
+	present, err := crew.procedure.Holds(report.List, accounts...)
 	if err != nil {
 		return err
 	}
@@ -210,15 +221,18 @@ func (tx *transaction) standOnTask(ctx context.Context, grant *countersign.Grant
 
 // TaskView is a task as one reader sees it.
 type TaskView struct {
-	Task        countersign.IntentID  `json:"task"`
-	Grant       countersign.GrantID   `json:"grant"`
-	Operation   countersign.Operation `json:"operation"`
-	Holder      Ref                   `json:"holder"`
-	Account     string                `json:"account"`
-	Entitlement EntitlementRef        `json:"entitlement"`
-	OpenedAt    countersign.Instant   `json:"opened_at"`
-	Deadline    countersign.Instant   `json:"deadline"`
-	Escalated   int                   `json:"escalated"`
+	Task      countersign.IntentID  `json:"task"`
+	Grant     countersign.GrantID   `json:"grant"`
+	Operation countersign.Operation `json:"operation"`
+	Holder    Ref                   `json:"holder"`
+	Account   string                `json:"account"`
+	// GivenTo are the names of the account when the access was given, which can be
+	// others than today's.
+	GivenTo     []string            `json:"given_to,omitempty"`
+	Entitlement EntitlementRef      `json:"entitlement"`
+	OpenedAt    countersign.Instant `json:"opened_at"`
+	Deadline    countersign.Instant `json:"deadline"`
+	Escalated   int                 `json:"escalated"`
 	// Told are who heard of it last; Fulfillers and Witnesses who can act now.
 	Told       []Ref               `json:"told"`
 	Fulfillers []Ref               `json:"fulfillers"`
@@ -271,6 +285,7 @@ func (tx *transaction) taskView(grant *countersign.Grant, standing workflow.Stan
 	dir, task := tx.directory, grant.Task
 	view := TaskView{
 		Task: task.Intent, Grant: grant.ID, Operation: grant.Intent.Operation, Holder: dir.ref(grant.Holder), Account: dir.identities[grant.Holder].Handle(crew.procedure.Handle),
+		GivenTo:     grant.Accounts(),
 		Entitlement: dir.entitlementRef(grant.Entitlement), OpenedAt: task.OpenedAt, Deadline: task.Deadline, Escalated: task.Escalated,
 		Told: dir.refs(task.Told), Fulfillers: dir.refs(crew.fulfillers), Witnesses: dir.refs(crew.witnesses), DoneAt: task.DoneAt, Offered: []workflow.Command{},
 	}

@@ -280,6 +280,8 @@ func (d *snapshot) grantSentence(payload countersign.Payload) string {
 		return fmt.Sprintf("the end is put off to %s, because fewer than two others hold this power; give it to somebody else first", event.Change.Until)
 	case *workflow.ProposalEnforced:
 		return fmt.Sprintf("%s put a policy into force alone%s. Publish or reject it; it lapses at %s", d.nameOf(event.Change.By), because(event.Reason), event.Change.Until)
+	case *workflow.RemovalAsked:
+		return "is to be taken away on the target by hand, and closes with the next reading that does not show it" + because(event.Reason)
 	case *workflow.ReconciliationCompleted:
 		text := fmt.Sprintf("%d new finding(s), see finding list", event.Change.Opened)
 		if event.Change.Beyond > 0 {

@@ -213,7 +213,9 @@ type GrantView struct {
 	// Assurance is on what it rests that the access is there, or is gone.
 	Assurance countersign.Assurance `json:"assurance,omitempty"`
 	Parked    *ParkedView           `json:"parked,omitempty"`
-	Offered   []workflow.Command    `json:"offered"`
+	// Trouble is why the last attempt to take it away did not, where one grant is shown.
+	Trouble string             `json:"trouble,omitempty"`
+	Offered []workflow.Command `json:"offered"`
 }
 
 type CredentialView struct {

@@ -224,3 +224,31 @@ func TestSettingsThatNameNobodyAreRefusedWithTheRequest(t *testing.T) {
 		}
 	}
 }
+
+// The list of accounts still has the name under which the access was given, which is
+// not the holder's any more: it is not gone.
+func TestAnAccountIsNotGoneBecauseItsHolderIsCalledOtherwiseNow(t *testing.T) {
+	w := byHand(t, onSQLite(t), `fulfiller: group(platform-leads), within: 2d, column: email, handle: email`)
+	id, grant := w.asked()
+	w.must(w.done("pia", grant))
+	w.must(w.check("pit", grant, desk.TaskReport{List: []byte("email\nana@test.example\n")}))
+	w.together("email: ana@test.example", "email: ana.married@test.example")
+	w.must(w.revocation("ana", grant)())
+	w.settle()
+	w.must(w.done("pia", grant))
+	tasks, err := w.house.Desk.Tasks(w.ctx, w.as("pit"))
+	w.must(err)
+	if len(tasks) != 1 || !slices.Equal(tasks[0].GivenTo, []string{"ana@test.example"}) || tasks[0].Account != "ana.married@test.example" {
+		t.Fatalf("the task is %+v", tasks)
+	}
+	for _, list := range []string{"email\nana@test.example\n", "email\nana.married@test.example\n"} {
+		w.must(w.check("pit", grant, desk.TaskReport{List: []byte(list)}))
+		if view := w.grant(id); view.State != countersign.GrantRevoking {
+			t.Fatalf("the account is on the list %q, and the grant is %s", list, view.State)
+		}
+		w.must(w.done("pia", grant))
+	}
+	w.must(w.check("pit", grant, desk.TaskReport{List: []byte("email\nsyd@test.example\n")}))
+	w.state(id, countersign.RequestClosed)
+	w.verified()
+}

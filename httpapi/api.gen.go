@@ -145,7 +145,7 @@ func (e ListMachinesParamsKind) Valid() bool {
 	}
 }
 
-// AccessFinding One difference between a target and the record. It ends nothing, and closes when it is not seen any more.
+// AccessFinding One difference between a target and the record. It ends nothing, and closes when it is not seen any more, or was taken away.
 type AccessFinding = desk.FindingView
 
 // Amendment An asking without what stays as it is - type, beneficiary and extended grant.
@@ -925,6 +925,14 @@ type ListFindingsParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// RemoveFoundParams defines parameters for RemoveFound.
+type RemoveFoundParams struct {
+	// IdempotencyKey Makes the command safe to send twice, for 48 hours: at most 200 printable
+	// ASCII characters. The same key with another body is 409
+	// `idempotency-key-reused`.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // ListGrantsParams defines parameters for ListGrants.
 type ListGrantsParams struct {
 	// Holder Only what this identity holds; an id, a login, an e-mail address or a SPIFFE id.
@@ -1422,6 +1430,9 @@ type ApplyDirectoryJSONRequestBody = DirectoryFiles
 // PlanDirectoryJSONRequestBody defines body for PlanDirectory for application/json ContentType.
 type PlanDirectoryJSONRequestBody = DirectoryFiles
 
+// RemoveFoundJSONRequestBody defines body for RemoveFound for application/json ContentType.
+type RemoveFoundJSONRequestBody = Revocation
+
 // RevokeGrantJSONRequestBody defines body for RevokeGrant for application/json ContentType.
 type RevokeGrantJSONRequestBody = Revocation
 
@@ -1568,6 +1579,9 @@ type ServerInterface interface {
 	// GetFinding One finding
 	// (GET /findings/{id})
 	GetFinding(w http.ResponseWriter, r *http.Request, id FindingID)
+	// RemoveFound Take access away that nobody asked for
+	// (POST /findings/{id}/remove)
+	RemoveFound(w http.ResponseWriter, r *http.Request, id FindingID, params RemoveFoundParams)
 	// ListGrants Grants of the caller and of whom the caller answers for, newest first
 	// (GET /grants)
 	ListGrants(w http.ResponseWriter, r *http.Request, params ListGrantsParams)
@@ -2086,6 +2100,56 @@ func (siw *ServerInterfaceWrapper) GetFinding(w http.ResponseWriter, r *http.Req
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetFinding(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RemoveFound operation middleware
+func (siw *ServerInterfaceWrapper) RemoveFound(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id FindingID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RemoveFoundParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RemoveFound(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5569,6 +5633,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/directory/plan", wrapper.PlanDirectory)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/findings", wrapper.ListFindings)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/findings/{id}", wrapper.GetFinding)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/findings/{id}/remove", wrapper.RemoveFound)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/grants", wrapper.ListGrants)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/grants/{id}", wrapper.GetGrant)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/grants/{id}/retry", wrapper.RetryGrant)
@@ -5883,6 +5948,30 @@ type GetFindingResponseObject interface {
 type GetFinding200JSONResponse AccessFinding
 
 func (response GetFinding200JSONResponse) VisitGetFindingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveFoundRequestObject struct {
+	Id     FindingID `json:"id"`
+	Params RemoveFoundParams
+	Body   *RemoveFoundJSONRequestBody
+}
+
+type RemoveFoundResponseObject interface {
+	VisitRemoveFoundResponse(w http.ResponseWriter) error
+}
+
+type RemoveFound200JSONResponse AccessFinding
+
+func (response RemoveFound200JSONResponse) VisitRemoveFoundResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -7573,6 +7662,9 @@ type StrictServerInterface interface {
 	// GetFinding One finding
 	// (GET /findings/{id})
 	GetFinding(ctx context.Context, request GetFindingRequestObject) (GetFindingResponseObject, error)
+	// RemoveFound Take access away that nobody asked for
+	// (POST /findings/{id}/remove)
+	RemoveFound(ctx context.Context, request RemoveFoundRequestObject) (RemoveFoundResponseObject, error)
 	// ListGrants Grants of the caller and of whom the caller answers for, newest first
 	// (GET /grants)
 	ListGrants(ctx context.Context, request ListGrantsRequestObject) (ListGrantsResponseObject, error)
@@ -8092,6 +8184,40 @@ func (sh *strictHandler) GetFinding(w http.ResponseWriter, r *http.Request, id F
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetFindingResponseObject); ok {
 		if err := validResponse.VisitGetFindingResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RemoveFound operation middleware
+func (sh *strictHandler) RemoveFound(w http.ResponseWriter, r *http.Request, id FindingID, params RemoveFoundParams) {
+	var request RemoveFoundRequestObject
+
+	request.Id = id
+	request.Params = params
+
+	var body RemoveFoundJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveFound(ctx, request.(RemoveFoundRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveFound")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RemoveFoundResponseObject); ok {
+		if err := validResponse.VisitRemoveFoundResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -154,6 +154,7 @@ var routes = map[string]route{
 	"POST /holds":                      {scope: auth.Grant, body: reflect.TypeFor[HoldDraft]()},
 	"GET /holds/{id}":                  {scope: auth.Grant},
 	"POST /holds/{id}/lift":            {scope: auth.Grant, body: reflect.TypeFor[Revocation]()},
+	"POST /findings/{id}/remove":       {scope: auth.Grant, body: reflect.TypeFor[Revocation]()},
 	"GET /proposals":                   {scope: auth.Directory, query: reflect.TypeFor[ListProposalsParams]()},
 	"POST /proposals":                  {scope: auth.Directory, body: reflect.TypeFor[ProposalDraft](), limit: Uploads},
 	"GET /proposals/{id}":              {scope: auth.Directory},

@@ -84,3 +84,16 @@ func (a *api) ListBaselinePairs(ctx context.Context, request ListBaselinePairsRe
 	}
 	return ListBaselinePairs200JSONResponse{Pairs: pairs, Parts: parts}, nil
 }
+
+// RemoveFound has access taken away that nobody asked for.
+func (a *api) RemoveFound(ctx context.Context, request RemoveFoundRequestObject) (RemoveFoundResponseObject, error) {
+	s := sessionOf(ctx)
+	if err := a.Desk.RemoveFound(ctx, s.caller, s.key, countersign.FindingID(request.Id), request.Body.Reason); err != nil {
+		return nil, err
+	}
+	view, err := a.Desk.Finding(ctx, s.caller, countersign.FindingID(request.Id))
+	if err != nil {
+		return nil, err
+	}
+	return RemoveFound200JSONResponse(*view), nil
+}

@@ -123,7 +123,7 @@ var views = map[string]any{
 	"Ref": desk.Ref{}, "EntitlementRef": desk.EntitlementRef{}, "Identity": desk.IdentityView{}, "Catalogue": desk.Catalogue{},
 	"RequestType": policy.TypeInfo{}, "Request": desk.RequestView{}, "RequestLine": desk.RequestLine{}, "Consent": desk.ConsentView{},
 	"EvidenceSlot": desk.SlotView{}, "Evidence": desk.EvidenceView{}, "Stage": desk.StageView{}, "Asked": desk.AskedView{},
-	"Decision": desk.DecisionView{}, "Grant": desk.GrantView{}, "Proposal": desk.ProposalView{}, "Hold": desk.HoldView{}, "AccessFinding": desk.FindingView{}, "Reconciliation": desk.ReconciliationView{}, "Claim": desk.ClaimView{}, "Machine": desk.MachineView{}, "Comparison": countersign.Comparison{}, "Credential": desk.CredentialView{}, "Parked": desk.ParkedView{},
+	"Decision": desk.DecisionView{}, "Grant": desk.GrantView{}, "Proposal": desk.ProposalView{}, "Hold": desk.HoldView{}, "AccessFinding": desk.FindingView{}, "Reconciliation": desk.ReconciliationView{}, "Claim": desk.ClaimView{}, "Machine": desk.MachineView{}, "Comparison": countersign.Comparison{}, "Baseline": countersign.Baseline{}, "BaselinePair": desk.BaselinePair{}, "Credential": desk.CredentialView{}, "Parked": desk.ParkedView{},
 	"TimelineEntry": desk.TimelineEntry{}, "Token": auth.Token{}, "Refusal": policy.Refusal{}, "DurationLimit": policy.Limit{},
 	"Preview": httpapi.Preview{}, "AppliedDirectory": httpapi.AppliedDirectory{}, "Me": httpapi.Me{}, "House": httpapi.House{},
 	"RequestPage": httpapi.RequestPage{}, "GrantPage": httpapi.GrantPage{}, "Timeline": httpapi.Timeline{}, "TokenList": httpapi.TokenList{},
@@ -173,7 +173,7 @@ var words = map[reflect.Type]string{
 	reflect.TypeFor[countersign.StageState](): "open", reflect.TypeFor[countersign.EvidenceKind](): "scan-report",
 	reflect.TypeFor[countersign.EvidenceDue](): "at-closure", reflect.TypeFor[countersign.Outcome](): "not-in-order", reflect.TypeFor[countersign.TicketState](): "closed",
 	reflect.TypeFor[countersign.EndConditionKind](): "unused", reflect.TypeFor[countersign.Answering](): "owner", reflect.TypeFor[workflow.Command](): "approve",
-	reflect.TypeFor[auth.Scope](): "evaluate", reflect.TypeFor[countersign.FindingKind](): "lost", reflect.TypeFor[countersign.FindingState](): "open",
+	reflect.TypeFor[auth.Scope](): "evaluate", reflect.TypeFor[countersign.FindingKind](): "lost", reflect.TypeFor[countersign.FindingState](): "open", reflect.TypeFor[countersign.ClosedBecause](): "removed",
 	reflect.TypeFor[desk.SystemState](): "late", reflect.TypeFor[desk.Verdict](): "holds",
 	reflect.TypeFor[desk.OwnerState](): "overdue", reflect.TypeFor[desk.MachineFlag](): "long-lived",
 }

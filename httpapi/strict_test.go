@@ -194,6 +194,7 @@ var operations = []struct {
 	{"POST", "/reconciliations/wiki/run", auth.Grant},
 	{"GET", "/findings", auth.Read},
 	{"GET", "/findings/fnd_x", auth.Read},
+	{"POST", "/findings/fnd_x/remove", auth.Grant},
 	{"GET", "/holds", auth.Grant},
 	{"POST", "/holds", auth.Grant},
 	{"GET", "/holds/hld_x", auth.Grant},

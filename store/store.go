@@ -187,8 +187,7 @@ type Head struct {
 type WorkKind string
 
 const (
-	// DeliverWork is an intent for a connector; Ref is its grant, or the finding whose
-	// access is to be taken away.
+	// DeliverWork is an intent for a connector; Ref is its grant, or the finding.
 	DeliverWork WorkKind = "deliver"
 	// RequestWork is the next timer of a request; its key is the request's id.
 	RequestWork WorkKind = "request"
@@ -240,8 +239,7 @@ type Work struct {
 type Backlog struct {
 	// Due waits to be claimed, and Parked for a person; kinds without any are absent.
 	Due, Parked map[WorkKind]Queue
-	// Ending are grants whose end began and was not yet read back, and findings that
-	// a connector is taking away.
+	// Ending are grants, and findings, whose end began and was not yet read back.
 	Ending Queue
 	// Overdue counts requests that owe evidence or a review whose time has passed.
 	Overdue int

@@ -352,10 +352,14 @@ func ApplyGrant(g *countersign.Grant, stamp Stamp, payload countersign.Payload) 
 	case *TaskRefused:
 		g.Task.DoneBy, g.Task.DoneAt, g.Task.Told = "", 0, event.Change.Told
 	case *TaskChecked:
-		g.Checks = append(g.Checks, countersign.Check{
+		check := countersign.Check{
 			Intent: event.Change.Intent, Operation: event.Change.Operation, DoneBy: event.Change.DoneBy, By: event.Change.By, At: stamp.Time,
 			Assurance: event.Change.Assurance, Present: event.Change.Present, List: event.Change.List,
-		})
+		}
+		if event.Subject != nil {
+			check.Account = event.Subject.Account
+		}
+		g.Checks = append(g.Checks, check)
 		// What was not found done is to be done again; a check that agrees is followed
 		// by the observation, which ends the task.
 		g.Task.DoneBy, g.Task.DoneAt = "", 0

@@ -20,10 +20,12 @@ type GrantCommand struct {
 	Until countersign.Instant
 	// Person must move parked work on.
 	Person countersign.IdentityID
-	// Assurance, Present and List are what a check of a task found.
+	// Assurance, Present and List are what a check of a task found, Account how the
+	// holder is called on the target.
 	Assurance countersign.Assurance
 	Present   bool
 	List      countersign.Digest
+	Account   string
 }
 
 // GrantVerdict is what desk found out for a command on a grant.

@@ -45,7 +45,8 @@ func (FindingClosed) EventKind() string { return "finding.closed@1" }
 // RemovalAsked says that somebody wants access taken away that nobody asked for.
 type RemovalAsked struct {
 	Change struct {
-		By countersign.IdentityID `json:"by"`
+		By     countersign.IdentityID `json:"by"`
+		Intent countersign.IntentID   `json:"intent"`
 		// ByHand says that the connector cannot do it.
 		ByHand bool `json:"by_hand,omitempty"`
 		// Told are who answers for the system.
@@ -151,7 +152,7 @@ func ApplyFinding(f *countersign.Finding, stamp Stamp, payload countersign.Paylo
 	case *FindingClosed:
 		f.State, f.ClosedAt, f.ClosedBecause = countersign.FindingClosed, stamp.Time, event.Change.Because
 	case *RemovalAsked:
-		f.Removal = &countersign.Removal{By: event.Change.By, At: stamp.Time, ByHand: event.Change.ByHand}
+		f.Removal = &countersign.Removal{By: event.Change.By, At: stamp.Time, Intent: event.Change.Intent, ByHand: event.Change.ByHand}
 		if event.Reason != nil {
 			f.Removal.Reason = event.Reason.Text
 		}

@@ -63,6 +63,13 @@ func (TaskRefused) EventKind() string { return "grant.task-refused@1" }
 type TaskChecked struct {
 	Change TaskCheckedChange `json:"change"`
 	Reason *Reason           `json:"reason"`
+	// Subject holds what can name a person.
+	Subject *CheckedSubject `json:"subject"`
+}
+
+// CheckedSubject is how the holder was called on the target.
+type CheckedSubject struct {
+	Account string `json:"account"`
 }
 
 type TaskCheckedChange struct {
@@ -168,7 +175,10 @@ func (f *folding) check(command GrantCommand, verdict GrantVerdict) error {
 	checked := &TaskChecked{TaskCheckedChange{
 		Intent: task.Intent, Operation: g.Intent.Operation, DoneBy: task.DoneBy, By: who,
 		Assurance: command.Assurance, Present: command.Present, List: command.List,
-	}, given(command.Reason)}
+	}, given(command.Reason), nil}
+	if command.Account != "" {
+		checked.Subject = &CheckedSubject{command.Account}
+	}
 	if command.Present != gives {
 		checked.Change.Told = append([]countersign.IdentityID{task.DoneBy}, task.Told...)
 		return f.grant(g.ID, checked)

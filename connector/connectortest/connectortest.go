@@ -27,6 +27,12 @@ type Bench struct {
 	Plant func(t *testing.T, task connector.Task)
 	// Writes counts how often the target was changed under the task's credential.
 	Writes func(t *testing.T, task connector.Task) int
+	// CannotList says that the target cannot list what it holds: the connector is no
+	// Inventory.
+	CannotList bool
+	// ByHand gives the task's right to its holder by the target's own means, without a
+	// mark, as an Item lists it. It is needed of a connector that is a Remover.
+	ByHand func(t *testing.T, task connector.Task) connector.Item
 }
 
 // Harness makes a bench for each case.
@@ -61,6 +67,7 @@ func Run(t *testing.T, harness Harness) {
 		{"NothingIsWrittenAfterTheDeadline", deadlines},
 		{"NothingIsWrittenAfterACancel", cancels},
 		{"AListHasWhatIsThereAndWhoMadeIt", lists},
+		{"WhatOthersGaveIsTakenAwayAloneAndByName", removes},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			bench := harness(t)

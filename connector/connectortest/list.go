@@ -12,8 +12,13 @@ import (
 // cuts a list short is told.
 func lists(s *suite) {
 	inventory, can := s.Connector.(connector.Inventory)
-	if !can {
-		s.Skip("the target cannot list what it holds")
+	switch {
+	case !can && s.CannotList:
+		return
+	case !can:
+		s.Fatal("the connector cannot list what its target holds, and the bench does not say so: CannotList")
+	case s.CannotList:
+		s.Fatal("the bench says that the target cannot list, and the connector does")
 	}
 	listed := func(of connector.Task) []connector.Item {
 		s.Helper()

@@ -190,6 +190,11 @@ func TestConformance(t *testing.T) {
 			Works:  func(_ *testing.T, task connector.Task) bool { l.person(task.Holder); return l.may(task) },
 			Plant:  func(_ *testing.T, task connector.Task) { l.plant(task) },
 			Writes: func(_ *testing.T, task connector.Task) int { return l.line.Asked("device", string(task.Credential)) },
+			ByHand: func(_ *testing.T, task connector.Task) connector.Item {
+				uuid := l.person(task.Holder)
+				l.put(groupDN(task.Entitlement), personDN(task.Holder))
+				return connector.Item{Principal: uuid, Resource: task.Resource, Entitlement: task.Entitlement}
+			},
 		}
 	})
 }

@@ -24,6 +24,11 @@ func TestConformance(t *testing.T) {
 			},
 			Plant:  func(_ *testing.T, task connector.Task) { target.Put(task) },
 			Writes: func(_ *testing.T, task connector.Task) int { return target.Effects(task.Intent) },
+			ByHand: func(_ *testing.T, task connector.Task) connector.Item {
+				task.Grant = ""
+				target.Put(task)
+				return connector.Item{Principal: string(task.Holder), Resource: task.Resource, Entitlement: task.Entitlement}
+			},
 		}
 	})
 }

@@ -228,7 +228,7 @@ func (l *lab) task() connector.Task {
 
 // known is a connector whose holders all have a login on the server.
 type known struct {
-	connector.Connector
+	*postgres.Connector
 	lab  *lab
 	lock *sync.Mutex
 }
@@ -267,6 +267,11 @@ func TestConformance(t *testing.T) {
 					Works:  func(_ *testing.T, task connector.Task) bool { return l.may(gives, task) },
 					Plant:  func(_ *testing.T, task connector.Task) { l.plant(gives, task) },
 					Writes: func(_ *testing.T, task connector.Task) int { return l.writes(task) },
+					ByHand: func(_ *testing.T, task connector.Task) connector.Item {
+						login := l.person(task.Holder)
+						l.execute(l.admin, `GRANT `+task.Entitlement+` TO `+login)
+						return connector.Item{Principal: login, Entitlement: task.Entitlement}
+					},
 				}
 			})
 		})

@@ -224,13 +224,18 @@ func (c *Connector) endSessions(ctx context.Context, task connector.Task, held *
 			return sessions(ctx, q, `usesysid = $1`, held.oid)
 		})
 	}
+	return c.endOnce(ctx, task, held.made.Login)
+}
+
+// endOnce ends the sessions that a login has open now.
+func (c *Connector) endOnce(ctx context.Context, task connector.Task, login uint32) error {
 	var first []int32
 	return c.endAll(ctx, task, func(ctx context.Context, q querier) (pids []int32, err error) {
 		if first == nil {
-			first, err = sessions(ctx, q, `usesysid = $1`, held.made.Login)
+			first, err = sessions(ctx, q, `usesysid = $1`, login)
 			return first, err
 		}
-		return sessions(ctx, q, `usesysid = $1 AND pid = ANY ($2)`, held.made.Login, first)
+		return sessions(ctx, q, `usesysid = $1 AND pid = ANY ($2)`, login, first)
 	})
 }
 

@@ -114,7 +114,9 @@ func TestConformance(t *testing.T) {
 			t.Fatal(err)
 		}
 		return &connectortest.Bench{
-			Connector: made, Clock: clock,
+			// What it is told of says nothing of an inventory; a program of exec shows that.
+			CannotList: true,
+			Connector:  made, Clock: clock,
 			Works: func(t *testing.T, task connector.Task) bool {
 				reading, err := target.Verify(t.Context(), task)
 				return err == nil && reading.Present
