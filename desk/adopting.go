@@ -36,7 +36,7 @@ func (d *Desk) adoptBaseline(ctx context.Context, r *Reconciling, differences []
 			there[[3]string{difference.Principal, difference.Resource, difference.Entitlement}] = i
 		}
 	}
-	adopted, gone := 0, map[int]bool{}
+	adopted, gone, seen := 0, map[int]bool{}, r.List()
 	for part := before.Baseline.Done; part < len(list.Parts); part++ {
 		pairs, err := d.keptPairs(ctx, list.Parts[part])
 		if err != nil {
@@ -44,7 +44,7 @@ func (d *Desk) adoptBaseline(ctx context.Context, r *Reconciling, differences []
 		}
 		var now []int
 		err = d.commitReading(ctx, r, func(tx *transaction) error {
-			now, err = tx.adoptPart(ctx, r, part, pairs, differences, there)
+			now, err = tx.adoptPart(ctx, r, seen, part, pairs, differences, there)
 			return err
 		})
 		if err != nil {
@@ -65,7 +65,7 @@ func (d *Desk) adoptBaseline(ctx context.Context, r *Reconciling, differences []
 }
 
 // adoptPart opens the grants of one part, and says what became of it.
-func (tx *transaction) adoptPart(ctx context.Context, r *Reconciling, part int, pairs []BaselinePair, differences []reconcile.Difference, there map[[3]string]int) ([]int, error) {
+func (tx *transaction) adoptPart(ctx context.Context, r *Reconciling, list countersign.Digest, part int, pairs []BaselinePair, differences []reconcile.Difference, there map[[3]string]int) ([]int, error) {
 	before, err := tx.reconciliationOf(ctx, r.system.ID)
 	if err != nil {
 		return nil, err
@@ -124,7 +124,7 @@ func (tx *transaction) adoptPart(ctx context.Context, r *Reconciling, part int, 
 			until = countersign.Earliest(until, baseline.SignedAt.Add(most))
 		}
 		outcome, err := workflow.Adopt(tx.occasion, workflow.GrantAdoptedChange{
-			Baseline: baseline.Proposal, List: r.List(), Holder: pair.Holder, Entitlement: pair.Entitlement, System: r.system.ID, Step: step,
+			Baseline: baseline.Proposal, List: list, Holder: pair.Holder, Entitlement: pair.Entitlement, System: r.system.ID, Step: step,
 			From: baseline.SignedAt, Until: until, Definition: item.entitlement.Definition, Resource: pair.Resource, Right: pair.Right,
 			Terms: countersign.GrantTerms{Remind: baselineReminder, EndsWhen: []countersign.EndCondition{{Kind: countersign.OwnerLeft}, {Kind: countersign.SystemRetired}}},
 		}, pair.Principal)
