@@ -181,7 +181,7 @@ func TestConformance(t *testing.T) {
 			connectortest.Run(t, func(t *testing.T) *connectortest.Bench {
 				l := newLab(t, gives)
 				return &connectortest.Bench{
-					Connector: l.hands, Clock: l.clock,
+					Connector: l.hands, Clock: l.clock, CannotList: true,
 					Works: func(_ *testing.T, task connector.Task) bool { return l.works(task) },
 					Plant: func(_ *testing.T, task connector.Task) { l.ok(l.hands.Apply(t.Context(), task)) },
 					Writes: func(_ *testing.T, task connector.Task) int {
