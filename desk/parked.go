@@ -7,6 +7,13 @@ import (
 	"github.com/countersign/countersign/store"
 )
 
+// ParkedView is an operation that waits for a person.
+type ParkedView struct {
+	Since  countersign.Instant `json:"since"`
+	Person Ref                 `json:"person"`
+	Why    string              `json:"why"`
+}
+
 // ParkedNotice is something that somebody should have been told, and that was
 // given up.
 type ParkedNotice struct {

@@ -227,12 +227,6 @@ type CredentialView struct {
 	Reference string                      `json:"reference,omitempty"`
 }
 
-type ParkedView struct {
-	Since  countersign.Instant `json:"since"`
-	Person Ref                 `json:"person"`
-	Why    string              `json:"why"`
-}
-
 func (d *snapshot) ref(id countersign.IdentityID) Ref {
 	ref := Ref{ID: id, Name: d.nameOf(id)}
 	if identity := d.identities[id]; identity != nil {
