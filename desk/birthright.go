@@ -222,13 +222,14 @@ func (tx *transaction) refuseBirthright(ctx context.Context, b *birthrights, one
 	if toxic := b.set.Toxic([]policy.Item{item.item()}, held); len(toxic) > 0 {
 		return toxic[0].Because, nil
 	}
-	last, err := tx.desk.Store.Grants(ctx, store.GrantQuery{Holders: []countersign.IdentityID{b.identity.ID}, Entitlement: item.entitlement.ID, Limit: 1})
+	earlier, err := tx.desk.Store.Grants(ctx, store.GrantQuery{Holders: []countersign.IdentityID{b.identity.ID}, Entitlement: item.entitlement.ID})
 	if err != nil {
 		return "", err
 	}
-	if len(last) > 0 && last[0].Birthright != nil && *last[0].Birthright == one.rule && last[0].EndCause == workflow.CauseRevoked {
+	// What was asked for since does not count.
+	if i := slices.IndexFunc(earlier, func(grant *countersign.Grant) bool { return grant.Birthright != nil }); i >= 0 && *earlier[i].Birthright == one.rule && earlier[i].EndCause == workflow.CauseRevoked {
 		// What was revoked comes back by the same rule only once the rule changes.
-		return fmt.Sprintf("It was revoked at %s: ask for it.", last[0].EndAt), nil
+		return fmt.Sprintf("It was revoked at %s: ask for it.", earlier[i].EndAt), nil
 	}
 	return tx.cannotBeCarriedOut(ctx, b.identity, item)
 }

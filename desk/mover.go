@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,45 +25,87 @@ const (
 	lookRules = "rules-"
 )
 
-// LookAtIdentities looks anew at what identities hold, and at what owners owe.
+// lookAgain is when somebody who moved is looked at once more because access was on
+// its way to the target: what was judged before the move may go live after it.
+const lookAgain = 10 * countersign.Minute
+
+// LookAtIdentities looks anew at what identities hold, and at what owners owe: at
+// each identity once for all causes, for a second look in one transaction would not
+// see what the first one decided.
 func (d *Desk) LookAtIdentities(ctx context.Context, works []store.Work) error {
-	return d.together(ctx, len(works), nil, func(tx *transaction, i int) error {
-		tx.looked(works[i], 0)
-		_, cause, _ := strings.Cut(works[i].Key, "/")
-		if cause == lookSilence {
-			return tx.tellOfSilence(ctx, works[i].Ref)
+	var silent []store.Work
+	looks, ids := map[string][]store.Work{}, []string{}
+	for _, work := range works {
+		if causeOf(work) == lookSilence {
+			silent = append(silent, work)
+			continue
 		}
-		identity := tx.directory.identities[countersign.IdentityID(works[i].Ref)]
+		if looks[work.Ref] == nil {
+			ids = append(ids, work.Ref)
+		}
+		looks[work.Ref] = append(looks[work.Ref], work)
+	}
+	err := d.together(ctx, len(silent), nil, func(tx *transaction, i int) error {
+		tx.looked(silent[i], 0)
+		return tx.tellOfSilence(ctx, silent[i].Ref)
+	})
+	return errors.Join(err, d.together(ctx, len(ids), nil, func(tx *transaction, i int) error {
+		identity := tx.directory.identities[countersign.IdentityID(ids[i])]
+		underWay := false
 		// Who may hold nothing now keeps what is there: it is refused while that lasts,
 		// and ends by itself once it is for good.
-		if identity == nil || !identity.ActiveAt(tx.now()) {
-			return nil
+		if identity != nil && identity.ActiveAt(tx.now()) {
+			var err error
+			if underWay, err = tx.lookAtIdentity(ctx, identity, slices.ContainsFunc(looks[ids[i]], ofMove)); err != nil {
+				return err
+			}
 		}
-		return tx.lookAtIdentity(ctx, identity, strings.HasPrefix(cause, lookMoved))
-	})
+		for _, work := range looks[ids[i]] {
+			if underWay && ofMove(work) {
+				again := store.Work{Key: work.Key, Kind: work.Kind, Ref: work.Ref, DueAt: tx.now().Add(lookAgain)}
+				tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: again, Attempt: work.Attempt})
+				continue
+			}
+			tx.looked(work, 0)
+		}
+		return nil
+	}))
 }
 
-func (tx *transaction) lookAtIdentity(ctx context.Context, identity *countersign.Identity, moved bool) error {
+func causeOf(work store.Work) string {
+	_, cause, _ := strings.Cut(work.Key, "/")
+	return cause
+}
+
+func ofMove(work store.Work) bool { return strings.HasPrefix(causeOf(work), lookMoved) }
+
+// lookAtIdentity applies what rules give, and judges anew what was asked for of who
+// moved. Of that, something is under way while a target was not read back with it.
+func (tx *transaction) lookAtIdentity(ctx context.Context, identity *countersign.Identity, moved bool) (underWay bool, err error) {
 	b, err := tx.birthrights(ctx, identity)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := tx.applyBirthrights(ctx, b); err != nil || !moved {
-		return err
+		return false, err
 	}
 	for _, grant := range b.held {
-		if grant.State != countersign.GrantLive || grant.Request == "" {
+		if grant.Request == "" {
+			continue
+		}
+		underWay = underWay || grant.State == countersign.GrantProvisioning
+		if grant.State != countersign.GrantLive {
 			continue
 		}
 		verdict, err := tx.rejudge(ctx, grant)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if err := tx.decideGrant(ctx, grant, workflow.GrantCommand{Name: workflow.Wake}, verdict); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return underWay, nil
 }
 
 // byTimer begins the verdict of something that only time asks for.
@@ -75,10 +118,11 @@ func (tx *transaction) byTimer() workflow.GrantVerdict {
 // that did not. What cannot be judged changes nothing.
 func (tx *transaction) rejudge(ctx context.Context, grant *countersign.Grant) (workflow.GrantVerdict, error) {
 	verdict := tx.byTimer()
-	request, err := tx.load(ctx, grant.Request)
+	grounds, err := tx.grounds(ctx, grant)
 	if err != nil {
 		return verdict, err
 	}
+	request := lastOf(grounds)
 	m, err := tx.directory.matterOf(request.Requester, request.Beneficiary, request.Entitlements)
 	if err != nil {
 		return verdict, err
@@ -98,8 +142,11 @@ func (tx *transaction) rejudge(ctx context.Context, grant *countersign.Grant) (w
 	tx.relyOnPolicy()
 	resolver.relyOnMatter(tx)
 	refusals = slices.DeleteFunc(refusals, func(refusal policy.Refusal) bool {
-		return refusal.Reason != policy.ReasonRefusedByPolicy && refusal.Reason != policy.ReasonToxicCombination
+		return refusal.Reason != policy.ReasonRefusedByPolicy && refusal.Reason != policy.ReasonToxicCombination || tx.waives(grounds, refusal)
 	})
+	if refusals, err = tx.waivedElsewhere(ctx, grant, m.beneficiary, refusals); err != nil {
+		return verdict, err
+	}
 	added, err := tx.newStages(ctx, request, resolver)
 	if err != nil {
 		return verdict, err
@@ -121,6 +168,68 @@ func (tx *transaction) rejudge(ctx context.Context, grant *countersign.Grant) (w
 	}
 	verdict.Lapse = &workflow.Lapse{Cause: workflow.CauseMoved, Reason: why, Until: tx.now().Add(overlap)}
 	return verdict, nil
+}
+
+// grounds are the requests that the access goes back to, newest first: those that
+// gave it a later end or another credential, and the one that gave it.
+func (tx *transaction) grounds(ctx context.Context, grant *countersign.Grant) ([]*countersign.Request, error) {
+	first, err := tx.load(ctx, grant.Request)
+	if err != nil {
+		return nil, err
+	}
+	grounds, err := tx.desk.Store.Requests(ctx, store.RequestQuery{
+		Holder: grant.Holder, Entitlement: grant.Entitlement,
+		States: []countersign.RequestState{countersign.RequestActive, countersign.RequestClosing, countersign.RequestClosed},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return append(slices.DeleteFunc(grounds, func(request *countersign.Request) bool { return request.Changes() != grant.ID }), first), nil
+}
+
+// lastOf returns the request by which people decided last on the access itself: a
+// rotation is asked for by a type of its own.
+func lastOf(grounds []*countersign.Request) *countersign.Request {
+	return grounds[slices.IndexFunc(grounds, func(request *countersign.Request) bool { return request.Rotates == nil })]
+}
+
+// waives reports whether one of the requests has an exception from the refusal, and
+// still has it.
+func (tx *transaction) waives(requests []*countersign.Request, refusal policy.Refusal) bool {
+	return refusal.Waivable && slices.ContainsFunc(requests, func(request *countersign.Request) bool {
+		exception := request.Exception
+		return exception != nil && exception.Until > tx.now() && slices.Contains(exception.Waives, countersign.Waived{Reason: refusal.Reason, Rule: refusal.Rule})
+	})
+}
+
+// waivedElsewhere drops toxic combinations that are there by an exception which was
+// asked for with another of their halves.
+func (tx *transaction) waivedElsewhere(ctx context.Context, grant *countersign.Grant, holder *countersign.Identity, refusals []policy.Refusal) ([]policy.Refusal, error) {
+	toxic := func(refusal policy.Refusal) bool {
+		return refusal.Reason == policy.ReasonToxicCombination && refusal.Waivable
+	}
+	if !slices.ContainsFunc(refusals, toxic) {
+		return refusals, nil
+	}
+	held, err := tx.heldBySame(ctx, holder, grant.Request)
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range held {
+		other, err := tx.desk.Store.Grant(ctx, item.Grant)
+		if err != nil {
+			return nil, err
+		}
+		if other.ID == grant.ID || other.Request == "" {
+			continue
+		}
+		grounds, err := tx.grounds(ctx, other)
+		if err != nil {
+			return nil, err
+		}
+		refusals = slices.DeleteFunc(refusals, func(refusal policy.Refusal) bool { return toxic(refusal) && tx.waives(grounds, refusal) })
+	}
+	return refusals, nil
 }
 
 func neverAsked(request *countersign.Request, added []int) string {

@@ -451,6 +451,9 @@ func (tx *transaction) recheck(ctx context.Context, request *countersign.Request
 	}
 	if exception := request.Exception; exception != nil {
 		owner := tx.directory.identities[exception.Owner]
+		if owner != nil {
+			tx.relyOn(owner)
+		}
 		facts.Exception = &policy.ExceptionFact{Control: exception.Control, Owner: exception.Owner, OwnerActive: owner != nil && owner.ActiveAt(tx.now()), Until: exception.Until}
 		for _, waived := range exception.Waives {
 			facts.Exception.Waived = append(facts.Exception.Waived, policy.Refusal{Reason: waived.Reason, Rule: waived.Rule})

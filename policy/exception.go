@@ -156,17 +156,21 @@ func (j *judgement) judgeException() {
 }
 
 // keepWaived drops the refusals that the exception was approved for, while it
-// lasts.
+// lasts and somebody answers for it.
 func (j *judgement) keepWaived() {
 	exception := j.facts.Exception
 	if exception == nil || exception.Until <= j.facts.Now {
 		return
 	}
+	refused := len(j.plan.Refusals)
 	j.plan.Refusals = slices.DeleteFunc(j.plan.Refusals, func(refusal Refusal) bool {
 		return refusal.Waivable && slices.ContainsFunc(exception.Waived, func(waived Refusal) bool {
 			return waived.Reason == refusal.Reason && waived.Rule == refusal.Rule
 		})
 	})
+	if len(j.plan.Refusals) < refused && !exception.OwnerActive {
+		j.refuse(Refusal{Reason: ReasonNoExceptionOwner, Field: "/exception/owner", Because: "The owner of the exception is not active."})
+	}
 }
 
 // readException reads the exception that a test asks for. What it does not name

@@ -98,6 +98,107 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 				}
 			}
 		}},
+		"access that outlives its exception": {"an exception is bounded", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, grant := range l.grants {
+					if request := l.requests[grant.Request]; request != nil && grant.State == countersign.GrantLive {
+						request.Exception = excepted(request, grant.Until.Add(-1))
+						request.Stages = append(request.Stages, countersign.Stage{Name: "exception", State: countersign.StageOpen})
+					}
+				}
+			}
+		}},
+		"an exception that nobody decided": {"an exception is bounded", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, request := range l.requests {
+					request.Exception = excepted(request, request.SubmittedAt.Add(20*countersign.Day))
+				}
+				clear(l.grants)
+			}
+			s.laws.only = "an exception is bounded"
+		}},
+		"an exception that who approved before decides": {"an exception is bounded", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, request := range l.requests {
+					request.Exception = excepted(request, request.SubmittedAt.Add(20*countersign.Day))
+					stage := countersign.Stage{Name: "exception", State: countersign.StagePassed, Quorums: []countersign.Quorum{{Need: 2}}}
+					for _, other := range []countersign.IdentityID{"idn_other", request.Beneficiary} {
+						stage.Decisions = append(stage.Decisions, countersign.Decision{By: request.Requester, Outcome: countersign.Approve, Standing: []countersign.Asked{{Person: other}}})
+					}
+					for _, earlier := range request.Stages {
+						stage.Decisions = append(stage.Decisions, earlier.Decisions...)
+					}
+					request.Stages = append(request.Stages, stage)
+				}
+				clear(l.grants)
+			}
+			s.laws.only = "an exception is bounded"
+		}},
+		"what a rule gave and gives no more": {"birthrights follow their rules", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, identity := range l.identities {
+					identity.Affiliation = countersign.Employee
+				}
+			}
+			s.laws.only = "birthrights follow their rules"
+			s.checkBirthrights(s.look(), true)
+		}},
+		"what a rule gives and nobody has": {"birthrights follow their rules", func(s *story) {
+			s.laws.see = func(l *look) {
+				for id, grant := range l.grants {
+					if grant.Birthright != nil {
+						delete(l.grants, id)
+					}
+				}
+			}
+			s.laws.only = "birthrights follow their rules"
+		}},
+		"what was revoked and is given again": {"birthrights follow their rules", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, grant := range l.grants {
+					if grant.Birthright != nil {
+						earlier := *grant
+						earlier.ID, earlier.State, earlier.EndCause, earlier.EndAt = "grt_other", countersign.GrantGone, "revoked", grant.OpenedAt.Add(-1)
+						l.grants[earlier.ID] = &earlier
+						return
+					}
+				}
+			}
+		}},
+		"access that goes on for who moved": {"who moves is judged anew", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, identity := range l.identities {
+					identity.Affiliation = "vendor"
+				}
+			}
+			s.laws.only = "who moves is judged anew"
+			s.checkMoves(s.look())
+		}},
+		"a request that asks nobody of a move": {"who moves is judged anew", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, identity := range l.identities {
+					identity.Affiliation = "contractor"
+				}
+				clear(l.grants)
+			}
+			s.laws.only = "who moves is judged anew"
+			s.checkMoves(s.look())
+		}},
+		"a manager of somebody else who decides": {"who decides may", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, identity := range l.identities {
+					identity.Manager = "idn_other"
+				}
+			}
+		}},
+		"a package that lacks something": {"a package is asked for whole", func(s *story) {
+			s.laws.see = func(l *look) {
+				for id := range l.names {
+					l.batches = append(l.batches, &countersign.Batch{ID: "bat_other", Package: "starter", Reason: "another", Items: []countersign.BatchItem{{Entitlement: id}}})
+					return
+				}
+			}
+		}},
 		"access by what was turned down": {"what was turned down gives nothing", func(s *story) {
 			s.laws.see = func(l *look) {
 				for _, request := range l.requests {
@@ -197,6 +298,12 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 			t.Errorf("nothing was found of %q", wrong.law)
 		})
 	}
+}
+
+// excepted is an exception as it should be, but for what is shown of the request.
+func excepted(request *countersign.Request, until countersign.Instant) *countersign.Exception {
+	return &countersign.Exception{Control: "somebody else reads the log each evening", Owner: request.Requester, Until: until,
+		Waives: []countersign.Waived{{Reason: "toxic-combination", Rule: "write-and-open"}}}
 }
 
 // harm changes the database behind the house's back.

@@ -28,6 +28,10 @@ type laws struct {
 	// machines that have had another since the story began.
 	owners map[countersign.IdentityID]countersign.IdentityID
 	handed map[countersign.IdentityID]bool
+	// missing is since when somebody lacks what a rule gives; rows are the versions of
+	// the directory at the last look.
+	missing map[string]countersign.Instant
+	rows    map[string]int64
 	// hidden hides a grant from the checker, see changes what it sees, and only limits
 	// it to one law; for proving that it looks.
 	hidden countersign.GrantID
@@ -37,7 +41,8 @@ type laws struct {
 
 func newLaws() *laws {
 	return &laws{final: map[string]string{}, version: map[string]int64{}, decided: map[countersign.DecisionID]bool{}, given: map[countersign.IntentID]int{},
-		owners: map[countersign.IdentityID]countersign.IdentityID{}, handed: map[countersign.IdentityID]bool{}}
+		owners: map[countersign.IdentityID]countersign.IdentityID{}, handed: map[countersign.IdentityID]bool{},
+		missing: map[string]countersign.Instant{}, rows: map[string]int64{}}
 }
 
 // look is what storage says at one moment.
@@ -51,7 +56,11 @@ type look struct {
 	proposals  []*countersign.Proposal
 	policy     *countersign.PolicyRow
 	powers     countersign.SystemID
-	now        countersign.Instant
+	// names are those of entitlements, which are unique here; lean says that the
+	// policy in force gives the crew less.
+	names map[countersign.EntitlementID]string
+	lean  bool
+	now   countersign.Instant
 }
 
 func (s *story) look() *look {
@@ -70,12 +79,17 @@ func (s *story) look() *look {
 	for _, identity := range l.directory.Identities {
 		l.identities[identity.ID] = identity
 	}
+	l.names = map[countersign.EntitlementID]string{}
+	for _, entitlement := range l.directory.Entitlements {
+		l.names[entitlement.ID] = entitlement.Name
+	}
 	l.powers = powerSystem(l.directory)
 	l.holds, err = s.store.Holds(s.ctx, false, "", 1000)
 	s.must(err)
 	l.batches, l.proposals = s.batches(), s.proposals(countersign.ProposalStates...)
 	l.policy, err = s.store.Policy(s.ctx)
 	s.must(err)
+	l.lean = s.lean(l.policy.Active)
 	if s.laws.see != nil {
 		s.laws.see(l)
 	}
@@ -95,6 +109,9 @@ func (s *story) check(all bool) {
 	s.checkUndecided(l)
 	s.checkBatches(l)
 	s.checkEmergency(l)
+	s.checkBirthrights(l, false)
+	s.checkExceptions(l)
+	s.checkPackages(l)
 	if !all {
 		return
 	}
@@ -102,6 +119,8 @@ func (s *story) check(all bool) {
 		l := s.look()
 		s.checkEnds(l)
 		s.checkSeparation(l, true)
+		s.checkBirthrights(l, true)
+		s.checkMoves(l)
 		for _, h := range s.houses {
 			s.checkStops(h)
 		}
@@ -171,6 +190,9 @@ func (s *story) unauthorised(task connector.Task, effect bool) string {
 	}
 	if effect && !s.committed(grant.ID, task.Intent) {
 		return fmt.Sprintf("the intent %s was not committed before it was carried out", task.Intent)
+	}
+	if grant.Birthright != nil {
+		return "" // to which rules are held when everything is looked at
 	}
 	request, err := s.store.Request(s.ctx, grant.Request)
 	if err != nil {
@@ -277,6 +299,15 @@ func (s *story) checkDeciders(l *look) {
 		s.laws.handed[id] = s.laws.handed[id] || moved[id]
 		s.laws.owners[id] = identity.Owner
 	}
+	changed := func(id string, version int64) bool { return s.laws.rows[id] != version }
+	defer func() {
+		for _, identity := range l.identities {
+			s.laws.rows[string(identity.ID)] = identity.Version
+		}
+		for _, group := range l.directory.Groups {
+			s.laws.rows[string(group.ID)] = group.Version
+		}
+	}()
 	for _, request := range l.requests {
 		kept := append([]countersign.IdentityID{request.Requester, request.Beneficiary}, request.SamePerson...)
 		for _, id := range []countersign.IdentityID{request.Requester, request.Beneficiary} {
@@ -290,6 +321,7 @@ func (s *story) checkDeciders(l *look) {
 					continue
 				}
 				s.laws.decided[decision.ID] = true
+				s.checkStanding(l, request, decision, changed)
 				if !l.identities[decision.By].Human() || slices.Contains(kept, decision.By) {
 					s.breaks("nobody decides for themselves", "%s decided on the request %s of %s for %s", decision.By, request.ID, request.Requester, request.Beneficiary)
 				}
@@ -359,7 +391,7 @@ func (s *story) checkClockOf(grant *countersign.Grant) {
 	case countersign.GrantGone, countersign.GrantFailed:
 		return
 	case countersign.GrantLive:
-		if grant.Until == 0 {
+		if grant.Until == 0 && grant.Birthright == nil {
 			s.breaks("an owner and a clock", "the grant %s has no end", grant.ID)
 		}
 		s.wakes(string(grant.ID), grant.Until)
@@ -391,30 +423,6 @@ func (s *story) wakes(id string, due countersign.Instant) {
 		s.breaks("an owner and a clock", "%s is due %s, and nothing wakes it: %v", id, due, err)
 	} else if work.ParkedAt != 0 || work.DueAt > max(due, work.LeaseUntil) {
 		s.breaks("an owner and a clock", "%s is due %s, and is looked at %s", id, due, work.DueAt)
-	}
-}
-
-// checkSeparation finds both halves of the toxic combination with one person, by
-// whatever machine. What came together because a machine changed hands is let lapse,
-// once the engines have looked.
-func (s *story) checkSeparation(l *look, rest bool) {
-	halves := map[string]map[countersign.IdentityID]countersign.GrantID{"write": {}, "open": {}}
-	for _, grant := range l.grants {
-		if s.laws.handed[grant.Holder] && (!rest || grant.Lapsing != nil || !l.identities[grant.Holder].ActiveAt(l.now)) {
-			continue
-		}
-		for _, entitlement := range l.directory.Entitlements {
-			if half := halves[entitlement.Name]; half != nil && entitlement.ID == grant.Entitlement && grant.State == countersign.GrantLive {
-				for _, id := range l.identities[grant.Holder].SamePerson() {
-					half[id] = grant.ID
-				}
-			}
-		}
-	}
-	for id, grant := range halves["write"] {
-		if other := halves["open"][id]; other != "" {
-			s.breaks("separation of duties", "%s has both halves of a toxic combination by %s and %s", id, grant, other)
-		}
 	}
 }
 
@@ -538,7 +546,7 @@ func (s *story) checkEnds(l *look) {
 		if work, err := s.store.Work(s.ctx, string(grant.ID)); err == nil && work.LeaseUntil > l.now {
 			continue // whoever claimed it did not come to it; it comes back
 		}
-		if left || grant.Until <= l.now {
+		if left || grant.Until != 0 && grant.Until <= l.now {
 			s.breaks("ends", "the grant %s is live at %s until %s, its holder has left: %v", grant.ID, l.now, grant.Until, left)
 		}
 	}
@@ -572,5 +580,24 @@ func (s *story) checkRecord() {
 	s.must(err)
 	for _, finding := range found.Findings {
 		s.breaks("every row is the replay of its stream", "%s", finding)
+		for _, grant := range s.grants() {
+			if strings.Contains(finding, string(grant.ID)) {
+				s.tellHistory(grant)
+			}
+		}
+	}
+}
+
+// tellHistory tells a row and what its stream says of it.
+func (s *story) tellHistory(grant *countersign.Grant) {
+	row, err := countersign.Canonical(grant)
+	s.must(err)
+	s.tell("the row is %s", row)
+	events, err := s.store.Events(s.ctx, countersign.Stream(grant.ID), 0, 1000)
+	s.must(err)
+	for _, event := range events {
+		for _, value := range event.Values {
+			s.tell("its event: %s %s", value.Group, value.Bytes)
+		}
 	}
 }

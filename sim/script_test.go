@@ -43,7 +43,11 @@ var acts = []act{
 	{1, "end a delegation", (*story).endDelegation},
 	{4, "break-glass", (*story).emergency},
 	{4, "review", (*story).review},
+	{3, "ask for an exception", (*story).askForException},
 	{4, "change the directory", (*story).changeDirectory},
+	{2, "join", (*story).join},
+	{6, "move", (*story).move},
+	{2, "leave", (*story).leave},
 	{2, "change the policy", (*story).changePolicy},
 	{5, "describe", (*story).describe},
 	{5, "classify", (*story).classify},
@@ -53,6 +57,7 @@ var acts = []act{
 	{3, "ask", (*story).ask},
 	{3, "answer", (*story).answer},
 	{4, "submit many", (*story).submitMany},
+	{3, "ask for a package", (*story).askForPackage},
 	{3, "offer a machine", (*story).offerMachine},
 	{3, "accept a machine", (*story).acceptMachine},
 	{2, "offer a system", (*story).offerSystem},
@@ -242,12 +247,19 @@ func (s *story) decideAll() error {
 	if request == nil {
 		return errNothing
 	}
-	for range 6 {
+	return s.decideAllOn(request)
+}
+
+func (s *story) decideAllOn(request *countersign.Request) error {
+	for range 8 {
+		if request.State != countersign.RequestDeciding {
+			return nil
+		}
 		if err := s.decideOn(request, true, false); countersign.KindOf(err) == countersign.Unavailable {
 			return err
 		}
 		var err error
-		if request, err = s.store.Request(s.ctx, request.ID); err != nil || request.State != countersign.RequestDeciding {
+		if request, err = s.store.Request(s.ctx, request.ID); err != nil {
 			return err
 		}
 	}
@@ -331,12 +343,20 @@ func (s *story) revoke() error {
 	if grant == nil {
 		return errNothing
 	}
-	caller := pick(s, s.as("otto"), s.as("adam"), desk.Caller{Identity: grant.Requester}, s.as("syd"))
+	caller := pick(s, s.as("otto"), s.as("adam"), asker(grant), s.as("syd"))
 	return s.command(func(h *house.House, key desk.Key) (string, error) {
 		err := h.Desk.Revoke(s.ctx, caller, key, grant.ID, "not needed any more")
 		s.refused(h, err, func(g *countersign.Grant) bool { return g.ID == grant.ID })
 		return string(grant.ID), err
 	})
+}
+
+// asker is who asked for the access, or has it without being asked.
+func asker(grant *countersign.Grant) desk.Caller {
+	if grant.Requester == "" {
+		return desk.Caller{Identity: grant.Holder}
+	}
+	return desk.Caller{Identity: grant.Requester}
 }
 
 func (s *story) rotate() error {
@@ -346,7 +366,7 @@ func (s *story) rotate() error {
 	}
 	overlap := pick(s, 0, 30*countersign.Minute, countersign.Day)
 	return s.command(func(h *house.House, key desk.Key) (string, error) {
-		return with(string(grant.ID), h.Desk.Rotate(s.ctx, desk.Caller{Identity: grant.Requester}, key, grant.ID, overlap, "it was seen in a log"))
+		return with(string(grant.ID), h.Desk.Rotate(s.ctx, asker(grant), key, grant.ID, overlap, "it was seen in a log"))
 	})
 }
 
@@ -362,8 +382,11 @@ func (s *story) extend() error {
 	if left := countersign.Seconds(grant.Until-s.clock.instant()) / 1000; left > 0 && s.chance(70) {
 		asking.Duration = left + countersign.Day
 	}
+	if request := s.look().requests[grant.Request]; request != nil && request.Exception != nil {
+		asking.Exception = s.exception()
+	}
 	return s.command(func(h *house.House, key desk.Key) (string, error) {
-		id, err := h.Desk.Submit(s.ctx, desk.Caller{Identity: grant.Requester}, key, asking)
+		id, err := h.Desk.Submit(s.ctx, asker(grant), key, asking)
 		return string(id), err
 	})
 }
@@ -378,7 +401,7 @@ func (s *story) askForRotation() error {
 		Duration: pick(s, 5*countersign.Day, 20*countersign.Day), Reason: "it was seen in a log",
 	}
 	return s.command(func(h *house.House, key desk.Key) (string, error) {
-		id, err := h.Desk.Submit(s.ctx, desk.Caller{Identity: grant.Requester}, key, asking)
+		id, err := h.Desk.Submit(s.ctx, asker(grant), key, asking)
 		return string(id), err
 	})
 }
@@ -548,23 +571,22 @@ func (s *story) reviewOn(request *countersign.Request) error {
 	})
 }
 
-// changeDirectory edits the file and applies it; what takes a second person gets
-// one.
+// changeDirectory edits what nobody's own access depends on.
 func (s *story) changeDirectory() error {
 	files := s.files.clone()
-	switch s.rng.IntN(10) {
-	case 0, 1, 2:
-		files.managerOfAna = pick(s, "max", "bea", "otto")
-	case 3, 4, 5:
+	switch s.rng.IntN(3) {
+	case 0:
+		files.managers["ana"] = pick(s, "max", "bea", "otto")
+	case 1:
 		files.security = pick(s, []string{"syd", "sam", "sue"}, []string{"syd", "sue"}, []string{"sam", "pit", "sue"}, []string{"syd"})
-	case 6, 7:
-		files.contractEnd = pick(s, "2027-02-20", "2027-05-20", "2028-11-20")
 	default:
-		if len(files.departed) < 3 {
-			leaver := pick(s, "ben", "sue", "pit", "olga", "cora")
-			files.departed = append(slices.DeleteFunc(files.departed, func(login string) bool { return login == leaver }), leaver)
-		}
+		files.contractEnd = pick(s, "2027-02-20", "2027-05-20", "2028-11-20")
 	}
+	return s.applyFiles(files)
+}
+
+// applyFiles applies the directory; what takes a second person gets one.
+func (s *story) applyFiles(files organisation) error {
 	s.files = files
 	applied, err := s.houses[0].Desk.ApplyDirectory(s.ctx, s.as("adam"), files.directory())
 	if err != nil || len(applied.Refused.Changes) == 0 {
@@ -574,7 +596,11 @@ func (s *story) changeDirectory() error {
 }
 
 func (s *story) changePolicy() error {
-	s.files.stricter = !s.files.stricter
+	if s.chance(40) {
+		s.files.lean = !s.files.lean
+	} else {
+		s.files.stricter = !s.files.stricter
+	}
 	return s.propose(countersign.PolicyProposal, s.files.policies())
 }
 
@@ -610,11 +636,12 @@ func (s *story) someRequest(fits func(*countersign.Request) bool) *countersign.R
 	return pick(s, all...)
 }
 
-// someGrant draws one of the grants of requests that fit; nil if there is none.
+// someGrant draws one of the grants of requests and rules that fit; nil if there is
+// none.
 func (s *story) someGrant(fits func(*countersign.Grant) bool) *countersign.Grant {
 	all, err := s.store.Grants(s.ctx, store.GrantQuery{})
 	s.must(err)
-	all = slices.DeleteFunc(all, func(g *countersign.Grant) bool { return g.Request == "" || !fits(g) })
+	all = slices.DeleteFunc(all, func(g *countersign.Grant) bool { return g.Request == "" && g.Birthright == nil || !fits(g) })
 	if len(all) == 0 {
 		return nil
 	}

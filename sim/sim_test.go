@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/countersign/countersign"
 )
 
 func init() {
@@ -70,10 +72,38 @@ func play(t *testing.T, seed uint64, pace *pace, tamper func(*story)) *story {
 		if os.Getenv("COUNTERSIGN_SIM_TELL") != "" {
 			t.Log(strings.Join(s.told, "\n"))
 		}
-		t.Logf("seed %d: %d commands in %d days, %d crashes, %d requests, %d grants, %d effects on the target",
-			seed, s.commands, time.Since(began)/(24*time.Hour), s.crashes, len(s.requests()), len(s.grants()), len(s.target.notes))
+		t.Logf("seed %d: %d commands in %d days, %d crashes, %d requests, %d grants, %d effects on the target; %s",
+			seed, s.commands, time.Since(began)/(24*time.Hour), s.crashes, len(s.requests()), len(s.grants()), len(s.target.notes), s.followed())
 	})
 	return s
+}
+
+// followed counts what came of exceptions, rules and moves.
+func (s *story) followed() string {
+	l, counts := s.look(), map[string]int{}
+	count := func(what string, is bool) {
+		if is {
+			counts[what]++
+		}
+	}
+	for _, request := range l.requests {
+		count("exceptions approved", request.Exception != nil && undecided(request) == "")
+		events, err := s.store.Events(s.ctx, countersign.Stream(request.ID), 0, 1000)
+		s.must(err)
+		count("rerouted", slices.ContainsFunc(events, func(event countersign.SealedEvent) bool { return event.Header.Kind == "request.rerouted@1" }))
+	}
+	for _, grant := range l.grants {
+		events, err := s.store.Events(s.ctx, countersign.Stream(grant.ID), 0, 1000)
+		s.must(err)
+		for _, event := range events {
+			count("lapsing", event.Header.Kind == "grant.lapsing@1")
+			count("kept", event.Header.Kind == "grant.kept@1")
+		}
+		count("given by rules", grant.Birthright != nil)
+		count("gone by moves", grant.EndCause == "moved")
+		count("gone by rules", grant.EndCause == "birthright-ended")
+	}
+	return fmt.Sprint(counts)
 }
 
 // report tells what happened before a law was broken.

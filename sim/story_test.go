@@ -288,6 +288,7 @@ func (s *story) drain() {
 		if len(s.broken) > 0 {
 			return
 		}
+		s.checkGiven(s.look())
 		open := s.open()
 		if len(open) == 0 {
 			s.check(true)
@@ -366,7 +367,10 @@ func (s *story) open() []string {
 			open = append(open, fmt.Sprintf("the grant %s is %s", grant.ID, grant.State))
 		}
 	}
-	for credential := range s.target.held {
+	for credential, task := range s.target.held {
+		if grant, err := s.store.Grant(s.ctx, task.Grant); err == nil && grant.Birthright != nil && grant.State == countersign.GrantLive {
+			continue // it has no end but that of its rule
+		}
 		open = append(open, fmt.Sprintf("the target holds %s", credential))
 	}
 	for _, batch := range s.batches() {

@@ -1,0 +1,353 @@
+package sim
+
+import (
+	"bytes"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/countersign/countersign"
+)
+
+// Laws of exceptions, birthrights, moves and packages.
+
+// ruled is what a birthright of the organisation gives, told once more: whom, what,
+// and for how long after.
+type ruled struct {
+	gives   []string
+	overlap countersign.Seconds
+	holds   func(l *look, identity *countersign.Identity) bool
+}
+
+var rules = map[string]ruled{
+	"crew":      {[]string{"handbook", "list"}, 2 * countersign.Day, func(l *look, identity *countersign.Identity) bool { return l.in("crew", identity.ID) }},
+	"outsiders": {[]string{"guest"}, 0, func(_ *look, identity *countersign.Identity) bool { return outside(identity) }},
+}
+
+func outside(identity *countersign.Identity) bool {
+	return identity.Affiliation != "" && identity.Affiliation != countersign.Employee
+}
+
+func (l *look) in(name string, id countersign.IdentityID) bool {
+	return slices.ContainsFunc(l.directory.Groups, func(group *countersign.Group) bool {
+		return group.Name == name && slices.ContainsFunc(group.Members, func(member countersign.Member) bool { return member.Identity == id })
+	})
+}
+
+// gives reports whether the rule gives the entitlement to the identity today.
+func (l *look) gives(rule, name string, identity *countersign.Identity) bool {
+	one := rules[rule]
+	return slices.Contains(one.gives, name) && (name != "list" || !l.lean) && identity.Human() && one.holds(l, identity)
+}
+
+// lean reports whether the policy in force gives the crew less.
+func (s *story) lean(active countersign.Digest) bool {
+	content, err := s.store.PolicySet(s.ctx, active)
+	s.must(err)
+	return !bytes.Contains(content, []byte("ledger/books/list]"))
+}
+
+// looks are the rows that somebody is still to look at.
+func (s *story) looks() map[string]bool {
+	writers.Lock()
+	defer writers.Unlock()
+	rows, err := writers.of[s.path].QueryContext(s.ctx, `SELECT ref FROM work WHERE key <> ref AND kind IN ('identity', 'grant', 'request')`, nil)
+	s.must(err)
+	defer rows.Close()
+	found, row := map[string]bool{}, make([]driver.Value, 1)
+	for {
+		if err := rows.Next(row); errors.Is(err, io.EOF) {
+			return found
+		} else {
+			s.must(err)
+		}
+		found[fmt.Sprint(row[0])] = true
+	}
+}
+
+// checkBirthrights holds what nobody asked for to the rule that it names; with rest
+// also to what the rule says today.
+func (s *story) checkBirthrights(l *look, rest bool) {
+	const law = "birthrights follow their rules"
+	type again struct {
+		holder      countersign.IdentityID
+		entitlement countersign.EntitlementID
+		rule        countersign.Birthright
+	}
+	revoked, looks := map[again]countersign.Instant{}, map[string]bool{}
+	if rest {
+		looks = s.looks()
+	}
+	for _, grant := range l.grants {
+		if grant.Birthright != nil && grant.EndCause == "revoked" {
+			key := again{grant.Holder, grant.Entitlement, *grant.Birthright}
+			revoked[key] = countersign.Earliest(revoked[key], grant.EndAt)
+		}
+	}
+	for _, grant := range l.grants {
+		if grant.Birthright == nil {
+			continue
+		}
+		holder, name, rule := l.identities[grant.Holder], l.names[grant.Entitlement], rules[grant.Birthright.Rule]
+		if !slices.Contains(rule.gives, name) || grant.Origin != countersign.FromBirthright || grant.Request != "" || !holder.Human() || grant.System == l.powers {
+			s.breaks(law, "the grant %s gives %s of %s, and no rule does", grant.ID, name, grant.Holder)
+		}
+		if since := revoked[again{grant.Holder, grant.Entitlement, *grant.Birthright}]; since != 0 && grant.OpenedAt > since && grant.EndAt != since {
+			s.breaks(law, "%s was revoked for %s at %s, and the same rule gave it again by %s", name, grant.Holder, since, grant.ID)
+		}
+		if !rest || grant.State != countersign.GrantLive || !holder.ActiveAt(l.now) || looks[string(grant.Holder)] || looks[string(grant.ID)] {
+			continue
+		}
+		last, gives := l.now.Add(rule.overlap), l.gives(grant.Birthright.Rule, name, holder)
+		switch lapsing := grant.Lapsing; {
+		case !gives && lapsing == nil && (grant.Until == 0 || grant.Until > last):
+			s.breaks(law, "the rule %s does not give %s to %s any more, and %s goes on", grant.Birthright.Rule, name, grant.Holder, grant.ID)
+		case !gives && lapsing != nil && grant.Until > lapsing.Since.Add(rule.overlap):
+			s.breaks(law, "the grant %s lapses at %s, later than its rule lets it since %s", grant.ID, grant.Until, lapsing.Since)
+		case gives && lapsing != nil && lapsing.Cause == "birthright-ended":
+			s.breaks(law, "the rule %s gives %s to %s, and %s lapses", grant.Birthright.Rule, name, grant.Holder, grant.ID)
+		}
+	}
+}
+
+// checkGiven is for a house in which nothing is wrong: within days everybody has what
+// rules give, but for what was revoked.
+func (s *story) checkGiven(l *look) {
+	for _, identity := range l.identities {
+		for rule, one := range rules {
+			for _, name := range one.gives {
+				key := string(identity.ID) + " " + name
+				there := slices.ContainsFunc(l.grantsOf(identity.ID, name), func(grant *countersign.Grant) bool {
+					return !grant.State.Ended() || grant.Birthright != nil && grant.EndCause == "revoked"
+				})
+				sponsor := l.identities[identity.Sponsor]
+				if there || !identity.ActiveAt(l.now) || !l.gives(rule, name, identity) || identity.Sponsor != "" && !sponsor.ActiveAt(l.now) {
+					delete(s.laws.missing, key)
+					continue
+				}
+				if s.laws.missing[key] == 0 {
+					s.laws.missing[key] = l.now
+				}
+				if since := s.laws.missing[key]; l.now > since.Add(3*countersign.Day) {
+					s.breaks("birthrights follow their rules", "the rule %s gives %s to %s, who has not got it since %s", rule, name, identity.ID, since)
+				}
+			}
+		}
+	}
+}
+
+func (l *look) grantsOf(holder countersign.IdentityID, name string) []*countersign.Grant {
+	var found []*countersign.Grant
+	for _, grant := range l.grants {
+		if grant.Holder == holder && l.names[grant.Entitlement] == name {
+			found = append(found, grant)
+		}
+	}
+	return found
+}
+
+// restsOn are the requests that the grant goes back to: the first one, and those by
+// which it got a later end or another credential.
+func (l *look) restsOn(grant *countersign.Grant) []*countersign.Request {
+	var found []*countersign.Request
+	for _, request := range l.requests {
+		switch done := request.State; {
+		case request.ID == grant.Request:
+		case request.Changes() != grant.ID:
+			continue
+		case done != countersign.RequestClosed && done != countersign.RequestActive && done != countersign.RequestClosing:
+			continue
+		}
+		found = append(found, request)
+	}
+	return found
+}
+
+// checkMoves is for engines at rest: what somebody who moved would not get any more
+// lapses after its overlap, and goes on where he or she is back; what is still to be
+// decided asks whom it would ask now.
+func (s *story) checkMoves(l *look) {
+	const law, overlap = "who moves is judged anew", 3 * countersign.Day
+	looks := s.looks()
+	for _, grant := range l.grants {
+		holder, first := l.identities[grant.Holder], l.requests[grant.Request]
+		if first == nil || first.Type != "access" || grant.State != countersign.GrantLive || !holder.ActiveAt(l.now) || looks[string(grant.Holder)] || looks[string(grant.ID)] {
+			continue
+		}
+		passed := slices.ContainsFunc(l.restsOn(grant), func(request *countersign.Request) bool {
+			return request != first && request.Type != "access" || asked(request)
+		})
+		would := (!outside(holder) || passed) && holder.Affiliation != "vendor"
+		switch lapsing := grant.Lapsing; {
+		case !would && lapsing == nil && grant.Until > l.now.Add(overlap):
+			s.breaks(law, "%s of %s, who is a %s by now, goes on until %s", grant.ID, grant.Holder, holder.Affiliation, grant.Until)
+		case lapsing != nil && lapsing.Cause == "moved" && grant.Until > lapsing.Since.Add(overlap):
+			s.breaks(law, "%s lapses at %s, more than its overlap after %s", grant.ID, grant.Until, lapsing.Since)
+		case would && lapsing != nil && lapsing.Cause == "moved" && !s.toxic(l, grant):
+			s.breaks(law, "%s of %s, who is a %s, would be given, and lapses: %s", grant.ID, grant.Holder, holder.Affiliation, lapsing.Because)
+		}
+	}
+	for _, request := range l.requests {
+		beneficiary := l.identities[request.Beneficiary]
+		if open := request.State == countersign.RequestDeciding || request.State == countersign.RequestCollecting; open && request.Type == "access" && outside(beneficiary) && !asked(request) &&
+			beneficiary.ActiveAt(l.now) && !looks[string(request.ID)] {
+			s.breaks(law, "the request %s is for a %s by now, and its stages ask nobody of it", request.ID, beneficiary.Affiliation)
+		}
+	}
+}
+
+// asked reports whether people decide, or decided, that an outsider gets it.
+func asked(request *countersign.Request) bool {
+	return slices.ContainsFunc(request.Stages, func(stage countersign.Stage) bool {
+		return stage.Name == "outside" && stage.State != countersign.StageSkipped
+	})
+}
+
+// toxic reports whether somebody who counts as one with the holder has the other half
+// of what the grant gives, or has it under way.
+func (s *story) toxic(l *look, grant *countersign.Grant) bool {
+	other := map[string]string{"write": "open", "open": "write"}[l.names[grant.Entitlement]]
+	one := l.identities[grant.Holder].SamePerson()
+	for _, held := range l.grants {
+		if l.names[held.Entitlement] == other && !held.State.Ended() && slices.ContainsFunc(l.identities[held.Holder].SamePerson(), func(id countersign.IdentityID) bool { return slices.Contains(one, id) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkExceptions holds what waived a refusal to what an exception is: its control,
+// its owner, its end, and the stage that others decide; and what relies on it ends
+// with it.
+func (s *story) checkExceptions(l *look) {
+	const law = "an exception is bounded"
+	for _, request := range l.requests {
+		exception := request.Exception
+		if exception == nil {
+			continue
+		}
+		owner := l.identities[exception.Owner]
+		if utf8.RuneCountInString(exception.Control) < 20 || owner == nil || !owner.Human() || exception.Until == 0 || exception.Until > request.SubmittedAt.Add(20*countersign.Day) {
+			s.breaks(law, "the request %s has the exception %+v", request.ID, exception)
+		}
+		for _, waived := range exception.Waives {
+			if waived.Rule != "write-and-open" {
+				s.breaks(law, "the request %s waives %+v", request.ID, waived)
+			}
+		}
+		if undecided(request) != "" {
+			continue
+		}
+		deciders := map[countersign.IdentityID]string{}
+		for _, stage := range request.Stages {
+			for _, decision := range stage.Decisions {
+				for _, standing := range decision.Standing {
+					if before := deciders[standing.Seat()]; before != "" && stage.Name == "exception" && before != stage.Name {
+						s.breaks(law, "%s decided the stage %s of %s, and its exception", standing.Seat(), before, request.ID)
+					}
+					deciders[standing.Seat()] = stage.Name
+				}
+			}
+		}
+		strict := slices.ContainsFunc(request.Stages, func(stage countersign.Stage) bool {
+			return stage.Name == "exception" && stage.State == countersign.StagePassed && len(stage.Quorums) == 1 && stage.Quorums[0].Need == 2
+		})
+		if !strict {
+			s.breaks(law, "the request %s waived a refusal without the stage for it", request.ID)
+		}
+	}
+	for _, grant := range l.grants {
+		var end countersign.Instant
+		free := grant.Request == ""
+		for _, request := range l.restsOn(grant) {
+			free = free || request.Exception == nil
+			if request.Exception != nil {
+				end = max(end, request.Exception.Until)
+			}
+		}
+		if !free && grant.Until > end {
+			s.breaks(law, "the grant %s lasts until %s, and the exception that it rests on until %s", grant.ID, grant.Until, end)
+		}
+	}
+}
+
+// waived reports whether the grant rests on an exception that lasts at now.
+func (l *look) waived(grant *countersign.Grant, now countersign.Instant) bool {
+	return slices.ContainsFunc(l.restsOn(grant), func(request *countersign.Request) bool {
+		return request.Exception != nil && request.Exception.Until > now
+	})
+}
+
+// checkSeparation finds both halves of the toxic combination with one person, by
+// whatever machine, without an exception. What came together because a machine
+// changed hands is let lapse, once the engines have looked.
+func (s *story) checkSeparation(l *look, rest bool) {
+	halves, now := map[string]map[countersign.IdentityID][]*countersign.Grant{"write": {}, "open": {}}, countersign.Instant(0)
+	if rest {
+		now = l.now
+	}
+	for _, grant := range l.grants {
+		if s.laws.handed[grant.Holder] && (!rest || grant.Lapsing != nil || !l.identities[grant.Holder].ActiveAt(l.now)) {
+			continue
+		}
+		if half := halves[l.names[grant.Entitlement]]; half != nil && grant.State == countersign.GrantLive {
+			for _, id := range l.identities[grant.Holder].SamePerson() {
+				half[id] = append(half[id], grant)
+			}
+		}
+	}
+	for id, grants := range halves["write"] {
+		for _, grant := range grants {
+			for _, other := range halves["open"][id] {
+				if !l.waived(grant, now) && !l.waived(other, now) {
+					s.breaks("separation of duties", "%s has both halves of a toxic combination by %s and %s", id, grant.ID, other.ID)
+				}
+			}
+		}
+	}
+}
+
+// checkPackages holds a batch for a package to what the package has: each
+// beneficiary is asked for all of it, and for nothing else.
+func (s *story) checkPackages(l *look) {
+	has := map[string][][]string{"starter": {{"brief", "read", "reader"}}, "basics": {{"handbook", "list"}, {"handbook"}}}
+	for _, batch := range l.batches {
+		if batch.Package == "" {
+			continue
+		}
+		asked := map[countersign.IdentityID][]string{}
+		for _, item := range batch.Items {
+			asked[item.Beneficiary] = append(asked[item.Beneficiary], l.names[item.Entitlement])
+		}
+		for beneficiary, names := range asked {
+			slices.Sort(names)
+			if !slices.ContainsFunc(has[batch.Package], func(whole []string) bool { return slices.Equal(whole, names) }) {
+				s.breaks("a package is asked for whole", "the batch %s asks for %q for %s, of the package %s", batch.ID, names, beneficiary, batch.Package)
+			}
+		}
+	}
+}
+
+// checkStanding finds who decided without being whom the stage asks for; who decides
+// in the step in which that changed may have done so before.
+func (s *story) checkStanding(l *look, request *countersign.Request, decision countersign.Decision, moved func(string, int64) bool) {
+	for _, standing := range decision.Standing {
+		requester := l.identities[request.Requester]
+		switch standing.Rule {
+		case "manager-of(requester)":
+			if !moved(string(requester.ID), requester.Version) && requester.Manager != standing.Seat() {
+				s.breaks("who decides may", "%s decided %s as the manager of %s, who is %s", standing.Seat(), request.ID, requester.ID, requester.Manager)
+			}
+		case "group(leads)", "group(security)", "group(board)":
+			name := standing.Rule[len("group(") : len(standing.Rule)-1]
+			for _, group := range l.directory.Groups {
+				if group.Name == name && !moved(string(group.ID), group.Version) && !l.in(name, standing.Seat()) {
+					s.breaks("who decides may", "%s decided %s for %s, and is no member", standing.Seat(), request.ID, name)
+				}
+			}
+		}
+	}
+}
