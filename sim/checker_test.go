@@ -199,6 +199,27 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 				}
 			}
 		}},
+		"a finding of what was never there": {"no false finding", func(s *story) {
+			s.laws.see = func(l *look) {
+				l.findings = append(l.findings, &countersign.Finding{ID: "fnd_other", Kind: countersign.OutOfBandFinding, Holder: "idn_other", Entitlement: "read"})
+			}
+		}},
+		"what is given by hand and nobody finds": {"what is given by hand is found", func(s *story) {
+			s.laws.see = func(l *look) { l.findings = nil }
+			s.laws.only = "what is given by hand is found"
+			_ = s.giveByHand()
+		}},
+		"what was adopted and is still there by hand": {"what is adopted is taken over", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, task := range s.target.held {
+					by := handedOf(task)
+					s.target.byHand[by], s.target.ever[by] = true, true
+					l.requests[l.grants[task.Grant].Request].Adopts = "fnd_other"
+					l.findings = append(l.findings, &countersign.Finding{ID: "fnd_other", Kind: countersign.OutOfBandFinding, Holder: by.holder, System: by.system, Resource: by.resource, Entitlement: by.entitlement})
+				}
+			}
+			s.laws.only = "what is adopted is taken over"
+		}},
 		"access by what was turned down": {"what was turned down gives nothing", func(s *story) {
 			s.laws.see = func(l *look) {
 				for _, request := range l.requests {

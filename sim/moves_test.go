@@ -2,14 +2,17 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/desk"
 	"github.com/countersign/countersign/house"
 )
 
-// Acts of people who join, move and leave, of packages and of exceptions.
+// Acts of people who join, move and leave, of packages, of exceptions, and of what is
+// given by hand.
 
 // join adds somebody to the directory, mostly to the crew.
 func (s *story) join() error {
@@ -136,6 +139,55 @@ func (s *story) askForException() error {
 		Duration: pick(s, 0, countersign.Day, 20*countersign.Day), Exception: s.exception(),
 	}
 	return s.askAndDecide(string(asker(grant).Identity), asking)
+}
+
+// giveByHand gives somebody a right on the target behind the house's back, who has not
+// got it.
+func (s *story) giveByHand() error {
+	l, by := s.look(), handed{holder: s.as(pick(s, "ana", "ben", "cora", "syd")).Identity, resource: "books", entitlement: pick(s, "read", "write", "list")}
+	for _, system := range l.directory.Systems {
+		if system.Name == "ledger" {
+			by.system = system.ID
+		}
+	}
+	s.target.land()
+	for _, task := range s.target.held {
+		if handedOf(task) == by {
+			return errNothing
+		}
+	}
+	if s.target.byHand[by] {
+		return errNothing
+	}
+	s.target.byHand[by], s.target.ever[by] = true, true
+	return nil
+}
+
+// takeByHand takes away what was given by hand, behind the house's back as well.
+func (s *story) takeByHand() error {
+	if len(s.target.byHand) == 0 {
+		return errNothing
+	}
+	delete(s.target.byHand, pick(s, slices.SortedFunc(maps.Keys(s.target.byHand), func(a, b handed) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })...))
+	return nil
+}
+
+// adopt asks for a grant in the place of what was found.
+func (s *story) adopt() error {
+	who := pick(s, "otto", "otto", "otto", "adam", "ana")
+	findings, err := s.houses[0].Desk.Findings(s.ctx, s.as("otto"), desk.FindingFilter{System: "ledger"})
+	if err != nil {
+		return err
+	}
+	findings = slices.DeleteFunc(findings, func(finding desk.FindingView) bool { return finding.AskFor == "" })
+	if len(findings) == 0 {
+		return errNothing
+	}
+	finding := pick(s, findings...)
+	return s.askAndDecide(who, desk.Asking{
+		Beneficiary: string(finding.Holder.ID), Entitlements: []string{finding.AskFor}, Adopts: finding.ID, Reason: "it was given by hand before",
+		Duration: pick(s, 0, countersign.Day, 20*countersign.Day),
+	})
 }
 
 // askAndDecide asks, and mostly has everybody decide at once.

@@ -12,7 +12,7 @@ import (
 	"github.com/countersign/countersign"
 )
 
-// Laws of exceptions, birthrights, moves and packages.
+// Laws of exceptions, birthrights, moves, packages, and of what is given by hand.
 
 // ruled is what a birthright of the organisation gives, told once more: whom, what,
 // and for how long after.
@@ -348,6 +348,49 @@ func (s *story) checkStanding(l *look, request *countersign.Request, decision co
 					s.breaks("who decides may", "%s decided %s for %s, and is no member", standing.Seat(), request.ID, name)
 				}
 			}
+		}
+	}
+}
+
+// checkFindings holds the comparison of targets with the record to this: whatever
+// happens while a target is read, nothing is found that is not so; and what is adopted
+// is there once, as its grant.
+func (s *story) checkFindings(l *look) {
+	adopted := map[countersign.FindingID]bool{}
+	for _, grant := range l.grants {
+		if request := l.requests[grant.Request]; request != nil && request.Adopts != "" && grant.State == countersign.GrantLive {
+			adopted[request.Adopts] = true
+		}
+	}
+	for _, finding := range l.findings {
+		by := handed{finding.Holder, finding.System, finding.Resource, finding.Entitlement}
+		switch {
+		case finding.Kind == countersign.LostFinding, finding.Kind == countersign.OutOfBandFinding && !s.target.ever[by]:
+			s.breaks("no false finding", "%s: %s of %s (%s)", finding.Kind, finding.Entitlement, finding.Holder, finding.Credential)
+		case adopted[finding.ID] && s.target.byHand[by]:
+			s.breaks("what is adopted is taken over", "%s of %s was adopted, and is still there as it was given by hand", finding.Entitlement, finding.Holder)
+		}
+	}
+}
+
+// checkFound is for targets that were just read: what is there by hand is a finding
+// with an owner and a deadline, and what is gone is none.
+func (s *story) checkFound(l *look) {
+	const law = "what is given by hand is found"
+	open := map[handed]*countersign.Finding{}
+	for _, finding := range l.findings {
+		if finding.Kind == countersign.OutOfBandFinding && finding.State == countersign.FindingOpen {
+			open[handed{finding.Holder, finding.System, finding.Resource, finding.Entitlement}] = finding
+		}
+	}
+	for by := range s.target.byHand {
+		if finding := open[by]; finding == nil || finding.Owner == "" || finding.Deadline == 0 {
+			s.breaks(law, "%s has %s by hand, and the finding is %+v", by.holder, by.entitlement, finding)
+		}
+	}
+	for by := range open {
+		if !s.target.byHand[by] {
+			s.breaks(law, "%s has %s by hand no more, and the finding is open", by.holder, by.entitlement)
 		}
 	}
 }

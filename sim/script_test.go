@@ -66,6 +66,9 @@ var acts = []act{
 	{3, "enforce", (*story).enforce},
 	{2, "end an emergency", (*story).endEnforced},
 	{3, "close", (*story).close},
+	{3, "give by hand", (*story).giveByHand},
+	{1, "take away by hand", (*story).takeByHand},
+	{5, "adopt", (*story).adopt},
 	{2, "unblock", (*story).unblock},
 }
 

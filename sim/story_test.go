@@ -231,13 +231,15 @@ func (s *story) engines() {
 		works("the engine", func(h *house.House) error { return h.Settle(s.ctx) })
 	}
 	if s.chance(30) {
-		works("a reading of the targets", func(h *house.House) error {
-			for {
-				if read, err := h.Engine.Reconcile(s.ctx); read == 0 || err != nil {
-					return err
-				}
-			}
-		})
+		works("a reading of the targets", s.readTargets)
+	}
+}
+
+func (s *story) readTargets(h *house.House) error {
+	for {
+		if read, err := h.Engine.Reconcile(s.ctx); read == 0 || err != nil {
+			return err
+		}
 	}
 }
 
@@ -280,9 +282,13 @@ func (s *story) settled() bool {
 func (s *story) drain() {
 	s.target.heal()
 	s.tell("everything is healed")
-	for range s.patience {
+	for passed := range s.patience {
 		if !s.settled() {
 			s.breaks("nothing is open for ever", "the engines do not work although nothing is wrong")
+		}
+		if passed == 1 {
+			s.checkAnswer(s.readTargets(s.houses[0]))
+			s.checkFound(s.look())
 		}
 		s.check(false)
 		if len(s.broken) > 0 {

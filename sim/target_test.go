@@ -19,6 +19,9 @@ type fakeTarget struct {
 	held  map[countersign.CredentialID]connector.Task
 	ended map[countersign.CredentialID]bool
 	notes []note
+	// byHand is what somebody gave behind the house's back, ever what there was of it
+	// at any time.
+	byHand, ever map[handed]bool
 
 	// slow, deaf, busy and rejecting count writes that take effect and then time out,
 	// time out before the effect, are throttled, and are refused for good.
@@ -49,6 +52,17 @@ type note struct {
 	task       connector.Task
 }
 
+// handed is a right that somebody has without a mark of the house.
+type handed struct {
+	holder                countersign.IdentityID
+	system                countersign.SystemID
+	resource, entitlement string
+}
+
+func handedOf(task connector.Task) handed {
+	return handed{task.Holder, task.System, task.Resource, task.Entitlement}
+}
+
 // arrival is a write that is on its way to the target.
 type arrival struct {
 	at   time.Time
@@ -56,7 +70,7 @@ type arrival struct {
 }
 
 func newTarget(clock *clock) *fakeTarget {
-	return &fakeTarget{clock: clock, gives: func(connector.Task) {}, held: map[countersign.CredentialID]connector.Task{}, ended: map[countersign.CredentialID]bool{}}
+	return &fakeTarget{clock: clock, gives: func(connector.Task) {}, held: map[countersign.CredentialID]connector.Task{}, ended: map[countersign.CredentialID]bool{}, byHand: map[handed]bool{}, ever: map[handed]bool{}}
 }
 
 // heal ends every fault.
@@ -67,7 +81,7 @@ func (f *fakeTarget) heal() {
 
 // Describe implements connector.Connector.
 func (f *fakeTarget) Describe() connector.Description {
-	return connector.Description{Name: "fake", Actions: []string{"apply"}, Kind: countersign.CredentialKind, Rotates: true, Extends: true, EndsSessions: true, IdempotentRevoke: true}
+	return connector.Description{Name: "fake", Actions: []string{"apply"}, Kind: countersign.CredentialKind, TakesOver: true, Rotates: true, Extends: true, EndsSessions: true, IdempotentRevoke: true}
 }
 
 // Plan implements connector.Connector.
@@ -110,6 +124,9 @@ func (f *fakeTarget) give(task connector.Task, late bool) {
 	}
 	f.gives(task)
 	f.held[task.Credential] = task
+	if task.TakesOver == string(task.Holder) {
+		delete(f.byHand, handedOf(task))
+	}
 	if there && held.Intent == task.Intent {
 		return // the same effect, with the end of a later attempt
 	}
@@ -199,6 +216,15 @@ func (f *fakeTarget) List(_ context.Context, of connector.Scope, found func(conn
 			continue
 		}
 		item := connector.Item{Principal: string(held.Holder), Holder: held.Holder, Resource: held.Resource, Entitlement: held.Entitlement, Credential: credential}
+		if err := found(item); err != nil {
+			return err
+		}
+	}
+	for by := range f.byHand {
+		item := connector.Item{Principal: string(by.holder), Holder: by.holder, Resource: by.resource, Entitlement: by.entitlement}
+		if by.system != of.System {
+			continue
+		}
 		if err := found(item); err != nil {
 			return err
 		}
