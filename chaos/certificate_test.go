@@ -158,13 +158,24 @@ fulfil: [edge.issue]
 parameters: [csr]
 grant: {ends: revoke}
 `)
-	h.configuration = filepath.Join(t.TempDir(), "countersign.yaml")
+	// On a busy machine a handshake takes its time.
+	h.looksFor(s, "10s")
+	return h.found()
+}
+
+// looksFor writes the configuration by which a certificate that is not seen within the
+// time is taken back, from the next start on.
+func (h *house) looksFor(s *shop, within string) {
+	h.t.Helper()
 	command, err := json.Marshal([]string{"/bin/sh", "-c", shopScript, "sh", s.folder})
 	if err != nil {
-		t.Fatal(err)
+		h.t.Fatal(err)
 	}
-	write(h.configuration, fmt.Sprintf("connectors:\n  edge: {kind: pki, deploy: {command: %s}, probe: %q, probe_within: 1s}\n", command, s.server.Addr()))
-	return h.found()
+	h.configuration = filepath.Join(h.t.TempDir(), "countersign.yaml")
+	text := fmt.Sprintf("connectors:\n  edge: {kind: pki, deploy: {command: %s}, probe: %q, probe_within: %s}\n", command, s.server.Addr(), within)
+	if err := os.WriteFile(h.configuration, []byte(text), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 // issued is what the register says, by serial number: whether it is revoked.
@@ -243,10 +254,11 @@ func TestKilledBetweenTheStepsOfADeploymentTheServerShowsTheOneCertificateThatIs
 	for _, point := range []faultpoint.Point{faultpoint.AfterIssue, faultpoint.AfterDeploy, faultpoint.AfterRestore} {
 		t.Run(string(point), func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			defer cancel()
 			s := newShop(t)
 			h := withShop(t, s)
+			// The program was built for that, which takes its time as well.
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
 			system := must(h.insist(ctx, "max", http.MethodGet, "/api/v1/systems/certificates", "", nil))(t)
 			var about struct {
 				ID string `json:"id"`
@@ -265,6 +277,9 @@ func TestKilledBetweenTheStepsOfADeploymentTheServerShowsTheOneCertificateThatIs
 				}
 			}
 			h.down(0)
+			if point == faultpoint.AfterRestore {
+				h.looksFor(s, "1s")
+			}
 			h.up(0, string(point))
 			next := h.certificate(ctx, s, asker(1), "svc1")
 			if err := h.replicas[0].ends(ctx); err != nil {
@@ -272,7 +287,7 @@ func TestKilledBetweenTheStepsOfADeploymentTheServerShowsTheOneCertificateThatIs
 			}
 			h.up(0, "")
 			if point == faultpoint.AfterRestore {
-				h.grantOf(ctx, next, "it shows the serial number "+former)
+				h.grantOf(ctx, next, "was taken back, and ")
 			} else {
 				h.grantOf(ctx, next, `"state":"live"`)
 			}

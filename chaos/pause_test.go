@@ -16,9 +16,10 @@ import (
 // to the target after the grant was revoked and read back as gone.
 func TestAReplicaStoppedInTheMiddleOfAnApplyAndLetGoAfterTheRevokeLeavesNothingOnTheTarget(t *testing.T) {
 	t.Parallel()
+	h := onPostgres(t, 2)
+	// The program was built for that, which takes its time as well.
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	h := onPostgres(t, 2)
 	l := &load{house: h, pairs: map[string]int{}}
 	stopped, other := h.replicas[0], h.replicas[1]
 	onItsWay, unwritten := must(l.ask(ctx, asker(0), beneficiary(0), "ledger/books/r01"))(t), must(l.ask(ctx, asker(0), beneficiary(1), "ledger/books/r01"))(t)

@@ -288,10 +288,15 @@ func (c *Connector) put(ctx context.Context, task connector.Task, next pki.Deplo
 	}
 	waiting, cancel := context.WithTimeout(ctx, c.options.Within)
 	defer cancel()
+	var saw error
 	for {
 		seen, err := c.probe(waiting, task, check)
 		if seen {
 			return "", nil
+		}
+		// A look that the end of the wait cut off says less than the one before it.
+		if saw == nil || waiting.Err() == nil {
+			saw = err
 		}
 		timer := time.NewTimer(pause)
 		select {
@@ -302,7 +307,7 @@ func (c *Connector) put(ctx context.Context, task connector.Task, next pki.Deplo
 			if ctx.Err() != nil {
 				return "", ctx.Err()
 			}
-			return fmt.Sprintf("after %s the probe of %s does not see it: %v", c.options.Within, c.address(task.Entitlement), err), nil
+			return fmt.Sprintf("after %s the probe of %s does not see it: %v", c.options.Within, c.address(task.Entitlement), saw), nil
 		}
 	}
 }

@@ -195,6 +195,9 @@ type place struct {
 	deaf bool
 	// refuses is what the program rejects with; "" for nothing.
 	refuses string
+	// silent lets the server answer one handshake, and no other until it is closed.
+	silent chan struct{}
+	looks  int
 }
 
 func newPlace(t *testing.T, keeper *holder) *place {
@@ -202,11 +205,19 @@ func newPlace(t *testing.T, keeper *holder) *place {
 	p := &place{T: t, holder: keeper}
 	config := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		p.lock.Lock()
-		defer p.lock.Unlock()
-		if p.shows == nil {
+		p.looks++
+		shows, silent := p.shows, p.silent
+		if p.looks == 1 {
+			silent = nil
+		}
+		p.lock.Unlock()
+		if silent != nil {
+			<-silent
+		}
+		if shows == nil {
 			return nil, errors.New("no certificate yet")
 		}
-		return p.shows, nil
+		return shows, nil
 	}}
 	var err error
 	if p.server, err = tls.Listen("tcp", "127.0.0.1:0", config); err != nil {
@@ -388,6 +399,7 @@ func TestACertificateThatTheProbeDoesNotSeeIsTakenBackAndTheFormerOneStays(t *te
 		says  string
 	}{
 		"the program does nothing": {func(s *scene) { s.place.deaf = true }, nil, "it shows the serial number"},
+		"the server falls silent":  {func(s *scene) { s.place.deaf, s.place.silent, s.place.looks = true, make(chan struct{}), 0 }, nil, "it shows the serial number"},
 		"nobody is there":          {func(*scene) {}, func(*scene) string { return "127.0.0.1:1" }, "does not see it"},
 		"the program refuses":      {func(s *scene) { s.place.refuses = "the disk is full" }, nil, "the disk is full"},
 	} {
@@ -409,6 +421,10 @@ func TestACertificateThatTheProbeDoesNotSeeIsTakenBackAndTheFormerOneStays(t *te
 				}
 				s.place.refuses = ""
 				err = s.edge().Apply(t.Context(), next)
+			}
+			if s.place.silent != nil {
+				close(s.place.silent)
+				s.place.silent = nil
 			}
 			wantRejected(t, err, c.says)
 			s.place.deaf = false
