@@ -93,7 +93,7 @@ func (tx *transaction) lookAtIdentity(ctx context.Context, identity *countersign
 		if grant.Request == "" {
 			continue
 		}
-		underWay = underWay || grant.State == countersign.GrantProvisioning
+		underWay = underWay || grant.State == countersign.GrantProvisioning || grant.Extending != nil || grant.Issuing()
 		if grant.State != countersign.GrantLive {
 			continue
 		}

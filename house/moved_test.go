@@ -52,6 +52,33 @@ func TestWhoMovesWhileTheTargetIsAtWorkIsJudgedAnew(t *testing.T) {
 	})
 }
 
+func TestWhoMovesWhileALaterEndIsOnItsWayIsJudgedAnew(t *testing.T) {
+	w := found(t, onSQLite(t), teamPolicy)
+	asked := asking()
+	asked.Beneficiary, asked.Duration = "pia", countersign.Day
+	first := w.submit("pia", asked)
+	w.must(w.approve("bea", first))
+	w.settle()
+	grant := w.stored(w.grant(first).ID)
+	longer := extension(grant.ID, 20*countersign.Day)
+	longer.Beneficiary = "pia"
+	id := w.submit("pia", longer)
+	w.must(w.approve("bea", id))
+	work := w.claim()[0]
+	w.before(func() {
+		w.together(inTeam, outOfTeam)
+		_, err := w.house.Engine.Identities(w.ctx)
+		w.must(err)
+	})
+	w.must(w.house.Engine.Deliver(w.ctx, work))
+	w.settle()
+	w.pass(time.Hour)
+	if moved := w.stored(grant.ID); moved.Lapsing == nil && moved.Until > grant.Until {
+		t.Errorf("the access goes on until %s, and security was never asked", moved.Until)
+	}
+	w.verified()
+}
+
 func TestWhoMovesAgainKeepsWhatTheNewPlaceHasGiven(t *testing.T) {
 	w := found(t, onSQLite(t), teamPolicy)
 	_, grant := w.reviewer()
