@@ -21,9 +21,13 @@ type taskOf = connector.Task
 type laws struct {
 	final   map[string]string
 	version map[string]int64
-	decided map[countersign.DecisionID]bool
-	notes   int
-	given   map[countersign.IntentID]int
+	// decided and enforced are at which look a decision, and a policy put into force by
+	// one person, was seen first: a clock that steps back tells no order.
+	decided  map[countersign.DecisionID]int
+	enforced map[countersign.ProposalID]int
+	looks    int
+	notes    int
+	given    map[countersign.IntentID]int
 	// owners are who answered for each machine at the last look; handed are the
 	// machines that have had another since the story began.
 	owners map[countersign.IdentityID]countersign.IdentityID
@@ -40,7 +44,7 @@ type laws struct {
 }
 
 func newLaws() *laws {
-	return &laws{final: map[string]string{}, version: map[string]int64{}, decided: map[countersign.DecisionID]bool{}, given: map[countersign.IntentID]int{},
+	return &laws{final: map[string]string{}, version: map[string]int64{}, decided: map[countersign.DecisionID]int{}, enforced: map[countersign.ProposalID]int{}, given: map[countersign.IntentID]int{},
 		owners: map[countersign.IdentityID]countersign.IdentityID{}, handed: map[countersign.IdentityID]bool{},
 		missing: map[string]countersign.Instant{}, rows: map[string]int64{}}
 }
@@ -102,6 +106,7 @@ func (s *story) look() *look {
 // check looks whether every law holds now; with all set also the whole record.
 func (s *story) check(all bool) {
 	s.target.land()
+	s.laws.looks++
 	l := s.look()
 	s.checkTarget(l)
 	s.checkMemory(l)
@@ -307,10 +312,10 @@ func (s *story) checkDeciders(l *look) {
 		}
 		for _, stage := range request.Stages {
 			for _, decision := range stage.Decisions {
-				if s.laws.decided[decision.ID] {
+				if s.laws.decided[decision.ID] != 0 {
 					continue
 				}
-				s.laws.decided[decision.ID] = true
+				s.laws.decided[decision.ID] = s.laws.looks
 				s.checkStanding(l, request, decision, changed)
 				if !l.identities[decision.By].Human() || slices.Contains(kept, decision.By) {
 					s.breaks("nobody decides for themselves", "%s decided on the request %s of %s for %s", decision.By, request.ID, request.Requester, request.Beneficiary)
@@ -494,6 +499,9 @@ func (s *story) checkEmergency(l *look) {
 		if provisional := proposal.State == countersign.ProposalProvisional; provisional != inForce {
 			s.breaks("an emergency policy is bounded", "the proposal %s is %s, and what it put into force is there: %v", proposal.ID, proposal.State, inForce)
 		}
+		if s.laws.enforced[proposal.ID] == 0 {
+			s.laws.enforced[proposal.ID] = s.laws.looks
+		}
 		from, until := proposal.Until.Add(-desk.EmergencyTime), proposal.Until
 		if proposal.State != countersign.ProposalProvisional {
 			until = countersign.Earliest(until, proposal.DecidedAt)
@@ -503,7 +511,7 @@ func (s *story) checkEmergency(l *look) {
 		for _, request := range l.requests {
 			for _, stage := range request.Stages {
 				for _, decision := range stage.Decisions {
-					if decision.By == proposal.EnforcedBy && decision.At > from && decision.At < until && s.ahead <= l.now {
+					if decision.By == proposal.EnforcedBy && decision.At > from && decision.At < until && s.ahead <= l.now && s.laws.decided[decision.ID] >= s.laws.enforced[proposal.ID] {
 						s.breaks("an emergency policy is bounded", "%s put %s into force alone, and decided the request %s", decision.By, proposal.ID, request.ID)
 					}
 				}
