@@ -26,6 +26,7 @@ type laws struct {
 	decided  map[countersign.DecisionID]int
 	enforced map[countersign.ProposalID]int
 	looks    int
+	last     *look
 	notes    int
 	given    map[countersign.IntentID]int
 	// owners are who answered for each machine at the last look; handed are the
@@ -36,6 +37,8 @@ type laws struct {
 	// the directory at the last look.
 	missing map[string]countersign.Instant
 	rows    map[string]int64
+	// lean says of policy sets whether they give the crew less.
+	lean map[countersign.Digest]bool
 	// hidden hides a grant from the checker, see changes what it sees, and only limits
 	// it to one law; for proving that it looks.
 	hidden countersign.GrantID
@@ -46,7 +49,7 @@ type laws struct {
 func newLaws() *laws {
 	return &laws{final: map[string]string{}, version: map[string]int64{}, decided: map[countersign.DecisionID]int{}, enforced: map[countersign.ProposalID]int{}, given: map[countersign.IntentID]int{},
 		owners: map[countersign.IdentityID]countersign.IdentityID{}, handed: map[countersign.IdentityID]bool{},
-		missing: map[string]countersign.Instant{}, rows: map[string]int64{}}
+		missing: map[string]countersign.Instant{}, rows: map[string]int64{}, lean: map[countersign.Digest]bool{}}
 }
 
 // look is what storage says at one moment.
@@ -108,6 +111,7 @@ func (s *story) check(all bool) {
 	s.target.land()
 	s.laws.looks++
 	l := s.look()
+	s.laws.last = l
 	s.checkTarget(l)
 	s.checkMemory(l)
 	s.checkDeciders(l)

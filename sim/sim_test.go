@@ -23,11 +23,12 @@ func init() {
 	}
 }
 
-// fixed are the stories of every run, spare those that go on while there is an act
-// that none of them has had accepted: a seed leaves some things to chance.
+// fixed are the stories of every run, spare those that go on while there are more acts
+// than may be missed that none of them has had accepted: a seed leaves some things to
+// chance, and one or two acts take a whole emergency.
 var (
-	fixed = []turn{{"rush", 1, &rush}, {"rush", 3, &rush}, {"year", 2, &year}}
-	spare = []turn{{"rush", 5, &rush}, {"rush", 6, &rush}, {"rush", 7, &rush}, {"rush", 9, &rush}, {"rush", 10, &rush}, {"rush", 11, &rush}, {"rush", 13, &rush}, {"rush", 14, &rush}, {"rush", 15, &rush}, {"rush", 17, &rush}, {"rush", 18, &rush}}
+	fixed = []turn{{"rush", 1, &rush}, {"year", 2, &year}}
+	spare = []turn{{"rush", 3, &rush}, {"rush", 5, &rush}, {"rush", 6, &rush}, {"rush", 7, &rush}, {"rush", 9, &rush}, {"rush", 10, &rush}, {"rush", 11, &rush}, {"rush", 13, &rush}, {"rush", 14, &rush}, {"rush", 15, &rush}, {"rush", 17, &rush}, {"rush", 18, &rush}}
 )
 
 // turn is one story to play.
@@ -146,27 +147,28 @@ func TestTheLawsHold(t *testing.T) {
 			})
 		}
 	})
-	if t.Failed() || !slices.Contains(turns, fixed[0]) || !slices.Contains(turns, fixed[2]) {
+	if t.Failed() || !slices.Contains(turns, fixed[0]) || !slices.Contains(turns, fixed[1]) {
 		return
 	}
-	never := func(a act) bool { return together[a.name].accepted == 0 }
+	missing := func() (names []string) {
+		for _, act := range acts {
+			if together[act.name].accepted == 0 {
+				names = append(names, act.name)
+			}
+		}
+		return names
+	}
+	const missed = 2
 	for _, turn := range spare {
-		if slices.ContainsFunc(acts, never) {
+		if len(missing()) > missed {
 			t.Run(fmt.Sprintf("spare-%d", turn.seed), func(t *testing.T) { tell(t, turn) })
 		}
 	}
 	t.Log("all seeds together: " + counted(together))
-	var missing []string
-	for _, act := range acts {
-		if never(act) {
-			missing = append(missing, act.name)
-		}
-	}
-	// One or two of those that take a whole emergency can be missed by chance.
-	if len(missing) > 2 {
-		t.Errorf("the house never accepted %q: whatever follows from these was not looked at", missing)
-	} else if len(missing) > 0 {
-		t.Logf("not accepted in this run: %q", missing)
+	if names := missing(); len(names) > missed {
+		t.Errorf("the house never accepted %q: whatever follows from these was not looked at", names)
+	} else if len(names) > 0 {
+		t.Logf("not accepted in this run: %q", names)
 	}
 }
 

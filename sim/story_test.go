@@ -294,14 +294,15 @@ func (s *story) drain() {
 		if len(s.broken) > 0 {
 			return
 		}
-		s.checkGiven(s.look())
+		s.checkGiven(s.laws.last)
 		open := s.open()
 		if len(open) == 0 {
 			s.check(true)
 			return
 		}
 		s.duties()
-		s.pass(26 * time.Hour)
+		// What is left after days waits for longer than days.
+		s.pass(time.Duration(1+passed/10) * 26 * time.Hour)
 	}
 	s.check(true)
 	for _, what := range s.open() {
