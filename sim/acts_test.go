@@ -145,6 +145,40 @@ func (s *story) submitMany() error {
 	})
 }
 
+// confirm is the word of an owner, or of somebody else, that a machine or a system is
+// still as it says.
+func (s *story) confirm() error {
+	l, name, by := s.look(), pick(s, "svc", "svc-ana", "agent", "ledger", "wiki"), s.as(pick(s, people...))
+	for _, system := range l.directory.Systems {
+		if system.Name == name && s.chance(85) {
+			by.Identity = system.Owner
+		}
+	}
+	if id, known := s.houses[0].Desk.Resolve(name); known && s.chance(85) {
+		by.Identity = l.identities[id].Owner
+	}
+	return s.confirmOne(name, by)
+}
+
+func (s *story) confirmOne(name string, by desk.Caller) error {
+	return s.command(func(h *house.House, key desk.Key) (string, error) {
+		if name == "ledger" || name == "wiki" {
+			return with("", h.Desk.ConfirmSystem(s.ctx, by, key, name, "it is as it was"))
+		}
+		return with("", h.Desk.ConfirmIdentity(s.ctx, by, key, name, "it is as it was"))
+	})
+}
+
+// confirmSystems are owners who do what they owe.
+func (s *story) confirmSystems() {
+	l := s.look()
+	for _, system := range l.directory.Systems {
+		if (system.Name == "ledger" || system.Name == "wiki") && system.LastConfirmed < l.now.Add(-60*countersign.Day) {
+			_ = s.confirmOne(system.Name, desk.Caller{Identity: system.Owner})
+		}
+	}
+}
+
 // offerMachine offers a machine to somebody, or asks to take it over.
 func (s *story) offerMachine() error {
 	name, caller, to := pick(s, "svc", "svc-ana", "agent"), s.as(pick(s, "adam", "otto", "pia")), pick(s, "", "otto", "pia", "olga", "ana", "ben")

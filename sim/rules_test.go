@@ -127,7 +127,7 @@ func (s *story) checkGiven(l *look) {
 					return !grant.State.Ended() || grant.Birthright != nil && grant.EndCause == "revoked"
 				})
 				sponsor := l.identities[identity.Sponsor]
-				if there || !identity.ActiveAt(l.now) || !l.gives(rule, name, identity) || identity.Sponsor != "" && !sponsor.ActiveAt(l.now) {
+				if there || l.silent(name) || !identity.ActiveAt(l.now) || !l.gives(rule, name, identity) || identity.Sponsor != "" && !sponsor.ActiveAt(l.now) {
 					delete(s.laws.missing, key)
 					continue
 				}
@@ -140,6 +140,16 @@ func (s *story) checkGiven(l *look) {
 			}
 		}
 	}
+}
+
+// silent reports whether the owner of the system has not confirmed it for so long that
+// nothing new need be given of it.
+func (l *look) silent(name string) bool {
+	return slices.ContainsFunc(l.directory.Systems, func(system *countersign.System) bool {
+		return system.LastConfirmed < l.now.Add(-100*countersign.Day) && slices.ContainsFunc(l.directory.Entitlements, func(entitlement *countersign.Entitlement) bool {
+			return entitlement.Name == name && entitlement.System == system.ID
+		})
+	})
 }
 
 func (l *look) grantsOf(holder countersign.IdentityID, name string) []*countersign.Grant {

@@ -60,6 +60,7 @@ var acts = []act{
 	{3, "ask for a package", (*story).askForPackage},
 	{3, "offer a machine", (*story).offerMachine},
 	{3, "accept a machine", (*story).acceptMachine},
+	{4, "confirm", (*story).confirm},
 	{2, "offer a system", (*story).offerSystem},
 	{2, "accept a system", (*story).acceptSystem},
 	{3, "take the power over the policy", (*story).takePolicyPower},

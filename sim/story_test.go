@@ -140,6 +140,9 @@ func (s *story) step(pace pace) {
 			_, _ = s.surviving(func() error { return h.Engine.Beat(s.ctx) })
 		}
 	}
+	if s.chance(20) {
+		_, _ = s.surviving(func() error { s.confirmSystems(); return nil })
+	}
 	if s.chance(85) {
 		var err error
 		died := false
@@ -312,6 +315,7 @@ func (s *story) drain() {
 
 // duties are what people are asked for by the house.
 func (s *story) duties() {
+	s.confirmSystems()
 	holds, err := s.store.Holds(s.ctx, false, "", 100)
 	s.must(err)
 	for _, hold := range holds {
