@@ -150,11 +150,14 @@ const (
 	Email  HandleKind = "email"
 	OIDC   HandleKind = "oidc"
 	SPIFFE HandleKind = "spiffe"
+	// Ticketing is an account in a ticket system, by the id that it never changes.
+	Ticketing HandleKind = "ticketing"
 )
 
 // Handle is a name of an identity. Two handles are the same name exactly when
 // their Keys are equal. For OIDC the namespace is the issuer and the value the
-// subject; the other kinds have no namespace.
+// subject; for an account in a ticket system the namespace is the name of that
+// system. The other kinds have no namespace.
 type Handle struct {
 	Kind      HandleKind `json:"kind"`
 	Namespace string     `json:"namespace,omitempty"`
@@ -168,7 +171,7 @@ func (h Handle) Key() string {
 
 // NewHandle brings a handle into its one form: login and e-mail NFKC and case
 // folded, a SPIFFE id with its trust domain in lower case and its path as it is,
-// an OIDC issuer and subject byte for byte.
+// an OIDC issuer and subject byte for byte, and so an account in a ticket system.
 func NewHandle(kind HandleKind, namespace, value string) (Handle, error) {
 	handle := Handle{Kind: kind, Namespace: namespace, Value: value}
 	if !utf8.ValidString(value) || !utf8.ValidString(namespace) {
@@ -177,7 +180,7 @@ func NewHandle(kind HandleKind, namespace, value string) (Handle, error) {
 	if value == "" || len(value) > 320 || strings.ContainsAny(value+namespace, "\n\x00") {
 		return Handle{}, Errorf(Invalid, "malformed-handle", "the %s handle %q must have between 1 and 320 bytes on one line", kind, Clip(value))
 	}
-	if kind != OIDC && namespace != "" {
+	if kind != OIDC && kind != Ticketing && namespace != "" {
 		return Handle{}, Errorf(Invalid, "malformed-handle", "a %s handle has no namespace", kind)
 	}
 	switch kind {
@@ -194,6 +197,10 @@ func NewHandle(kind HandleKind, namespace, value string) (Handle, error) {
 		if namespace == "" {
 			return Handle{}, Errorf(Invalid, "malformed-handle", "an oidc handle needs its issuer as namespace")
 		}
+	case Ticketing:
+		if namespace == "" {
+			return Handle{}, Errorf(Invalid, "malformed-handle", "a ticketing handle needs the name of its ticket system as namespace")
+		}
 	case SPIFFE:
 		parsed, err := url.Parse(value)
 		if err != nil || !strings.EqualFold(parsed.Scheme, "spiffe") || parsed.Host == "" {
@@ -206,7 +213,7 @@ func NewHandle(kind HandleKind, namespace, value string) (Handle, error) {
 			handle.Value += "/" + path
 		}
 	default:
-		return Handle{}, Errorf(Invalid, "malformed-handle", "%q is not a kind of handle: use login, email, oidc or spiffe", Clip(string(kind)))
+		return Handle{}, Errorf(Invalid, "malformed-handle", "%q is not a kind of handle: use login, email, oidc, spiffe or ticketing", Clip(string(kind)))
 	}
 	return handle, nil
 }

@@ -133,6 +133,8 @@ type Request struct {
 	Rotates *Rotates `json:"rotates,omitempty"`
 	// Exception is what a refusal was waived for; nil where nothing was.
 	Exception *Exception `json:"exception,omitempty"`
+	// Ticket is the ticket that the request was opened from; nil for none.
+	Ticket *TicketRef `json:"ticket,omitempty"`
 	// Priority is 1 (most urgent) to 4, for what goes through triage; ClassifiedBy is
 	// the operator who said which request it is, or that it is none, and decides
 	// nothing of it.
@@ -151,6 +153,35 @@ type Request struct {
 	CollectBy Instant `json:"collect_by,omitempty"`
 	// Outcome says in one sentence why the request ended as it did.
 	Outcome string `json:"outcome,omitempty"`
+}
+
+// TicketingKind is what a ticket system is: how it signs what it sends, and what
+// its interface looks like.
+type TicketingKind string
+
+const (
+	ServiceNow TicketingKind = "servicenow"
+	Jira       TicketingKind = "jira"
+)
+
+// TicketingKinds is the closed list.
+var TicketingKinds = []TicketingKind{ServiceNow, Jira}
+
+// TicketRef names a ticket of a ticket system that the policy set names.
+type TicketRef struct {
+	System string `json:"system"`
+	// ID never changes; Key is what people call the ticket.
+	ID  string `json:"id"`
+	Key string `json:"key"`
+}
+
+// Name returns the one spelling of the ticket in the house; "" for none. A request
+// keeps it for ever, so a ticket opens one.
+func (t *TicketRef) Name() string {
+	if t == nil {
+		return ""
+	}
+	return t.System + "/" + t.ID
 }
 
 // Overdue reports whether something that is owed after the access, evidence or the

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/notify"
@@ -66,4 +67,35 @@ func (c configuration) credentials() (map[string]countersign.Secret, error) {
 		read[name] = secret
 	}
 	return read, nil
+}
+
+// ticketingSettings are the secrets of one ticket system.
+type ticketingSettings struct {
+	// SecretFile holds what it signs with; CredentialFile what it takes as
+	// Authorization.
+	SecretFile     string `yaml:"secret_file"`
+	CredentialFile string `yaml:"credential_file"`
+}
+
+// ticketing reads what ticket systems sign with, and what they take as
+// Authorization.
+func (c configuration) ticketing() (secrets, credentials map[string]countersign.Secret, err error) {
+	secrets, credentials = map[string]countersign.Secret{}, map[string]countersign.Secret{}
+	for name, files := range c.Ticketing {
+		for _, one := range []struct {
+			path, key string
+			into      map[string]countersign.Secret
+		}{{files.SecretFile, "secret_file", secrets}, {files.CredentialFile, "credential_file", credentials}} {
+			if one.path == "" {
+				return nil, nil, invalid("ticketing.%s takes a %s: what the ticket system signs with stands in the secret_file, and what it takes as Authorization in the credential_file", name, one.key)
+			}
+			if one.into[name], err = secretFile(one.path, "ticketing."+name+"."+one.key); err != nil {
+				return nil, nil, err
+			}
+			if text := one.into[name].Reveal(); text == "" || strings.ContainsFunc(text, unicode.IsControl) {
+				return nil, nil, invalid("ticketing.%s.%s: the file holds one line, and nothing else", name, one.key)
+			}
+		}
+	}
+	return secrets, credentials, nil
 }

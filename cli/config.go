@@ -55,6 +55,8 @@ type configuration struct {
 	SourceCredentials map[string]string `yaml:"source_credentials"`
 	// SSHLog is what the sshd of the hosts writes that trust the built-in authority.
 	SSHLog sshLogSettings `yaml:"ssh_log"`
+	// Ticketing holds the secrets of the ticket systems of the policy set, by name.
+	Ticketing map[string]ticketingSettings `yaml:"ticketing"`
 	// Reconcile says how often targets are read.
 	Reconcile reconcileSettings `yaml:"reconcile"`
 	// Connectors reach systems outside of the house, by the name that systems give
@@ -122,6 +124,9 @@ func (c configuration) check() error {
 		return err
 	}
 	if _, err := c.credentials(); err != nil {
+		return err
+	}
+	if _, _, err := c.ticketing(); err != nil {
 		return err
 	}
 	if _, err := c.connectors(); err != nil {

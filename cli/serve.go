@@ -153,6 +153,10 @@ func serve(ctx context.Context, settings configuration, stdout, stderr io.Writer
 	if err != nil {
 		return err
 	}
+	ticketSecrets, ticketCredentials, err := settings.ticketing()
+	if err != nil {
+		return err
+	}
 	connectors, err := settings.connectors()
 	if err != nil {
 		return err
@@ -167,6 +171,7 @@ func serve(ctx context.Context, settings configuration, stdout, stderr io.Writer
 	}
 	h, founded, err := house.Start(ctx, settings.place(), organisation, house.Options{
 		ReconcileEvery: every, Clock: clock{}, Entropy: rand.Reader, Log: log, Replica: replica, Issuer: cmp.Or(settings.Address, url), Channels: channels, SourceCredentials: credentials,
+		TicketCredentials: ticketCredentials, Page: func(id string) string { return cmp.Or(settings.Address, url) + httpapi.Prefix + "/requests/" + id },
 		Connectors: moreConnectors(), OpenConnectors: connectors,
 	})
 	if err != nil {
@@ -183,11 +188,11 @@ func serve(ctx context.Context, settings configuration, stdout, stderr io.Writer
 	if err := greet(ctx, stdout, h, settings, about, founded, url); err != nil {
 		return err
 	}
-	return run(ctx, h, listener, settings, about.Sample, pair, log)
+	return run(ctx, h, listener, settings, ticketSecrets, about.Sample, pair, log)
 }
 
 // run serves until the context ends, then lets what is under way end.
-func run(ctx context.Context, h *house.House, listener net.Listener, settings configuration, isSample bool, pair *certificate, log *slog.Logger) error {
+func run(ctx context.Context, h *house.House, listener net.Listener, settings configuration, ticketSecrets map[string]countersign.Secret, isSample bool, pair *certificate, log *slog.Logger) error {
 	var draining atomic.Bool
 	proxy, err := settings.proxy()
 	if err != nil {
@@ -195,7 +200,7 @@ func run(ctx context.Context, h *house.House, listener net.Listener, settings co
 	}
 	server := httpapi.Server(settings.Listen, doors(h, doorOptions{
 		clock: clock{}, log: log, sample: isSample, draining: &draining,
-		secure: pair != nil || proxy.IsValid(), proxy: proxy, limits: settings.Limits.limits(), certificateEnd: pair.end,
+		secure: pair != nil || proxy.IsValid(), proxy: proxy, limits: settings.Limits.limits(), ticketSecrets: ticketSecrets, certificateEnd: pair.end,
 	}))
 	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	working, stop := context.WithCancel(context.Background())
@@ -234,6 +239,8 @@ type doorOptions struct {
 	secure bool
 	proxy  netip.Prefix
 	limits httpapi.Limits
+	// ticketSecrets are what ticket systems sign with, by name.
+	ticketSecrets map[string]countersign.Secret
 	// certificateEnd returns when the TLS certificate expires; the zero time for none.
 	certificateEnd func() time.Time
 }
@@ -269,7 +276,7 @@ func doors(h *house.House, options doorOptions) http.Handler {
 	}
 	return httpapi.New(httpapi.Config{
 		Desk: h.Desk, Authenticate: h.Authenticate, Tokens: h.Auth, Clock: options.clock, Log: options.log, Sample: options.sample,
-		Secure: options.secure, Proxy: options.proxy, Limits: options.limits, Answered: figures.Answered, Metrics: figures.Handler(),
+		Secure: options.secure, Proxy: options.proxy, Limits: options.limits, TicketSecrets: options.ticketSecrets, Answered: figures.Answered, Metrics: figures.Handler(),
 		Wait:   func(ctx context.Context) error { return waitUnless(ctx, options.draining) },
 		Ready:  ready,
 		Mounts: mounts,

@@ -362,6 +362,33 @@ func (e GrantState) Valid() bool {
 	}
 }
 
+// Defines values for HeardTicketOutcome.
+const (
+	HeardTicketOutcomeIgnored     HeardTicketOutcome = "ignored"
+	HeardTicketOutcomeOpenAlready HeardTicketOutcome = "open-already"
+	HeardTicketOutcomeOpened      HeardTicketOutcome = "opened"
+	HeardTicketOutcomeRefused     HeardTicketOutcome = "refused"
+	HeardTicketOutcomeWithdrawn   HeardTicketOutcome = "withdrawn"
+)
+
+// Valid indicates whether the value is a known member of the HeardTicketOutcome enum.
+func (e HeardTicketOutcome) Valid() bool {
+	switch e {
+	case HeardTicketOutcomeIgnored:
+		return true
+	case HeardTicketOutcomeOpenAlready:
+		return true
+	case HeardTicketOutcomeOpened:
+		return true
+	case HeardTicketOutcomeRefused:
+		return true
+	case HeardTicketOutcomeWithdrawn:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HoldState.
 const (
 	HoldStateActive HoldState = "active"
@@ -559,40 +586,40 @@ func (e Phase) Valid() bool {
 
 // Defines values for ProblemKind.
 const (
-	Conflict        ProblemKind = "conflict"
-	Internal        ProblemKind = "internal"
-	Invalid         ProblemKind = "invalid"
-	Moved           ProblemKind = "moved"
-	NotFound        ProblemKind = "not-found"
-	Refused         ProblemKind = "refused"
-	TooLarge        ProblemKind = "too-large"
-	TooMany         ProblemKind = "too-many"
-	Unauthenticated ProblemKind = "unauthenticated"
-	Unavailable     ProblemKind = "unavailable"
+	ProblemKindConflict        ProblemKind = "conflict"
+	ProblemKindInternal        ProblemKind = "internal"
+	ProblemKindInvalid         ProblemKind = "invalid"
+	ProblemKindMoved           ProblemKind = "moved"
+	ProblemKindNotFound        ProblemKind = "not-found"
+	ProblemKindRefused         ProblemKind = "refused"
+	ProblemKindTooLarge        ProblemKind = "too-large"
+	ProblemKindTooMany         ProblemKind = "too-many"
+	ProblemKindUnauthenticated ProblemKind = "unauthenticated"
+	ProblemKindUnavailable     ProblemKind = "unavailable"
 )
 
 // Valid indicates whether the value is a known member of the ProblemKind enum.
 func (e ProblemKind) Valid() bool {
 	switch e {
-	case Conflict:
+	case ProblemKindConflict:
 		return true
-	case Internal:
+	case ProblemKindInternal:
 		return true
-	case Invalid:
+	case ProblemKindInvalid:
 		return true
-	case Moved:
+	case ProblemKindMoved:
 		return true
-	case NotFound:
+	case ProblemKindNotFound:
 		return true
-	case Refused:
+	case ProblemKindRefused:
 		return true
-	case TooLarge:
+	case ProblemKindTooLarge:
 		return true
-	case TooMany:
+	case ProblemKindTooMany:
 		return true
-	case Unauthenticated:
+	case ProblemKindUnauthenticated:
 		return true
-	case Unavailable:
+	case ProblemKindUnavailable:
 		return true
 	default:
 		return false
@@ -1440,6 +1467,12 @@ type DirectoryFiles struct {
 	Files []DirectoryFile `json:"files"`
 }
 
+// DismissedTicket defines model for DismissedTicket.
+type DismissedTicket struct {
+	Id     string `json:"id"`
+	System string `json:"system"`
+}
+
 // DurationLimit defines model for DurationLimit.
 type DurationLimit struct {
 	// Duration A duration in whole seconds.
@@ -1661,6 +1694,19 @@ type GrantPage struct {
 
 // GrantState defines model for GrantState.
 type GrantState string
+
+// HeardTicket defines model for HeardTicket.
+type HeardTicket struct {
+	Detail  string             `json:"detail,omitempty,omitzero"`
+	Outcome HeardTicketOutcome `json:"outcome"`
+
+	// Reason Why it was refused.
+	Reason  string `json:"reason,omitempty,omitzero"`
+	Request string `json:"request,omitempty,omitzero"`
+}
+
+// HeardTicketOutcome defines model for HeardTicket.Outcome.
+type HeardTicketOutcome string
 
 // Hold A stop put at once on everything of an identity, on a system, or on one grant.
 type Hold struct {
@@ -1961,6 +2007,28 @@ type ParkedNotice struct {
 // ParkedNotices defines model for ParkedNotices.
 type ParkedNotices struct {
 	Notices []ParkedNotice `json:"notices"`
+}
+
+// ParkedTicket defines model for ParkedTicket.
+type ParkedTicket struct {
+	Id  string `json:"id"`
+	Key string `json:"key"`
+
+	// Reason Why it was refused; absent for one that could not be written to.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Request The request that it opened; absent for a ticket that was refused.
+	Request string `json:"request,omitempty,omitzero"`
+
+	// Since A moment in UTC, to the millisecond.
+	Since  Instant `json:"since"`
+	System string  `json:"system"`
+	Why    string  `json:"why"`
+}
+
+// ParkedTickets defines model for ParkedTickets.
+type ParkedTickets struct {
+	Tickets []ParkedTicket `json:"tickets"`
 }
 
 // Phase defines model for Phase.
@@ -2283,7 +2351,10 @@ type Request struct {
 
 	// SubmittedAt A moment in UTC, to the millisecond.
 	SubmittedAt Instant `json:"submitted_at"`
-	Title       string  `json:"title"`
+
+	// Ticket The ticket that a request was opened from.
+	Ticket RequestTicket `json:"ticket,omitempty,omitzero"`
+	Title  string        `json:"title"`
 
 	// Told Who was told at once when it was approved.
 	Told    []Ref  `json:"told,omitempty,omitzero"`
@@ -2325,6 +2396,22 @@ type RequestPage struct {
 
 // RequestState defines model for RequestState.
 type RequestState string
+
+// RequestTicket The ticket that a request was opened from.
+type RequestTicket struct {
+	Id  string `json:"id"`
+	Key string `json:"key"`
+
+	// Since A moment in UTC, to the millisecond.
+	Since  Instant `json:"since,omitempty,omitzero"`
+	System string  `json:"system"`
+
+	// Unwritten How much the ticket does not say yet.
+	Unwritten int64 `json:"unwritten,omitempty,omitzero"`
+
+	// Why What the ticket system answered last.
+	Why string `json:"why,omitempty,omitzero"`
+}
 
 // RequestType defines model for RequestType.
 type RequestType struct {
@@ -3355,6 +3442,9 @@ type ConfirmSystemJSONRequestBody = Revocation
 
 // OfferSystemJSONRequestBody defines body for OfferSystem for application/json ContentType.
 type OfferSystemJSONRequestBody = OwnershipOffer
+
+// DismissTicketJSONRequestBody defines body for DismissTicket for application/json ContentType.
+type DismissTicketJSONRequestBody = DismissedTicket
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -4504,6 +4594,38 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /tasks (the `ListTasks` operationId).
 	ListTasks(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DismissTicketWithBody Take a refused ticket off the list
+	//
+	// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket; saved there again, it is heard again.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /ticketing/dismiss (the `DismissTicket` operationId).
+	DismissTicketWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DismissTicket Take a refused ticket off the list
+	//
+	// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket; saved there again, it is heard again.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /ticketing/dismiss (the `DismissTicket` operationId).
+	DismissTicket(ctx context.Context, body DismissTicketJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListParkedTickets Tickets that wait for somebody to look
+	//
+	// Scope `grant`, and the power `operator`, `administrator` or `auditor`. Those that ask for what cannot be asked for, and those that could not be written to. The oldest 500, the oldest first.
+	//
+	// Corresponds with GET /ticketing/parked (the `ListParkedTickets` operationId).
+	ListParkedTickets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RetryTickets Have written into tickets what was given up
+	//
+	// Scope `grant`, and the power `operator` or `administrator`.
+	//
+	// Corresponds with POST /ticketing/retry (the `RetryTickets` operationId).
+	RetryTickets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTokens The caller's own tokens that work now
 	//
@@ -6785,6 +6907,78 @@ func (c *Operations) OfferSystem(ctx context.Context, name SystemName, params *O
 // Corresponds with GET /tasks (the `ListTasks` operationId).
 func (c *Operations) ListTasks(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListTasksRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DismissTicketWithBody Take a refused ticket off the list
+//
+// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket; saved there again, it is heard again.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /ticketing/dismiss (the `DismissTicket` operationId).
+func (c *Operations) DismissTicketWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDismissTicketRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DismissTicket Take a refused ticket off the list
+//
+// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket; saved there again, it is heard again.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /ticketing/dismiss (the `DismissTicket` operationId).
+func (c *Operations) DismissTicket(ctx context.Context, body DismissTicketJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDismissTicketRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListParkedTickets Tickets that wait for somebody to look
+//
+// Scope `grant`, and the power `operator`, `administrator` or `auditor`. Those that ask for what cannot be asked for, and those that could not be written to. The oldest 500, the oldest first.
+//
+// Corresponds with GET /ticketing/parked (the `ListParkedTickets` operationId).
+func (c *Operations) ListParkedTickets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListParkedTicketsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RetryTickets Have written into tickets what was given up
+//
+// Scope `grant`, and the power `operator` or `administrator`.
+//
+// Corresponds with POST /ticketing/retry (the `RetryTickets` operationId).
+func (c *Operations) RetryTickets(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRetryTicketsRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -11010,6 +11204,100 @@ func NewListTasksRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewDismissTicketRequest calls the generic DismissTicket builder with application/json body
+func NewDismissTicketRequest(server string, body DismissTicketJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDismissTicketRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewDismissTicketRequestWithBody constructs an http.Request for the DismissTicket method, with any body, and a specified content type
+func NewDismissTicketRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/ticketing/dismiss")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListParkedTicketsRequest constructs an http.Request for the ListParkedTickets method
+func NewListParkedTicketsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/ticketing/parked")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRetryTicketsRequest constructs an http.Request for the RetryTickets method
+func NewRetryTicketsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/ticketing/retry")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListTokensRequest constructs an http.Request for the ListTokens method
 func NewListTokensRequest(server string) (*http.Request, error) {
 	var err error
@@ -12255,6 +12543,42 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /tasks (the `ListTasks` operationId).
 	ListTasksWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListTasksResponse, error)
+
+	// DismissTicketWithBodyWithResponse Take a refused ticket off the list
+	//
+	// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket; saved there again, it is heard again.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /ticketing/dismiss (the `DismissTicket` operationId).
+	DismissTicketWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DismissTicketResponse, error)
+
+	// DismissTicketWithResponse Take a refused ticket off the list
+	//
+	// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket; saved there again, it is heard again.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /ticketing/dismiss (the `DismissTicket` operationId).
+	DismissTicketWithResponse(ctx context.Context, body DismissTicketJSONRequestBody, reqEditors ...RequestEditorFn) (*DismissTicketResponse, error)
+
+	// ListParkedTicketsWithResponse Tickets that wait for somebody to look
+	//
+	// Scope `grant`, and the power `operator`, `administrator` or `auditor`. Those that ask for what cannot be asked for, and those that could not be written to. The oldest 500, the oldest first.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /ticketing/parked (the `ListParkedTickets` operationId).
+	ListParkedTicketsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListParkedTicketsResponse, error)
+
+	// RetryTicketsWithResponse Have written into tickets what was given up
+	//
+	// Scope `grant`, and the power `operator` or `administrator`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /ticketing/retry (the `RetryTickets` operationId).
+	RetryTicketsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*RetryTicketsResponse, error)
 
 	// ListTokensWithResponse The caller's own tokens that work now
 	//
@@ -15609,6 +15933,122 @@ func (r ListTasksResponse) ContentType() string {
 	return ""
 }
 
+type DismissTicketResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// GetBody returns the raw response body bytes
+func (r DismissTicketResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DismissTicketResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DismissTicketResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DismissTicketResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListParkedTicketsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ParkedTickets
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListParkedTicketsResponse) GetJSON200() *ParkedTickets {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r ListParkedTicketsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListParkedTicketsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListParkedTicketsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListParkedTicketsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RetryTicketsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RetriedNotices
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RetryTicketsResponse) GetJSON200() *RetriedNotices {
+	return r.JSON200
+}
+
+// GetBody returns the raw response body bytes
+func (r RetryTicketsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RetryTicketsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RetryTicketsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RetryTicketsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListTokensResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -17543,6 +17983,66 @@ func (c *ClientWithResponses) ListTasksWithResponse(ctx context.Context, reqEdit
 		return nil, err
 	}
 	return ParseListTasksResponse(rsp)
+}
+
+// DismissTicketWithBodyWithResponse Take a refused ticket off the list
+//
+// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket; saved there again, it is heard again.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /ticketing/dismiss (the `DismissTicket` operationId).
+func (c *ClientWithResponses) DismissTicketWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DismissTicketResponse, error) {
+	rsp, err := c.DismissTicketWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDismissTicketResponse(rsp)
+}
+
+// DismissTicketWithResponse Take a refused ticket off the list
+//
+// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket; saved there again, it is heard again.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /ticketing/dismiss (the `DismissTicket` operationId).
+func (c *ClientWithResponses) DismissTicketWithResponse(ctx context.Context, body DismissTicketJSONRequestBody, reqEditors ...RequestEditorFn) (*DismissTicketResponse, error) {
+	rsp, err := c.DismissTicket(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDismissTicketResponse(rsp)
+}
+
+// ListParkedTicketsWithResponse Tickets that wait for somebody to look
+//
+// Scope `grant`, and the power `operator`, `administrator` or `auditor`. Those that ask for what cannot be asked for, and those that could not be written to. The oldest 500, the oldest first.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /ticketing/parked (the `ListParkedTickets` operationId).
+func (c *ClientWithResponses) ListParkedTicketsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListParkedTicketsResponse, error) {
+	rsp, err := c.ListParkedTickets(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListParkedTicketsResponse(rsp)
+}
+
+// RetryTicketsWithResponse Have written into tickets what was given up
+//
+// Scope `grant`, and the power `operator` or `administrator`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /ticketing/retry (the `RetryTickets` operationId).
+func (c *ClientWithResponses) RetryTicketsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*RetryTicketsResponse, error) {
+	rsp, err := c.RetryTickets(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRetryTicketsResponse(rsp)
 }
 
 // ListTokensWithResponse The caller's own tokens that work now
@@ -19900,6 +20400,74 @@ func ParseListTasksResponse(rsp *http.Response) (*ListTasksResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest TaskList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDismissTicketResponse parses an HTTP response from a DismissTicketWithResponse call
+func ParseDismissTicketResponse(rsp *http.Response) (*DismissTicketResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DismissTicketResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseListParkedTicketsResponse parses an HTTP response from a ListParkedTicketsWithResponse call
+func ParseListParkedTicketsResponse(rsp *http.Response) (*ListParkedTicketsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListParkedTicketsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ParkedTickets
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRetryTicketsResponse parses an HTTP response from a RetryTicketsWithResponse call
+func ParseRetryTicketsResponse(rsp *http.Response) (*RetryTicketsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RetryTicketsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RetriedNotices
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

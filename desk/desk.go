@@ -14,6 +14,7 @@ import (
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/source"
 	"github.com/countersign/countersign/store"
+	"github.com/countersign/countersign/ticketing"
 	"github.com/countersign/countersign/workflow"
 )
 
@@ -27,6 +28,11 @@ type Config struct {
 	Connectors connector.Planners
 	// Source returns what answers for a source of tickets that the policy set names.
 	Source func(info policy.SourceInfo) (source.Source, error)
+	// TicketSystem returns what writes into the tickets of a system that the policy set
+	// names.
+	TicketSystem func(info policy.TicketingInfo) (ticketing.System, error)
+	// Page is where people are shown a request or grant; "" for nowhere.
+	Page func(id string) string
 	// Power reports whether the identity holds a power of the desk now, as the
 	// decision point answers.
 	Power func(holder countersign.IdentityID, power string) bool
@@ -465,6 +471,7 @@ func (tx *transaction) commit(ctx context.Context) error {
 		return err
 	}
 	tx.notify()
+	tx.writeTickets()
 	tx.change.Now = tx.now()
 	for _, guard := range tx.guards {
 		tx.change.Guards = append(tx.change.Guards, guard)

@@ -16,6 +16,9 @@ type Figures struct {
 	store.Backlog
 	// OldestUntold is when that came about which a channel has refused most often.
 	OldestUntold countersign.Instant
+	// OldestUnwritten is when that came about which a ticket system has not taken most
+	// often.
+	OldestUnwritten countersign.Instant
 	// Powers are those of the desk, by name.
 	Powers map[string]PowerFigures
 	// Systems counts those that are not retired, by how sure the record can be of them.
@@ -75,6 +78,9 @@ func (d *Desk) Figures(ctx context.Context) (*Figures, error) {
 			return nil, err
 		}
 		figures.OldestUntold = event.Header.Time
+	}
+	if figures.OldestUnwritten, err = d.unwrittenSince(ctx, figures.Unwritten); err != nil {
+		return nil, err
 	}
 	figures.Systems = map[SystemState]int{}
 	for _, state := range SystemStates {

@@ -47,7 +47,11 @@ func (d *Desk) Request(ctx context.Context, caller Caller, id countersign.Reques
 		case !s.mayRead:
 			return nil, notFound("request", string(id))
 		}
-		return tx.requestView(request, s, grants)
+		view, err := tx.requestView(request, s, grants)
+		if err != nil {
+			return nil, err
+		}
+		return view, tx.showTicket(ctx, request, view)
 	}
 	grantsOf := store.GrantQuery{Request: id, Limit: MaxEntitlements}
 	tx, err := d.beginLooking(ctx, countersign.Actor(caller.Identity), func(*transaction) store.Questions {
@@ -64,7 +68,11 @@ func (d *Desk) Request(ctx context.Context, caller Caller, id countersign.Reques
 	if err != nil {
 		return nil, err
 	}
-	return tx.requestView(request, s, grants)
+	view, err := tx.requestView(request, s, grants)
+	if err != nil {
+		return nil, err
+	}
+	return view, tx.showTicket(ctx, request, view)
 }
 
 // RequestLine is a request in a list.

@@ -29,7 +29,7 @@ func (tx *transaction) route(ctx context.Context, j *judgement, asking Asking) (
 		Type: plan.Type, Title: plan.Title, Requester: j.matter.requester.ID, Beneficiary: j.matter.beneficiary.ID,
 		SamePerson: sortedIDs(j.same), Reason: asking.Reason, Answers: asking.Answers, Effects: j.planned(), Duration: plan.Duration, LatestEnd: plan.LatestEnd,
 		Route: j.preview.Route, ConsentOf: j.preview.ConsentOf, Fulfil: plan.Fulfil, Terms: plan.Terms, Facts: facts,
-		BreakGlass: plan.BreakGlass, Extends: asking.Extends, Adopts: asking.Adopts,
+		BreakGlass: plan.BreakGlass, Extends: asking.Extends, Adopts: asking.Adopts, Ticket: asking.Ticket,
 	}
 	if plan.Rotates != nil {
 		route.Rotates = &countersign.Rotates{Grant: asking.Rotates, Overlap: plan.Rotates.Overlap}

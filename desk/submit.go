@@ -38,6 +38,8 @@ type Asking struct {
 	Adopts countersign.FindingID
 	// Exception asks to waive what the policy lets be waived; nil for nothing.
 	Exception *AskedException
+	// Ticket is what it was opened from; nil for none.
+	Ticket *countersign.TicketRef
 	// Route is the digest of the preview that was agreed to; "" agrees to any.
 	Route countersign.Digest
 }
@@ -382,6 +384,10 @@ var heldStates = []countersign.GrantState{countersign.GrantProvisioning, counter
 func (d *Desk) Submit(ctx context.Context, caller Caller, key Key, asking Asking) (countersign.RequestID, error) {
 	asked := tickets{}
 	id, err := d.commandLooking(ctx, caller, key, asking.foresee(caller), func(tx *transaction) (string, error) {
+		// A ticket opens one request: whoever hears of it again finds that one.
+		if opened, err := tx.openedFrom(ctx, asking.Ticket); opened != "" || err != nil {
+			return opened, err
+		}
 		judged, err := d.judge(ctx, tx, caller, &asking, nil, asked)
 		if err != nil {
 			return "", err

@@ -118,6 +118,9 @@ func (d *snapshot) sentence(request *countersign.Request, payload countersign.Pa
 	switch event := payload.(type) {
 	case *workflow.RequestSubmitted:
 		text := fmt.Sprintf("asked for %s for %s, for %s", d.rightsText(event.Change.Entitlements), d.nameOf(event.Change.Beneficiary), event.Change.Duration)
+		if ticket := event.Change.Ticket; ticket != nil {
+			text += fmt.Sprintf(", in the ticket %s of %s", ticket.Key, ticket.System)
+		}
 		for _, stage := range event.Change.Stages {
 			if stage.State == countersign.StageSkipped || stage.State == countersign.StagePassed {
 				text += fmt.Sprintf("; the stage %q is %s: %s", stage.Name, stage.State, stage.Because)

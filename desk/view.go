@@ -81,6 +81,8 @@ type RequestView struct {
 	DecidedAt   countersign.Instant `json:"decided_at,omitzero"`
 	ClosedAt    countersign.Instant `json:"closed_at,omitzero"`
 	Outcome     string              `json:"outcome,omitempty"`
+	// Ticket is the ticket that it was opened from.
+	Ticket *TicketView `json:"ticket,omitempty"`
 	// WaitsFor says in one sentence what has to happen next; "" when it ended.
 	WaitsFor string `json:"waits_for,omitempty"`
 	// Offered are the commands that the reader may give now.

@@ -123,7 +123,7 @@ func (r *reader) handle(node *yaml.Node) countersign.Handle {
 	var namespace, value string
 	before := len(r.problems.list)
 	r.mapping(node, "a handle", []string{"kind", "value"}, fields{
-		"kind":      choice(r, &kind, countersign.Login, countersign.Email, countersign.OIDC, countersign.SPIFFE),
+		"kind":      choice(r, &kind, countersign.Login, countersign.Email, countersign.OIDC, countersign.SPIFFE, countersign.Ticketing),
 		"namespace": r.line(&namespace),
 		"value":     r.line(&value),
 	})

@@ -27,6 +27,7 @@ func (e *Engine) Run(ctx context.Context) {
 	})
 	loops.Go(func() { e.keepDelivering(ctx) })
 	loops.Go(func() { e.keepDoing(ctx, "tell", e.Tell) })
+	loops.Go(func() { e.keepDoing(ctx, "write", e.Write) })
 	loops.Go(func() {
 		e.keepDoing(ctx, "batches", func(ctx context.Context) (int, error) { return e.Batches(context.WithoutCancel(ctx)) })
 	})

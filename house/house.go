@@ -65,6 +65,11 @@ type Options struct {
 	// SourceCredentials are what the sources of tickets take as Authorization, by the
 	// name of the source.
 	SourceCredentials map[string]countersign.Secret
+	// TicketCredentials are what ticket systems that are written to take as
+	// Authorization, by the name of the system.
+	TicketCredentials map[string]countersign.Secret
+	// Page returns where people are shown a request; nil for nowhere.
+	Page func(id string) string
 	// ReconcileEvery returns how often a system is read; nil or 0 for once a day.
 	ReconcileEvery func(system string) countersign.Seconds
 	// Channels bring what people are told out of the house.
@@ -160,7 +165,8 @@ func Open(ctx context.Context, options Options) (*House, error) {
 	}
 	h.Desk = desk.New(desk.Config{
 		Store: options.Store, Clock: options.Clock, Entropy: options.Entropy, Zones: time.LoadLocation, Connectors: connectors.With(manual.Hands{}),
-		Source: sources{built: ticketsource.New(h.Tickets), credentials: options.SourceCredentials}.find,
+		Source:       sources{built: ticketsource.New(h.Tickets), credentials: options.SourceCredentials}.find,
+		TicketSystem: ticketSystems(options.TicketCredentials).open, Page: options.Page,
 		Power: func(holder countersign.IdentityID, power string) bool {
 			return h.Point.Allowed(holder, power, desk.SystemName+"/"+desk.ResourceName, countersign.InstantOf(options.Clock.Now()))
 		},
@@ -248,6 +254,10 @@ func (h *House) Settle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		written, err := h.Engine.Write(ctx)
+		if err != nil {
+			return err
+		}
 		batches, err := h.Engine.Batches(ctx)
 		if err != nil {
 			return err
@@ -256,7 +266,7 @@ func (h *House) Settle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if done+len(works)+told+batches+identities == 0 {
+		if done+len(works)+told+written+batches+identities == 0 {
 			return nil
 		}
 	}

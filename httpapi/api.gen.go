@@ -412,6 +412,12 @@ type DirectoryFiles struct {
 	Files []DirectoryFile `json:"files"`
 }
 
+// DismissedTicket defines model for DismissedTicket.
+type DismissedTicket struct {
+	Id     string `json:"id"`
+	System string `json:"system"`
+}
+
 // DurationLimit defines model for DurationLimit.
 type DurationLimit = policy.Limit
 
@@ -615,6 +621,14 @@ type ParkedNotice = desk.ParkedNotice
 // ParkedNotices defines model for ParkedNotices.
 type ParkedNotices struct {
 	Notices []ParkedNotice `json:"notices"`
+}
+
+// ParkedTicket defines model for ParkedTicket.
+type ParkedTicket = desk.ParkedTicket
+
+// ParkedTickets defines model for ParkedTickets.
+type ParkedTickets struct {
+	Tickets []ParkedTicket `json:"tickets"`
 }
 
 // PlannedStage defines model for PlannedStage.
@@ -1547,6 +1561,9 @@ type ConfirmSystemJSONRequestBody = Revocation
 // OfferSystemJSONRequestBody defines body for OfferSystem for application/json ContentType.
 type OfferSystemJSONRequestBody = OwnershipOffer
 
+// DismissTicketJSONRequestBody defines body for DismissTicket for application/json ContentType.
+type DismissTicketJSONRequestBody = DismissedTicket
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
 	// SubmitMany Ask for the same for many
@@ -1780,6 +1797,15 @@ type ServerInterface interface {
 	// ListTasks Tasks on systems without an interface that wait for the caller
 	// (GET /tasks)
 	ListTasks(w http.ResponseWriter, r *http.Request)
+	// DismissTicket Take a refused ticket off the list
+	// (POST /ticketing/dismiss)
+	DismissTicket(w http.ResponseWriter, r *http.Request)
+	// ListParkedTickets Tickets that wait for somebody to look
+	// (GET /ticketing/parked)
+	ListParkedTickets(w http.ResponseWriter, r *http.Request)
+	// RetryTickets Have written into tickets what was given up
+	// (POST /ticketing/retry)
+	RetryTickets(w http.ResponseWriter, r *http.Request)
 	// ListTokens The caller's own tokens that work now
 	// (GET /tokens)
 	ListTokens(w http.ResponseWriter, r *http.Request)
@@ -5463,6 +5489,48 @@ func (siw *ServerInterfaceWrapper) ListTasks(w http.ResponseWriter, r *http.Requ
 	handler.ServeHTTP(w, r)
 }
 
+// DismissTicket operation middleware
+func (siw *ServerInterfaceWrapper) DismissTicket(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DismissTicket(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListParkedTickets operation middleware
+func (siw *ServerInterfaceWrapper) ListParkedTickets(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListParkedTickets(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RetryTickets operation middleware
+func (siw *ServerInterfaceWrapper) RetryTickets(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RetryTickets(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListTokens operation middleware
 func (siw *ServerInterfaceWrapper) ListTokens(w http.ResponseWriter, r *http.Request) {
 
@@ -5700,6 +5768,9 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/systems/{name}/confirm", wrapper.ConfirmSystem)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/systems/{name}/offer", wrapper.OfferSystem)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/tasks", wrapper.ListTasks)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/ticketing/dismiss", wrapper.DismissTicket)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/ticketing/parked", wrapper.ListParkedTickets)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/ticketing/retry", wrapper.RetryTickets)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/tokens", wrapper.ListTokens)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/tokens/{id}", wrapper.RevokeToken)
 
@@ -7593,6 +7664,64 @@ func (response ListTasks200JSONResponse) VisitListTasksResponse(w http.ResponseW
 	return err
 }
 
+type DismissTicketRequestObject struct {
+	Body *DismissTicketJSONRequestBody
+}
+
+type DismissTicketResponseObject interface {
+	VisitDismissTicketResponse(w http.ResponseWriter) error
+}
+
+type DismissTicket204Response struct {
+}
+
+func (response DismissTicket204Response) VisitDismissTicketResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ListParkedTicketsRequestObject struct {
+}
+
+type ListParkedTicketsResponseObject interface {
+	VisitListParkedTicketsResponse(w http.ResponseWriter) error
+}
+
+type ListParkedTickets200JSONResponse ParkedTickets
+
+func (response ListParkedTickets200JSONResponse) VisitListParkedTicketsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryTicketsRequestObject struct {
+}
+
+type RetryTicketsResponseObject interface {
+	VisitRetryTicketsResponse(w http.ResponseWriter) error
+}
+
+type RetryTickets200JSONResponse RetriedNotices
+
+func (response RetryTickets200JSONResponse) VisitRetryTicketsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListTokensRequestObject struct {
 }
 
@@ -7863,6 +7992,15 @@ type StrictServerInterface interface {
 	// ListTasks Tasks on systems without an interface that wait for the caller
 	// (GET /tasks)
 	ListTasks(ctx context.Context, request ListTasksRequestObject) (ListTasksResponseObject, error)
+	// DismissTicket Take a refused ticket off the list
+	// (POST /ticketing/dismiss)
+	DismissTicket(ctx context.Context, request DismissTicketRequestObject) (DismissTicketResponseObject, error)
+	// ListParkedTickets Tickets that wait for somebody to look
+	// (GET /ticketing/parked)
+	ListParkedTickets(ctx context.Context, request ListParkedTicketsRequestObject) (ListParkedTicketsResponseObject, error)
+	// RetryTickets Have written into tickets what was given up
+	// (POST /ticketing/retry)
+	RetryTickets(ctx context.Context, request RetryTicketsRequestObject) (RetryTicketsResponseObject, error)
 	// ListTokens The caller's own tokens that work now
 	// (GET /tokens)
 	ListTokens(ctx context.Context, request ListTokensRequestObject) (ListTokensResponseObject, error)
@@ -10227,6 +10365,85 @@ func (sh *strictHandler) ListTasks(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListTasksResponseObject); ok {
 		if err := validResponse.VisitListTasksResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DismissTicket operation middleware
+func (sh *strictHandler) DismissTicket(w http.ResponseWriter, r *http.Request) {
+	var request DismissTicketRequestObject
+
+	var body DismissTicketJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DismissTicket(ctx, request.(DismissTicketRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DismissTicket")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DismissTicketResponseObject); ok {
+		if err := validResponse.VisitDismissTicketResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListParkedTickets operation middleware
+func (sh *strictHandler) ListParkedTickets(w http.ResponseWriter, r *http.Request) {
+	var request ListParkedTicketsRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListParkedTickets(ctx, request.(ListParkedTicketsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListParkedTickets")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListParkedTicketsResponseObject); ok {
+		if err := validResponse.VisitListParkedTicketsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RetryTickets operation middleware
+func (sh *strictHandler) RetryTickets(w http.ResponseWriter, r *http.Request) {
+	var request RetryTicketsRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RetryTickets(ctx, request.(RetryTicketsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RetryTickets")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RetryTicketsResponseObject); ok {
+		if err := validResponse.VisitRetryTicketsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

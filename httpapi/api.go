@@ -31,6 +31,8 @@ type Config struct {
 	Log    *slog.Logger
 	// Ready says whether this process can answer now; an error says why not.
 	Ready func(ctx context.Context) error
+	// TicketSecrets are what ticket systems sign with, by the name of the system.
+	TicketSecrets map[string]countersign.Secret
 	// Mounts are the endpoints of targets.
 	Mounts []Mount
 	// Wait returns when a watched request should be looked at again, or an
@@ -145,6 +147,9 @@ var routes = map[string]route{
 	"POST /directory/apply":            {scope: auth.Directory, body: reflect.TypeFor[DirectoryFiles](), limit: Uploads},
 	"GET /notices/parked":              {scope: auth.Grant},
 	"POST /notices/retry":              {scope: auth.Grant},
+	"GET /ticketing/parked":            {scope: auth.Grant},
+	"POST /ticketing/retry":            {scope: auth.Grant},
+	"POST /ticketing/dismiss":          {scope: auth.Grant, body: reflect.TypeFor[DismissedTicket]()},
 	"GET /reconciliations":             {scope: auth.Read},
 	"GET /reconciliations/claim":       {scope: auth.Read},
 	"POST /reconciliations/{name}/run": {scope: auth.Grant},
@@ -188,6 +193,7 @@ func New(config Config) http.Handler {
 		}
 		a.mux.Handle(mount.Path, a.authenticated(mount.Scope, mount.Limit, mount.Handler))
 	}
+	a.mux.Handle(ticketingPath, a.public(Evaluates, http.HandlerFunc(a.hearTicket)))
 	a.mux.HandleFunc("GET "+healthPath, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, health{"alive"}) })
 	a.mux.HandleFunc("GET "+readyPath, a.readyz)
 	if config.Metrics != nil {

@@ -168,6 +168,7 @@ func tellRecord(record *desk.Figures, now countersign.Instant, tell func(*promet
 	tell(oldestEnd, since(record.Ending.Oldest))
 	tell(overdue, float64(record.Overdue))
 	tell(oldestNotice, since(record.OldestUntold))
+	tell(oldestComment, since(record.OldestUnwritten))
 	tell(findingsOpen, float64(record.Findings.Count))
 	tell(oldestFinding, since(record.Findings.Oldest))
 	for state, count := range record.Systems {

@@ -26,6 +26,7 @@ var (
 	oldestEnd         = gauge("oldest_unrevoked_end_seconds", "For how long the oldest of them has been ending; 0 for none.")
 	overdue           = gauge("requests_overdue", "Requests that owe evidence or a review whose time has passed; counted up to 10000.")
 	oldestNotice      = gauge("oldest_undelivered_notice_seconds", "Age of what a channel has refused most often; 0 for none.")
+	oldestComment     = gauge("oldest_unwritten_ticket_seconds", "Age of what a ticket system has not taken most often; 0 for none.")
 	findingsOpen      = gauge("findings_open", "Differences between targets and the record that are open; counted up to 10000.")
 	oldestFinding     = gauge("oldest_finding_seconds", "For how long the oldest of them has been open; 0 for none.")
 	owners            = gauge("owners", "Machines and systems by how it stands with who answers for them: confirmed, due, overdue, silent (nothing new is given), lost.", "state")

@@ -28,6 +28,7 @@ type Set struct {
 	birthrights []*birthright
 	sources     []SourceInfo
 	owners      OwnerTerms
+	ticketing   []TicketingInfo
 }
 
 // content is the kept form of a set.
@@ -88,6 +89,7 @@ func (s *Set) sort() {
 	slices.SortFunc(s.separations, func(a, b SeparationInfo) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.packages, func(a, b PackageInfo) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.birthrights, func(a, b *birthright) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.ticketing, func(a, b TicketingInfo) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.sources, func(a, b SourceInfo) int { return cmp.Compare(a.Name, b.Name) })
 }
 
@@ -109,7 +111,7 @@ type pendingFile struct {
 }
 
 // fileKinds are what a file can begin with, in the words of problems.
-var fileKinds = []string{"request", "calendars", "separation", "exceptions", "packages", "birthrights", "sources", "owners"}
+var fileKinds = []string{"request", "calendars", "separation", "exceptions", "packages", "birthrights", "sources", "owners", "ticketing"}
 
 func beginning() string { return "the file should begin with " + enumerate(fileKinds, "or") }
 
@@ -191,7 +193,7 @@ func (l *loader) readRequestType(s *source, root *yaml.Node) {
 
 // finish reads the files, whatever their names, so that what is named comes
 // before what names it: stages name calendars and keep clear of the exception
-// stage, birthrights name packages.
+// stage, birthrights name packages, ticket systems name request types.
 func (l *loader) finish() []Problem {
 	for _, kind := range []struct {
 		key  string
@@ -205,6 +207,7 @@ func (l *loader) finish() []Problem {
 		{"sources", l.readSources},
 		{"owners", l.readOwners},
 		{"request", l.readRequestType},
+		{"ticketing", l.readTicketing},
 	} {
 		for _, file := range l.pending[kind.key] {
 			kind.read(file.source, file.root)

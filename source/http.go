@@ -136,7 +136,7 @@ func (s *HTTP) unreachable(ctx context.Context, err error) error {
 
 // read finds in the answer what the settings point at.
 func (s *HTTP) read(answer []byte) (*Ticket, error) {
-	value, err := decode(answer)
+	value, err := Decode(answer)
 	if err != nil {
 		return nil, err
 	}
@@ -185,8 +185,8 @@ func text(path *jsonpath.Path, value any) (string, error) {
 	return "", fmt.Errorf("what stands at %s is no text", path)
 }
 
-// decode reads one JSON value, and refuses what could be read in two ways.
-func decode(answer []byte) (any, error) {
+// Decode reads one JSON value, and refuses what could be read in two ways.
+func Decode(answer []byte) (any, error) {
 	if !utf8.Valid(answer) {
 		return nil, errors.New("it is not UTF-8")
 	}

@@ -207,10 +207,13 @@ const (
 	ReconcileWork WorkKind = "reconcile"
 	// NoticeWork tells one person one thing through one channel; Ref is the person.
 	NoticeWork WorkKind = "notice"
+	// TicketWork writes one thing into a ticket of somebody else's system; Ref is the
+	// request, or the digest of why there is none.
+	TicketWork WorkKind = "ticket"
 )
 
 // WorkKinds is the closed list.
-var WorkKinds = []WorkKind{DeliverWork, RequestWork, GrantWork, HoldWork, BatchWork, IdentityWork, ProposalWork, ReconcileWork, NoticeWork}
+var WorkKinds = []WorkKind{DeliverWork, RequestWork, GrantWork, HoldWork, BatchWork, IdentityWork, ProposalWork, ReconcileWork, NoticeWork, TicketWork}
 
 // Work is one thing to do at a time.
 type Work struct {
@@ -246,7 +249,8 @@ type Backlog struct {
 	// Findings are those that are open.
 	Findings Queue
 	// Untold is the notice that was tried most often and not taken; zero for none.
-	Untold Work
+	// Unwritten is so of what is to be written into tickets.
+	Untold, Unwritten Work
 }
 
 // Queue is how many things wait, and since when the oldest does; 0 for none.
@@ -301,6 +305,8 @@ type RequestQuery struct {
 	Holder             countersign.IdentityID
 	Entitlement        countersign.EntitlementID
 	Type               string
+	// Ticket selects the request that was opened from the ticket of this name.
+	Ticket string
 	// Excepted selects requests for which a refusal was waived.
 	Excepted bool
 	States   []countersign.RequestState
@@ -492,6 +498,8 @@ const (
 	OneOpenRequest = "one-open-request"
 	// OneLiveGrant per holder and entitlement (live: not gone and not failed).
 	OneLiveGrant = "one-live-grant"
+	// OneTicket: a ticket opens one request, for ever.
+	OneTicket = "one-ticket"
 	// OneHandle: a handle belongs to one identity, for ever.
 	OneHandle = "one-handle"
 	// OneIdempotencyKey per caller and route.

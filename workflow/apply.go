@@ -180,7 +180,7 @@ func applySubmitted(stamp Stamp, event *RequestSubmitted) *countersign.Request {
 		PolicySet: stamp.PolicySet, Route: change.Route, Consent: countersign.Consent{Of: change.ConsentOf},
 		Evidence: change.Evidence, Stages: change.Stages, Fulfil: change.Fulfil, Terms: change.Terms,
 		SubmittedAt: stamp.Time, CollectBy: change.CollectBy, Grants: []countersign.GrantRef{},
-		BreakGlass: change.BreakGlass, Extends: change.Extends, Adopts: change.Adopts, Definitions: change.Definitions,
+		BreakGlass: change.BreakGlass, Extends: change.Extends, Adopts: change.Adopts, Definitions: change.Definitions, Ticket: change.Ticket,
 	}
 	applyWords(r, event.Reason, change.Exception)
 	return Copy(r)

@@ -36,6 +36,8 @@ type Route struct {
 	Exception  *countersign.Exception
 	// Definitions are the versions of the entitlements.
 	Definitions Definitions
+	// Ticket is where the request comes from; nil for none.
+	Ticket *countersign.TicketRef
 	// Facts is the complete typed input of the judgement.
 	Facts json.RawMessage
 }
@@ -130,7 +132,7 @@ func submittedChange(route Route) RequestSubmittedChange {
 		SamePerson: route.SamePerson, Entitlements: route.Entitlements, Duration: route.Duration,
 		LatestEnd: route.LatestEnd, Route: route.Route, ConsentOf: route.ConsentOf, Evidence: route.Evidence,
 		Stages: route.Stages, Fulfil: route.Fulfil, Terms: route.Terms, CollectBy: route.CollectBy,
-		BreakGlass: route.BreakGlass, Extends: route.Extends, Adopts: route.Adopts, Exception: exceptionChange(route.Exception), Definitions: route.Definitions,
+		BreakGlass: route.BreakGlass, Extends: route.Extends, Adopts: route.Adopts, Exception: exceptionChange(route.Exception), Definitions: route.Definitions, Ticket: route.Ticket,
 	}
 }
 

@@ -49,6 +49,7 @@ type RequestSubmittedChange struct {
 	Adopts       countersign.FindingID       `json:"adopts,omitempty"`
 	Exception    *ExceptionChange            `json:"exception,omitempty"`
 	Definitions  Definitions                 `json:"definitions,omitempty"`
+	Ticket       *countersign.TicketRef      `json:"ticket,omitempty"`
 }
 
 // Definitions are versions of entitlements.

@@ -21,6 +21,7 @@ var (
 	overdues   = `SELECT count(*) FROM (SELECT id FROM request WHERE overdue LIMIT ` + backlogLimit + `) AS overdue`
 	findings   = `SELECT count(*), coalesce(min(id), '') FROM (SELECT id FROM finding WHERE open ORDER BY id LIMIT ` + backlogLimit + `) AS found`
 	untold     = `SELECT ` + workColumns + ` FROM work WHERE kind = 'notice' AND parked_at = 0 AND attempt > 0 ORDER BY attempt DESC LIMIT 1`
+	unwritten  = `SELECT ` + workColumns + ` FROM work WHERE kind = 'ticket' AND parked_at = 0 AND attempt > 0 ORDER BY attempt DESC LIMIT 1`
 )
 
 // Backlog says what waits; see store.Reader.
@@ -38,11 +39,19 @@ func (s *Store) Backlog(ctx context.Context, now countersign.Instant) (store.Bac
 	errs[4] = one(ctx, s.database, "count of findings", findings, nil, &backlog.Findings.Count, &oldest)
 	// Ids begin with the time of their making.
 	backlog.Findings.Oldest = countersign.TimeOfID(oldest)
-	items, err := s.works(ctx, untold)
-	if len(items) > 0 {
-		backlog.Untold = items[0]
+	for _, most := range []struct {
+		query string
+		into  *store.Work
+	}{{untold, &backlog.Untold}, {unwritten, &backlog.Unwritten}} {
+		items, err := s.works(ctx, most.query)
+		if err != nil {
+			return backlog, err
+		}
+		if len(items) > 0 {
+			*most.into = items[0]
+		}
 	}
-	return backlog, errors.Join(append(errs[:], err)...)
+	return backlog, errors.Join(errs[:]...)
 }
 
 func (s *Store) queues(ctx context.Context, query string, args ...any) (map[store.WorkKind]store.Queue, error) {

@@ -140,6 +140,10 @@ func requestsText(query store.RequestQuery) (string, []any) {
 		where.add(`id IN (SELECT request FROM request_entitlement WHERE entitlement = ?)`, string(query.Entitlement))
 	}
 	where.text(`type = ?`, query.Type)
+	if query.Ticket != "" {
+		// As in the index, which holds what came from a ticket and nothing else.
+		where.add(`ticket <> '' AND ticket = ?`, query.Ticket)
+	}
 	if query.Excepted {
 		where.add(`excepted`)
 	}

@@ -148,6 +148,7 @@ func insertRows(statements []statement, into string, rows [][]any, otherwise err
 // in SQLite, to what they keep unique.
 var duplicates = []struct{ index, columns, constraint string }{
 	{"one_open_request", "request_entitlement.holder, request_entitlement.entitlement, request_entitlement.type", store.OneOpenRequest},
+	{"one_ticket", "request.ticket", store.OneTicket},
 	{"one_live_grant", "access_grant.holder, access_grant.entitlement", store.OneLiveGrant},
 }
 

@@ -52,8 +52,8 @@ func newTable[T any, P interface {
 }
 
 var (
-	requestTable = newTable("request", false, []string{"beneficiary", "type", "state", "excepted", "overdue"}, func(r *countersign.Request) []any {
-		return []any{string(r.Beneficiary), r.Type, string(r.State), r.Exception != nil, r.Overdue()}
+	requestTable = newTable("request", false, []string{"beneficiary", "type", "state", "excepted", "overdue", "ticket"}, func(r *countersign.Request) []any {
+		return []any{string(r.Beneficiary), r.Type, string(r.State), r.Exception != nil, r.Overdue(), r.Ticket.Name()}
 	})
 	grantTable = newTable("access_grant", false, []string{"holder", "entitlement", "system", "request", "requester", "state", "live", "ending_since"}, func(g *countersign.Grant) []any {
 		return []any{string(g.Holder), string(g.Entitlement), string(g.System), string(g.Request), string(g.Requester), string(g.State), !g.State.Ended(), int64(g.EndingSince())}

@@ -18,7 +18,10 @@ func tellBacklog(h *house) {
 	}
 	parked := deliver("p", noon-9)
 	parked.ParkedAt = noon - 3
-	change := put(deliver("a", noon-2), deliver("b", noon), deliver("c", noon+1), parked,
+	ticket := func(key string, attempt int) store.Work {
+		return store.Work{Key: key, Kind: store.TicketWork, DueAt: noon + 5, Attempt: attempt}
+	}
+	change := put(ticket("t0", 0), ticket("t1", 2), ticket("t2", 4), deliver("a", noon-2), deliver("b", noon), deliver("c", noon+1), parked,
 		notice("n0", 0, 0), notice("n1", 3, 0), notice("n2", 7, 0), notice("n3", 100, noon-1), notice("n4", 100, noon-4))
 	ending, sooner, live, gone := h.grant("idn_a", "ent_a"), h.grant("idn_b", "ent_a"), h.grant("idn_c", "ent_a"), h.grant("idn_d", "ent_a")
 	ending.State, ending.EndAt = countersign.GrantRevoking, noon-7
@@ -37,7 +40,7 @@ func tellBacklog(h *house) {
 	if !maps.Equal(got.Due, wantDue) || !maps.Equal(got.Parked, wantParked) {
 		h.Errorf("due are %v and parked %v", got.Due, got.Parked)
 	}
-	if got.Ending != (store.Queue{Count: 2, Oldest: noon - 8}) || got.Overdue != 1 || got.Untold.Key != "n2" || got.Untold.Attempt != 7 {
+	if got.Ending != (store.Queue{Count: 2, Oldest: noon - 8}) || got.Overdue != 1 || got.Untold.Key != "n2" || got.Untold.Attempt != 7 || got.Unwritten.Key != "t2" {
 		h.Errorf("got %+v", got)
 	}
 	if list := must(h.Parked(background, store.NoticeWork, 10))(h); keys(list) != "n4 n3" {

@@ -132,6 +132,15 @@ var commitStories = []story{
 		second.Version, second.State = 2, countersign.RequestActive
 		h.commit(store.Change{Writes: []store.Write{write(1, second), write(1, third)}})
 	}},
+	{"ATicketOpensOneRequestForEver", func(h *house) {
+		first, second, other := h.request("idn_ada", "ent_a"), h.request("idn_bob", "ent_b"), h.request("idn_cy", "ent_c")
+		first.Ticket = &countersign.TicketRef{System: "helpdesk", ID: "7"}
+		first.State = countersign.RequestCancelled
+		second.Ticket = first.Ticket
+		other.Ticket = &countersign.TicketRef{System: "another", ID: "7"}
+		h.commit(store.Change{Writes: writes(first, other)})
+		h.duplicate(store.OneTicket, store.Change{Writes: writes(second)})
+	}},
 	{"OneGrantLivesForHolderAndEntitlement", func(h *house) {
 		first := h.grant("idn_ada", "ent_a")
 		h.commit(store.Change{Writes: writes(first)})

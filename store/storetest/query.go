@@ -41,6 +41,7 @@ func tellRequests(h *house) {
 		Decisions: []countersign.Decision{{By: "idn_early", Outcome: countersign.Approve}}},
 		{Name: "two", State: countersign.StageOpen, Asked: []countersign.Asked{{Person: "idn_late"}, {Person: "idn_late", Rule: "again"}}}}
 	b.Exception = &countersign.Exception{Waives: []countersign.Waived{{Reason: "toxic-combination"}}, Owner: "idn_keeper"}
+	c.Ticket = &countersign.TicketRef{System: "helpdesk", ID: "7", Key: "HD-7"}
 	h.commit(store.Change{Writes: writes(d, c, b, a)})
 	for _, test := range []struct {
 		name  string
@@ -54,6 +55,8 @@ func tellRequests(h *house) {
 		{"accountable", store.RequestQuery{Party: "idn_owner"}, []*countersign.Request{c}},
 		{"asked now", store.RequestQuery{Party: "idn_late"}, []*countersign.Request{d}},
 		{"asked before", store.RequestQuery{Party: "idn_early"}, []*countersign.Request{d}},
+		{"ticket", store.RequestQuery{Ticket: "helpdesk/7"}, []*countersign.Request{c}},
+		{"another ticket", store.RequestQuery{Ticket: "helpdesk/8"}, nil},
 		{"a stranger", store.RequestQuery{Party: "idn_zoe"}, nil},
 		{"awaiting a decision", store.RequestQuery{AwaitingDecisionOf: "idn_late"}, []*countersign.Request{d}},
 		{"decided already", store.RequestQuery{AwaitingDecisionOf: "idn_early"}, nil},
