@@ -107,6 +107,7 @@ var prohibitions = []prohibition{
 	{rooms: target, imports: `desk|engine|workflow|policy|connector(/.*)?|store/.*|` + doors, because: "a target that reads our record would confirm us to ourselves", example: "target/vault", forbidden: module + "/workflow"},
 	{rooms: `auth|notify|keys|directory|source(/.*)?`, imports: `desk|engine|workflow|policy|store/.*|` + doors, because: "a side room is asked and asks nobody", example: "auth", forbidden: module + "/desk"},
 	{rooms: `source`, imports: ours, allowed: `\.`, because: "a source is asked what a ticket says, and knows nothing of who asks", example: "source", forbidden: module + "/target/tickets"},
+	{rooms: `ticketing`, imports: ours, allowed: `\.|source`, because: "what speaks to a ticket system is told what to write, and decides nothing", example: "ticketing", forbidden: module + "/desk"},
 	{rooms: `source/tickets`, imports: ours, allowed: `\.|source|target/tickets`, because: "a source reaches a built-in register only through what a remote one would offer", example: "source/tickets", forbidden: module + "/store"},
 	{rooms: `desk`, imports: `engine|house|metrics|store/.*|connector/.*|target(/.*)?|auth|notify|` + doors, because: "the clerk writes and calls nobody", example: "desk", forbidden: module + "/store/sqlstore"},
 	{rooms: `metrics`, imports: `store(/.*)?|workflow|policy|house|connector/.*|target(/.*)?|` + doors, because: "figures are what the rooms say of themselves, and a scrape can do nothing else", example: "metrics", forbidden: module + "/store"},

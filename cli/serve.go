@@ -153,7 +153,7 @@ func serve(ctx context.Context, settings configuration, stdout, stderr io.Writer
 	if err != nil {
 		return err
 	}
-	ticketSecrets, ticketCredentials, err := settings.ticketing()
+	_, ticketCredentials, err := settings.ticketing()
 	if err != nil {
 		return err
 	}
@@ -188,13 +188,17 @@ func serve(ctx context.Context, settings configuration, stdout, stderr io.Writer
 	if err := greet(ctx, stdout, h, settings, about, founded, url); err != nil {
 		return err
 	}
-	return run(ctx, h, listener, settings, ticketSecrets, about.Sample, pair, log)
+	return run(ctx, h, listener, settings, about.Sample, pair, log)
 }
 
 // run serves until the context ends, then lets what is under way end.
-func run(ctx context.Context, h *house.House, listener net.Listener, settings configuration, ticketSecrets map[string]countersign.Secret, isSample bool, pair *certificate, log *slog.Logger) error {
+func run(ctx context.Context, h *house.House, listener net.Listener, settings configuration, isSample bool, pair *certificate, log *slog.Logger) error {
 	var draining atomic.Bool
 	proxy, err := settings.proxy()
+	if err != nil {
+		return err
+	}
+	ticketSecrets, _, err := settings.ticketing()
 	if err != nil {
 		return err
 	}

@@ -110,6 +110,13 @@ func requestText(request *client.Request) string {
 		fmt.Fprintf(&out, "  rotates   %s, with an overlap of %s\n", rotates.Grant, countersign.Seconds(rotates.Overlap))
 	}
 	fmt.Fprintf(&out, "  asked by  %s, %s: %s\n", request.Requester.Name, stamp(request.SubmittedAt), request.Reason)
+	if ticket := request.Ticket; ticket.Id != "" {
+		fmt.Fprintf(&out, "  ticket    %s of %s", ticket.Key, ticket.System)
+		if ticket.Unwritten > 0 {
+			fmt.Fprintf(&out, ", which does not say %d thing(s) yet, since %s %s", ticket.Unwritten, stamp(ticket.Since), ticket.Why)
+		}
+		out.WriteString("\n")
+	}
 	for _, effect := range request.Effects {
 		fmt.Fprintf(&out, "  effect    %s\n", effect)
 	}

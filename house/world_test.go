@@ -397,7 +397,7 @@ func (w *world) start() {
 	opened, err := house.Open(w.ctx, house.Options{
 		Store: movedStore{interruptedStore{countedStore{w.database.open(), &w.commits}, &w.between}, w}, Master: w.master, Clock: w.clock, Entropy: rand.Reader, Replica: "test",
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Issuer: "http://countersign.test",
-		Connectors: connector.Set{"noop": w.target}, DeliverByClaim: true, Channels: w.channels, OpenConnectors: w.connectors,
+		Connectors: connector.Set{"noop": w.target}, DeliverByClaim: true, Channels: w.channels, TicketCredentials: ticketCredentials, OpenConnectors: w.connectors,
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -17,7 +17,7 @@ type SourceInfo struct {
 	Name string `json:"name"`
 	// BuiltIn is `tickets`, or "" for a source with a URL.
 	BuiltIn string `json:"built_in,omitempty"`
-	// URL has {key} once, in its path.
+	// URL has {key} once, in its path or query.
 	URL string `json:"url,omitempty"`
 	// Key is the regular expression (RE2) that a whole key matches.
 	Key string `json:"key,omitempty"`
@@ -104,8 +104,8 @@ func wrongAddress(text string) string {
 		return "an address begins with https; http is for this host alone"
 	case strings.Contains(text, "#"):
 		return "an address has no part after #"
-	case strings.Count(text, keyPlace) != 1 || !strings.Contains(address.Path, keyPlace):
-		return "`{key}` should stand once in an address, in its path"
+	case strings.Count(text, keyPlace) != 1 || !strings.Contains(address.Path+address.RawQuery, keyPlace):
+		return "`{key}` should stand once in an address, in its path or query"
 	}
 	return ""
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -65,12 +66,15 @@ func (s *HTTP) Ticket(ctx context.Context, key string) (*Ticket, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	address := s.settings.before + url.PathEscape(key) + s.settings.after
+	address := s.settings.before + url.PathEscape(key) + s.settings.after // a key in the query needs no escape
 	answer, err := s.fetch(ctx, key, address)
 	if err != nil {
 		return nil, err
 	}
 	ticket, err := s.read(answer)
+	if errors.Is(err, errNothingFound) {
+		return nil, Missing(s.name, key)
+	}
 	if err != nil {
 		return nil, Unavailable(s.name, fmt.Sprintf("of %s it answers what its settings do not foresee: %v", key, err))
 	}
@@ -80,9 +84,20 @@ func (s *HTTP) Ticket(ctx context.Context, key string) (*Ticket, error) {
 	return ticket, nil
 }
 
+// errNothingFound says that a list of what was found is empty.
+var errNothingFound = errors.New("nothing was found")
+
+// plainKey is what a key in a query has: a query language of the other side must
+// find nothing in it.
+var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
 // mayAsk reports whether the key can go into the URL. Whatever the expression
-// says, it stays one segment of the path, also for a server that unescapes it.
+// says, it stays one segment of the path, also for a server that unescapes it, or
+// one word of the query.
 func (s *HTTP) mayAsk(key string) bool {
+	if s.settings.inQuery && !plainKey.MatchString(key) {
+		return false
+	}
 	return s.settings.key.MatchString(key) && len(key) <= maxKey && utf8.ValidString(key) && strings.Trim(key, ".") != "" &&
 		!strings.ContainsAny(key, `/\`) && !strings.ContainsFunc(key, unicode.IsControl)
 }
@@ -146,6 +161,8 @@ func (s *HTTP) read(answer []byte) (*Ticket, error) {
 	}
 	open, known := s.settings.open[state]
 	switch {
+	case state == "" && s.settings.inQuery:
+		return nil, errNothingFound
 	case state == "":
 		return nil, fmt.Errorf("there is no state at %s", s.settings.state)
 	case !known:

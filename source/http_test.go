@@ -214,6 +214,40 @@ func TestATicketThatIsNotThereIsNotFound(t *testing.T) {
 	}
 }
 
+// A key in a query finds a list: an empty one is no ticket, and what a query
+// language could read in a key is never sent.
+func TestAKeyInTheQueryFindsAListOrNothing(t *testing.T) {
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.Query().Get("sysparm_query"))
+		if r.URL.Query().Get("sysparm_query") == "number=INC7" {
+			fmt.Fprint(w, `{"result": [{"number": "INC7", "state": "Open"}]}`)
+			return
+		}
+		fmt.Fprint(w, `{"result": []}`)
+	}))
+	defer server.Close()
+	s := source.Settings{URL: server.URL + "/api/now/table/incident?sysparm_query=number={key}", Key: "(?s:.*)", State: "$.result[0].state", Open: []string{"Open"}, Closed: []string{"Closed"}}
+	made, err := source.NewHTTP("helpdesk", s, countersign.NewSecret(credential), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := made.Ticket(t.Context(), "INC7"); err != nil || !got.Open {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if _, err := made.Ticket(t.Context(), "INC8"); countersign.ReasonOf(err) != "no-such-ticket" {
+		t.Errorf("nothing was found, and the answer is %v", err)
+	}
+	for _, key := range []string{"INC7^ORnumber=INC8", "INC7&x=1", "INC 7", "INC7%5E", "*", ""} {
+		if _, err := made.Ticket(t.Context(), key); countersign.ReasonOf(err) != "malformed-ticket-key" {
+			t.Errorf("the key %q: %v", key, err)
+		}
+	}
+	if len(asked) != 2 {
+		t.Errorf("asked for %q", asked)
+	}
+}
+
 // Whatever a key is, it stays one segment of the path on the same host, or is
 // not asked for.
 func TestAKeyNeverChangesWhatIsAsked(t *testing.T) {

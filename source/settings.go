@@ -15,8 +15,9 @@ import (
 // Settings describe a source that answers over HTTP with JSON. They are part of
 // the policy set and hold no secret.
 type Settings struct {
-	// URL has {key} once, in its path, where the key of a ticket goes. It is https,
-	// or http on this host.
+	// URL has {key} once, in its path or query, where the key of a ticket goes. It is
+	// https, or http on this host. Where the key stands in the query, the answer is a
+	// list: one without a state says that there is no such ticket.
 	URL string
 	// Key is the regular expression (RE2) that a whole key must match.
 	Key string
@@ -43,6 +44,7 @@ const most = 2000
 // compiled are settings ready for use.
 type compiled struct {
 	before, after string // of the URL, around the key
+	inQuery       bool   // the key stands in the query
 	key           *regexp.Regexp
 	state         *jsonpath.Path
 	open          map[string]bool // by word
@@ -56,6 +58,7 @@ func (s Settings) compile() (*compiled, error) {
 	if c.before, c.after, err = splitURL(s.URL); err != nil {
 		return nil, err
 	}
+	c.inQuery = strings.Contains(c.before, "?")
 	if s.Key == "" || len(s.Key) > most {
 		return nil, wrong("/key", "a regular expression that a whole key must match belongs here, as [A-Z]+-[0-9]+, of at most %d bytes", most)
 	}
@@ -108,12 +111,12 @@ func splitURL(text string) (before, after string, err error) {
 		// What failed may show a password; the form does not.
 		return "", "", wrong("/url", "this is not a URL of at most %d bytes: %s", most, form)
 	}
-	// The key stands in the path if the URL up to it has a host and a path, and
-	// neither query nor fragment.
+	// The key stands in the path or in the query if the URL up to it has a host and a
+	// path, and no fragment.
 	start, failed := url.Parse(before)
 	switch {
-	case strings.Count(text, placeholder) != 1 || failed != nil || start.Path == "" || strings.ContainsAny(before, "?#"):
-		return "", "", wrong("/url", "%s must stand in it once, in the path: %s", placeholder, form)
+	case strings.Count(text, placeholder) != 1 || failed != nil || start.Path == "" || strings.Contains(before, "#"):
+		return "", "", wrong("/url", "%s must stand in it once, in the path or the query: %s", placeholder, form)
 	case whole.User != nil:
 		return "", "", wrong("/url", "a user or password must not stand in it; the credential of a source is no part of its settings")
 	case strings.Contains(text, "#"):

@@ -24,6 +24,7 @@ func TestSettingsThatAreRightPass(t *testing.T) {
 		"loopback":         func(s *source.Settings) { s.URL = "http://127.0.0.1:9000/{key}" },
 		"loopback, IPv6":   func(s *source.Settings) { s.URL = "http://[::1]:9000/{key}" },
 		"localhost":        func(s *source.Settings) { s.URL = "http://localhost/{key}" },
+		"in the query":     func(s *source.Settings) { s.URL = "https://tickets.example.com/api?number={key}" },
 		"within a segment": func(s *source.Settings) { s.URL = "https://tickets.example.com/ticket-{key}.json" },
 	} {
 		s := settings()
@@ -46,7 +47,7 @@ func TestASettingThatIsWrongIsNamed(t *testing.T) {
 		"key in the host":     {func(s *source.Settings) { s.URL = "https://t.{key}.example.com/x" }, "/url", "path"},
 		"key ends the host":   {func(s *source.Settings) { s.URL = "https://t.example.com{key}" }, "/url", "path"},
 		"key as port":         {func(s *source.Settings) { s.URL = "https://t.example.com:{key}/" }, "/url", "URL"},
-		"key in the query":    {func(s *source.Settings) { s.URL = "https://t.example.com/?id={key}" }, "/url", "path"},
+		"key in both":         {func(s *source.Settings) { s.URL = "https://t.example.com/{key}?id={key}" }, "/url", "path"},
 		"key in the fragment": {func(s *source.Settings) { s.URL = "https://t.example.com/#{key}" }, "/url", "path"},
 		"key as scheme":       {func(s *source.Settings) { s.URL = "{key}://t.example.com/" }, "/url", "path"},
 		"a fragment":          {func(s *source.Settings) { s.URL = "https://t.example.com/{key}#x" }, "/url", "#"},
