@@ -27,7 +27,11 @@ func (c *comparison) identityStanding(before, after *countersign.Identity) []str
 		}
 		for _, handle := range after.Handles {
 			if !slices.ContainsFunc(old.Handles, func(h countersign.Handle) bool { return h.Key() == handle.Key() }) {
-				sentences = append(sentences, fmt.Sprintf("Somebody could sign in as %s by the new handle %s.", name, handleText(handle)))
+				does := "sign in as"
+				if handle.Kind == countersign.Ticketing {
+					does = "ask in the name of"
+				}
+				sentences = append(sentences, fmt.Sprintf("Somebody could %s %s by the new handle %s.", does, name, handleText(handle)))
 			}
 		}
 		if !after.Human() && old.Environment != after.Environment {

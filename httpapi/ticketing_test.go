@@ -119,7 +119,9 @@ func TestAnOperatorSeesAndDismissesWhatWasRefused(t *testing.T) {
 		t.Errorf("heard %+v", heard)
 	}
 	w.settle()
-	var parked struct{ Tickets []struct{ System, Id, Key string } }
+	var parked struct {
+		Tickets []struct{ System, Id, Key string }
+	}
 	w.call("bo", "GET", "/api/v1/ticketing/parked", nil).want(200, &parked)
 	if len(parked.Tickets) != 0 {
 		t.Errorf("before it is written, %+v waits for somebody", parked)
