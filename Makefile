@@ -25,7 +25,7 @@ fuzz:
 	done
 
 # Fuzz targets, as folder and name. A test compares the list with the code.
-FUZZ = .:FuzzCanonicalJSON .:FuzzID .:FuzzInstant .:FuzzSeconds \
+FUZZ = ticketing:FuzzRead .:FuzzCanonicalJSON .:FuzzID .:FuzzInstant .:FuzzSeconds \
 	backup:FuzzOpen directory:FuzzParse \
 	httpapi:FuzzBody httpapi:FuzzCursor httpapi:FuzzIdempotencyKey httpapi:FuzzQuery \
 	notify:FuzzTemplates policy:FuzzAnswers policy:FuzzLoad workflow:FuzzEvent

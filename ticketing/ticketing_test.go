@@ -154,3 +154,24 @@ func TestACommentIsFoundAmongManyOthers(t *testing.T) {
 		t.Errorf("it stands there %d times", count)
 	}
 }
+
+// Whatever a ticket system sends, it is read or refused by name, and what is read
+// can stand in an address.
+func FuzzRead(f *testing.F) {
+	f.Add(true, []byte(`{"event":"created","sys_id":"1","number":"RITM1","state":7}`))
+	f.Add(false, []byte(`{"webhookEvent":"jira:issue_updated","issue":{"id":"1","key":"A-1"},"changelog":{"items":[{"field":"status"},null]}}`))
+	f.Add(false, []byte(`[null]`))
+	f.Fuzz(func(t *testing.T, now bool, body []byte) {
+		kind := countersign.Jira
+		if now {
+			kind = countersign.ServiceNow
+		}
+		event, err := ticketing.Read(kind, body)
+		if err != nil && countersign.ReasonOf(err) != "malformed-ticket-event" {
+			t.Errorf("refused with %v", err)
+		}
+		if event != nil && strings.ContainsAny(event.ID+event.Key, "/?#^ .") {
+			t.Errorf("read %q and %q", event.ID, event.Key)
+		}
+	})
+}
