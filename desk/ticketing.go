@@ -94,6 +94,14 @@ func (d *Desk) HearTicket(ctx context.Context, system string, body []byte) (*Hea
 			return &HeardTicket{Outcome: "opened", Request: id}, nil
 		}
 	}
+	// Another delivery may have opened it meanwhile, and be what this one seems to
+	// repeat.
+	switch known, again := tx.requestOf(ctx, ticket); {
+	case again != nil:
+		return nil, again
+	case known != nil:
+		return &HeardTicket{Outcome: "open-already", Request: known.ID}, nil
+	}
 	return d.refuseTicket(ctx, ticket, err)
 }
 

@@ -139,7 +139,7 @@ func TestAMalformedFileIsRefusedWhereItIsWrong(t *testing.T) {
 		"setting twice":          {systemWith("entitlements: []\n    settings:\n      url: \"x\"\n      url: \"y\""), []string{`15:7: the key "url" stands twice`}},
 		"number among settings":  {systemWith("entitlements: []\n    settings:\n      port: 5432"), []string{`14:13: "settings" is a text; write numbers, dates and the like in quotes`}},
 		"a space in a login":     {"people:\n  - {login: mara lindqvist, name: Mara}\n", []string{`2:13: "login" has at most 128 bytes and no spaces, commas or brackets, unlike "mara lindqvist"`}},
-		"a handle of a new kind": {"people:\n  - {login: mara, name: Mara, handles: [{kind: phone, value: x}]}\n", []string{`2:48: "phone" is no value of "kind"; it is one of login, email, oidc, spiffe`}},
+		"a handle of a new kind": {"people:\n  - {login: mara, name: Mara, handles: [{kind: phone, value: x}]}\n", []string{`2:48: "phone" is no value of "kind"; it is one of login, email, oidc, spiffe, ticketing`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			organisation, problems := directory.Parse([]directory.File{{Path: "people.yaml", Bytes: []byte(test.text)}})

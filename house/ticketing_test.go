@@ -190,6 +190,11 @@ func TestATicketOpensOneRequestHoweverOftenItIsSent(t *testing.T) {
 			}
 		}
 		first := w.hear("servicenow", body, "open-already").Request
+		// None of them takes another for somebody who asks for the same.
+		_, err := w.house.Store.Work(w.ctx, "ticket/servicenow/"+ritm)
+		if countersign.KindOf(err) != countersign.NotFound {
+			t.Errorf("a refusal is to be written: %v", err)
+		}
 		for i, id := range ids {
 			if id != "" && id != first {
 				t.Errorf("delivery %d opened %s, and not %s", i, id, first)
