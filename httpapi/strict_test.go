@@ -189,6 +189,9 @@ var operations = []struct {
 	{"POST", "/directory/apply", auth.Directory},
 	{"GET", "/notices/parked", auth.Grant},
 	{"POST", "/notices/retry", auth.Grant},
+	{"GET", "/ticketing/parked", auth.Grant},
+	{"POST", "/ticketing/retry", auth.Grant},
+	{"POST", "/ticketing/dismiss", auth.Grant},
 	{"GET", "/reconciliations", auth.Read},
 	{"GET", "/reconciliations/claim", auth.Read},
 	{"POST", "/reconciliations/wiki/run", auth.Grant},
@@ -218,7 +221,12 @@ func TestEveryOperationTakesATokenWithItsScope(t *testing.T) {
 	w := newWorld(t)
 	described := 0
 	for _, item := range description().Paths.Map() {
-		described += len(item.Operations())
+		for _, operation := range item.Operations() {
+			// What is signed takes no token.
+			if operation.Security == nil {
+				described++
+			}
+		}
 	}
 	if described+3 != len(operations) {
 		t.Errorf("%d operations are described, and %d tried", described, len(operations)-3)
