@@ -80,7 +80,9 @@ func lagPostgres(t *testing.T, targets house.Targets) connector.Connector {
 
 func lagRedis(t *testing.T, targets house.Targets) connector.Connector {
 	t.Helper()
-	started, err := servers.StartRedis("user hands on >of-the-house +acl|getuser +acl|setuser +acl|deluser +acl|users +acl|save +acl|cat +acl|dryrun +command|info\n", true)
+	started, err := servers.StartRedis(servers.RedisConfig{
+		Users: "user hands on >of-the-house +acl|getuser +acl|setuser +acl|deluser +acl|users +acl|save +acl|cat +acl|dryrun +command|info\n", Keeps: true,
+	})
 	server := connectortest.Started(t, started, err)
 	account := url.URL{Scheme: "unix", User: url.UserPassword("hands", "of-the-house"), Path: server.Socket}
 	made, err := redis.New(redis.Options{Name: "redis", URL: countersign.NewSecret(account.String()), Persistence: redis.ACLFile, Vault: targets.Vault, Clock: wallClock{}, Random: rand.Reader})
@@ -96,7 +98,7 @@ type lagGroups struct{ server *servers.Slapd }
 func (g *lagGroups) open(t *testing.T, targets house.Targets) connector.Connector {
 	t.Helper()
 	const suffix, bind = "dc=bench,dc=example", "cn=hands,dc=bench,dc=example"
-	started, err := servers.StartSlapd(suffix, fmt.Sprintf("access to * by dn.exact=%q write by users read", bind))
+	started, err := servers.StartSlapd(servers.SlapdConfig{Suffix: suffix, Access: fmt.Sprintf("access to * by dn.exact=%q write by users read", bind)})
 	g.server = connectortest.Started(t, started, err)
 	for _, entry := range [][]string{
 		{suffix, "organization", "dc", "bench", "o", "Bench", "objectClass", "dcObject"},

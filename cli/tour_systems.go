@@ -76,7 +76,9 @@ type tourCache struct{ server *servers.Redis }
 
 func openTourCache(ctx context.Context) (tourSystem, error) {
 	password := rand.Text()
-	server, err := servers.StartRedis("user countersign on >"+password+" +acl|getuser +acl|setuser +acl|deluser +acl|users +acl|save +acl|cat +acl|dryrun +command|info\n", true)
+	server, err := servers.StartRedis(servers.RedisConfig{
+		Users: "user countersign on >" + password + " +acl|getuser +acl|setuser +acl|deluser +acl|users +acl|save +acl|cat +acl|dryrun +command|info\n", Keeps: true,
+	})
 	if err != nil {
 		return tourSystem{}, err
 	}
@@ -123,9 +125,9 @@ const (
 )
 
 func openTourGroups(context.Context) (tourSystem, error) {
-	server, err := servers.StartSlapd(tourSuffix, fmt.Sprintf(`
+	server, err := servers.StartSlapd(servers.SlapdConfig{Suffix: tourSuffix, Access: fmt.Sprintf(`
 access to dn.subtree="%[1]s" attrs=member by dn.exact="%[2]s" write by users read
-access to dn.subtree="%[3]s" by dn.exact="%[2]s" write by users read`, tourGroup, tourBind, tourMarks))
+access to dn.subtree="%[3]s" by dn.exact="%[2]s" write by users read`, tourGroup, tourBind, tourMarks)})
 	if err != nil {
 		return tourSystem{}, err
 	}

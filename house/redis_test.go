@@ -48,7 +48,7 @@ func TestALoginOnARealRedisWorksUntilItsEndAndItsOpenConnectionIsCut(t *testing.
 	credential := w.grant(id).Credentials[0]
 	password, err := w.house.Vault.Read(w.ctx, w.as("svc-ana").Identity, countersign.CredentialID(credential.Reference))
 	w.must(err)
-	session := server.Open(string(credential.ID), password.Reveal(), -1)
+	session := server.Open(string(credential.ID), password.Reveal())
 	defer session.Close()
 	if err := session.Get(w.ctx, "orders:1").Err(); err != nil {
 		t.Fatalf("the login does not open what was asked: %v", err)

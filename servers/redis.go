@@ -21,11 +21,18 @@ type Redis struct {
 // Root is the user that may do everything, and its password.
 const Root = "root"
 
-// StartRedis starts a server with the users that lines of an access control list
-// make, beside Root; the default user is off. With aclFile they stand in a file of
-// their own, to which the server can save them. Without its program the error is a
-// *Missing.
-func StartRedis(users string, aclFile bool) (*Redis, error) {
+// RedisConfig is how a server is made.
+type RedisConfig struct {
+	// Users are lines of an access control list, beside Root; the default user is off.
+	Users string
+	// Keeps says that they stand in a file, to which the server can save them.
+	Keeps bool
+	// More are further lines of redis.conf.
+	More string
+}
+
+// StartRedis starts a server. Without its program the error is a *Missing.
+func StartRedis(how RedisConfig) (*Redis, error) {
 	program, err := found("redis-server is not installed: apt-get install redis-server", "redis-server")
 	if err != nil {
 		return nil, err
@@ -35,9 +42,9 @@ func StartRedis(users string, aclFile bool) (*Redis, error) {
 		return nil, err
 	}
 	r := &Redis{process: &process{folder: folder}, Socket: filepath.Join(folder, "s"), program: program}
-	users = "user default off\nuser " + Root + " on >" + Root + " ~* &* +@all\n" + users
-	config := "port 0\nunixsocket " + r.Socket + "\nsave \"\"\ndir " + folder + "\n"
-	if aclFile {
+	users := "user default off\nuser " + Root + " on >" + Root + " ~* &* +@all\n" + how.Users
+	config := "port 0\nunixsocket " + r.Socket + "\nsave \"\"\ndir " + folder + "\n" + how.More
+	if how.Keeps {
 		config += "aclfile " + filepath.Join(folder, "users.acl") + "\n"
 		err = os.WriteFile(filepath.Join(folder, "users.acl"), []byte(users), 0o600)
 	} else {

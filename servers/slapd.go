@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/go-ldap/ldap/v3"
 )
@@ -21,10 +22,19 @@ type Slapd struct {
 	Root *ldap.Conn
 }
 
-// StartSlapd starts a server with an empty directory under the suffix. access are
-// lines of slapd.conf that say who may do what. Without its program the error is a
-// *Missing.
-func StartSlapd(suffix, access string) (*Slapd, error) {
+// SlapdConfig is how a server is made.
+type SlapdConfig struct {
+	// Suffix is where its directory begins, which is empty.
+	Suffix string
+	// Access are lines of slapd.conf that say who may do what; TLS those that name its
+	// certificate.
+	Access, TLS string
+	// Listen are further addresses, as ldap://127.0.0.1:3890.
+	Listen []string
+}
+
+// StartSlapd starts a server. Without its program the error is a *Missing.
+func StartSlapd(how SlapdConfig) (*Slapd, error) {
 	program, err := found("slapd is not installed: apt-get install slapd", "/usr/sbin/slapd", "/usr/local/sbin/slapd", "/usr/local/libexec/slapd")
 	if err != nil {
 		return nil, err
@@ -33,7 +43,7 @@ func StartSlapd(suffix, access string) (*Slapd, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Slapd{Socket: filepath.Join(folder, "s"), Suffix: suffix}
+	s := &Slapd{Socket: filepath.Join(folder, "s"), Suffix: how.Suffix}
 	s.URL = "ldapi://" + url.PathEscape(s.Socket)
 	config := fmt.Sprintf(`
 include /etc/ldap/schema/core.schema
@@ -42,6 +52,7 @@ include /etc/ldap/schema/inetorgperson.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
 pidfile %[1]s/pid
+%[4]s
 database mdb
 suffix %[2]s
 rootdn cn=root,%[2]s
@@ -52,7 +63,7 @@ index entryUUID,serialNumber,employeeNumber eq
 access to attrs=userPassword by anonymous auth
 %[3]s
 access to * by users read
-`, folder, suffix, access)
+`, folder, how.Suffix, how.Access, how.TLS)
 	if err := os.WriteFile(filepath.Join(folder, "slapd.conf"), []byte(config), 0o600); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(folder))
 	}
@@ -60,10 +71,10 @@ access to * by users read
 		s.Root, err = ldap.DialURL("ldapi://" + s.Socket)
 		return err
 	}
-	if s.process, err = start(folder, nil, answers, program, "-d", "0", "-f", filepath.Join(folder, "slapd.conf"), "-h", s.URL); err != nil {
+	if s.process, err = start(folder, nil, answers, program, "-d", "0", "-f", filepath.Join(folder, "slapd.conf"), "-h", strings.Join(append([]string{s.URL}, how.Listen...), " ")); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(folder))
 	}
-	if err := s.Root.Bind("cn=root,"+suffix, "root"); err != nil {
+	if err := s.Root.Bind("cn=root,"+how.Suffix, "root"); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil

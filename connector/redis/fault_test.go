@@ -39,8 +39,7 @@ func TestAChangeWhoseAnswerIsLostIsFoundDoneAtTheNextTry(t *testing.T) {
 	l.ok(l.hands.Revoke(t.Context(), task))
 	l.gone(task)
 	// The try whose answer was lost had not written the file.
-	l.Stop()
-	l.Start()
+	l.Restart()
 	l.gone(task)
 }
 
@@ -85,8 +84,7 @@ func TestWhatWasGivenAndTakenSurvivesARestartAsItIs(t *testing.T) {
 	l.ok(l.hands.Apply(t.Context(), kept))
 	l.ok(l.hands.Apply(t.Context(), ended))
 	l.ok(l.hands.Revoke(t.Context(), ended))
-	l.Stop()
-	l.Start()
+	l.Restart()
 	if reading, err := l.hands.Verify(t.Context(), kept); err != nil || !reading.Present || reading.Until != kept.Until || !l.may(kept) {
 		t.Errorf("%+v, %v", reading, err)
 	}
@@ -103,8 +101,7 @@ func TestAServerThatKeepsNoUsersIsGivenThemOnlyWhereThatIsSaid(t *testing.T) {
 		t.Errorf("%q, %v", plan.Effect, err)
 	}
 	l.ok(l.hands.Apply(t.Context(), task))
-	l.Stop()
-	l.Start()
+	l.Restart()
 	if reading, err := l.hands.Verify(t.Context(), task); err != nil || reading.Present {
 		t.Errorf("%+v, %v", reading, err)
 	}

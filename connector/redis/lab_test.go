@@ -74,7 +74,7 @@ func (l *lab) signIn(task connector.Task) *goredis.Client {
 			l.read[task.Credential] = secret.Reveal()
 		}
 	}
-	session := l.Open(string(task.Credential), cmp.Or(l.read[task.Credential], "unknown"), -1)
+	session := l.Open(string(task.Credential), cmp.Or(l.read[task.Credential], "unknown"))
 	l.t.Cleanup(func() { session.Close() })
 	return session
 }
