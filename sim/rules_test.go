@@ -142,11 +142,12 @@ func (s *story) checkGiven(l *look) {
 	}
 }
 
-// silent reports whether the owner of the system has not confirmed it for so long that
-// nothing new need be given of it.
+// silent reports whether nothing new need be given of the system: its owner is not
+// there, or has not confirmed it for long.
 func (l *look) silent(name string) bool {
 	return slices.ContainsFunc(l.directory.Systems, func(system *countersign.System) bool {
-		return system.LastConfirmed < l.now.Add(-100*countersign.Day) && slices.ContainsFunc(l.directory.Entitlements, func(entitlement *countersign.Entitlement) bool {
+		late := system.LastConfirmed < l.now.Add(-100*countersign.Day) || !l.identities[system.Owner].ActiveAt(l.now)
+		return late && slices.ContainsFunc(l.directory.Entitlements, func(entitlement *countersign.Entitlement) bool {
 			return entitlement.Name == name && entitlement.System == system.ID
 		})
 	})
