@@ -28,7 +28,7 @@ func Canonical(v any) ([]byte, error) {
 	if err := encoder.Encode(v); err != nil {
 		return nil, fmt.Errorf("canonical bytes: %w", err)
 	}
-	return CanonicalJSON(buffer.Bytes())
+	return canonicalize(buffer.Bytes())
 }
 
 // CanonicalJSON brings one JSON text into canonical form, or says why it has none.
@@ -38,6 +38,12 @@ func CanonicalJSON(text []byte) ([]byte, error) {
 		err := json.Unmarshal(text, &value)
 		return nil, fmt.Errorf("canonical bytes: not one JSON value: %w", err)
 	}
+	return canonicalize(text)
+}
+
+// canonicalize is CanonicalJSON of what is known to be one JSON value, as what an
+// encoder wrote is.
+func canonicalize(text []byte) ([]byte, error) {
 	c := canonicalizer{text: text}
 	out, err := c.value(make([]byte, 0, len(text)), 0)
 	if err != nil {

@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
-	"sort"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -115,9 +117,61 @@ type Header struct {
 	Commitments map[ValueGroup]Hash `json:"commitments"`
 }
 
+// Canonical returns the canonical bytes of the header, as Canonical of anything
+// does. There are several headers to each commit, and each is written twice: where
+// its fields are what they should be, they are put down in their order.
+func (h Header) Canonical() ([]byte, error) {
+	plain := plainText(string(h.Stream)) && plainText(h.Kind) && plainText(string(h.Actor)) && plainText(string(h.PolicySet)) &&
+		h.Seq >= 0 && h.Seq <= maxInteger && h.DirectoryRevision >= 0 && h.DirectoryRevision <= maxInteger && h.Commitments != nil
+	for group := range h.Commitments {
+		plain = plain && plainText(string(group))
+	}
+	at, err := h.Time.MarshalText()
+	if !plain || err != nil {
+		return Canonical(h)
+	}
+	out := make([]byte, 0, 512+96*len(h.Commitments))
+	text := func(name, value string) {
+		out = append(append(append(append(out, name...), '"'), value...), '"')
+	}
+	text(`{"actor":`, string(h.Actor))
+	out = append(out, `,"commitments":{`...)
+	for i, group := range slices.Sorted(maps.Keys(h.Commitments)) {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		text("", string(group))
+		text(":", h.Commitments[group].String())
+	}
+	out = append(out, '}')
+	if h.DirectoryRevision != 0 {
+		out = strconv.AppendInt(append(out, `,"directory_revision":`...), h.DirectoryRevision, 10)
+	}
+	text(`,"kind":`, h.Kind)
+	if h.PolicySet != "" {
+		text(`,"policy_set":`, string(h.PolicySet))
+	}
+	text(`,"prev":`, h.Prev.String())
+	out = strconv.AppendInt(append(out, `,"seq":`...), h.Seq, 10)
+	text(`,"stream":`, string(h.Stream))
+	text(`,"time":`, string(at))
+	return append(out, '}'), nil
+}
+
+// plainText reports whether the text is its own form in JSON: printable ASCII
+// without quotes and backslashes.
+func plainText(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] > 0x7e || s[i] == '"' || s[i] == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
 // Hash returns SHA-256("countersign/event/v1\n" ‖ canonical header).
 func (h Header) Hash() (Hash, error) {
-	data, err := Canonical(h)
+	data, err := h.Canonical()
 	if err != nil {
 		return Hash{}, err
 	}
@@ -153,21 +207,19 @@ type SealedEvent struct {
 // EncodePayload returns the canonical bytes of each group that the payload
 // fills, in the order of the groups' names.
 func EncodePayload(payload Payload) ([]Value, error) {
-	data, err := Canonical(payload)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", payload.EventKind(), err)
-	}
-	var groups map[ValueGroup]json.RawMessage
-	if err := json.Unmarshal(data, &groups); err != nil {
-		return nil, fmt.Errorf("%s: %w", payload.EventKind(), err)
-	}
-	values := make([]Value, 0, len(groups))
-	for group, content := range groups {
-		if !bytes.Equal(content, []byte("null")) {
-			values = append(values, Value{Group: group, Bytes: content})
+	content := reflect.Indirect(reflect.ValueOf(payload))
+	values := make([]Value, 0, content.NumField())
+	for i := range content.NumField() {
+		name, _, _ := strings.Cut(content.Type().Field(i).Tag.Get("json"), ",")
+		data, err := Canonical(content.Field(i).Interface())
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", payload.EventKind(), err)
+		}
+		if !bytes.Equal(data, []byte("null")) {
+			values = append(values, Value{Group: ValueGroup(name), Bytes: data})
 		}
 	}
-	sort.Slice(values, func(i, j int) bool { return values[i].Group < values[j].Group })
+	slices.SortFunc(values, func(a, b Value) int { return strings.Compare(string(a.Group), string(b.Group)) })
 	return values, nil
 }
 

@@ -1,8 +1,6 @@
 package workflow
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 
 	"github.com/countersign/countersign"
@@ -26,20 +24,6 @@ var Registry = countersign.PayloadRegistry{}.Register(
 	&CredentialRevoked{}, &GrantReminded{}, &EndDeferred{}, &IntentParked{}, &IntentRetried{},
 	&ExtensionStarted{}, &CredentialExtended{}, &ExtensionDropped{}, &GrantLapsing{}, &GrantKept{}, &GrantRedefined{},
 )
-
-// Copy returns a deep copy of a state. Apply takes its argument over; copy what
-// must stay as it was.
-func Copy[T any](from *T) *T {
-	data, err := json.Marshal(from)
-	if err != nil {
-		panic(fmt.Sprintf("workflow: a state that cannot be stored: %v", err))
-	}
-	copied := new(T)
-	if err := json.Unmarshal(data, copied); err != nil {
-		panic(fmt.Sprintf("workflow: a state that cannot be read: %v", err))
-	}
-	return copied
-}
 
 // ApplyRequest folds one event of a request's stream into its state, which it
 // takes over and returns; nil is the state before the first event. It decides

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/countersign/countersign"
@@ -184,40 +185,31 @@ func planHandles(statements []statement, handles []store.HandleWrite) []statemen
 
 // planEvents appends events to their streams. An event that does not follow
 // from the stream's head, as a fork or with a gap, is one that somebody else
-// was faster with. The first of a stream finds the head; what follows it in this
-// change need only follow from the one before.
+// was faster with. The first of each stream must find the head there, which stays
+// for ever once it is; what follows it in this change need only follow from the
+// one before.
 func planEvents(statements []statement, events []countersign.SealedEvent) ([]statement, error) {
 	events = slices.Clone(events)
 	slices.SortStableFunc(events, func(a, b countersign.SealedEvent) int {
 		return cmp.Or(strings.Compare(string(a.Header.Stream), string(b.Header.Stream)), cmp.Compare(a.Header.Seq, b.Header.Seq))
 	})
-	for len(events) > 0 {
-		stream := events[0].Header.Stream
-		count := 1
-		for count < len(events) && events[count].Header.Stream == stream {
-			count++
-		}
-		var err error
-		if statements, err = planStream(statements, stream, events[:count]); err != nil {
-			return nil, err
-		}
-		events = events[count:]
-	}
-	return statements, nil
-}
-
-func planStream(statements []statement, stream countersign.Stream, events []countersign.SealedEvent) ([]statement, error) {
-	changed := &store.Changed{Key: string(stream)}
-	var added, values [][]any
+	var heads, added, values [][]any
 	for i, event := range events {
-		header, err := countersign.Canonical(event.Header)
+		header, err := event.Header.Canonical()
 		if err != nil {
 			return nil, err
 		}
-		seq := event.Header.Seq
-		if stream == "" || seq < 1 || (seq == 1) != (event.Header.Prev == countersign.Hash{}) {
+		stream, seq := event.Header.Stream, event.Header.Seq
+		first := i == 0 || events[i-1].Header.Stream != stream
+		switch {
+		case stream == "" || seq < 1 || (seq == 1) != (event.Header.Prev == countersign.Hash{}):
 			return nil, internal("malformed-event", "event %d of the stream %q does not name what is before it", seq, stream)
+		case first && seq > 1:
+			heads = append(heads, []any{string(stream), seq - 1, event.Header.Prev[:]})
+		case !first && (seq != events[i-1].Header.Seq+1 || event.Header.Prev != events[i-1].Hash):
+			return nil, &store.Changed{Key: string(stream)}
 		}
+		added = append(added, []any{string(stream), seq, event.Hash[:], string(header)})
 		for _, value := range event.Values {
 			content := value.Bytes
 			if content == nil {
@@ -225,20 +217,18 @@ func planStream(statements []statement, stream countersign.Stream, events []coun
 			}
 			values = append(values, []any{string(stream), seq, string(value.Group), value.Salt[:], content})
 		}
-		switch {
-		case i == 0 && seq > 1:
-			statements = append(statements, statement{
-				query: `INSERT INTO event (stream, seq, hash, header)
-				SELECT stream, seq + 1, ?, ? FROM event WHERE stream = ? AND seq = ? AND hash = ?`,
-				args: []any{event.Hash[:], string(header), string(stream), seq - 1, event.Header.Prev[:]}, otherwise: changed})
-			continue
-		case i > 0 && (seq != events[i-1].Header.Seq+1 || event.Header.Prev != events[i-1].Hash):
-			return nil, changed
-		}
-		added = append(added, []any{string(stream), seq, event.Hash[:], string(header)})
 	}
-	statements = insertRows(statements, `INSERT INTO event (stream, seq, hash, header)`, added, changed)
-	return insertRows(statements, `INSERT INTO event_value (stream, seq, value_group, salt, bytes)`, values, changed), nil
+	if len(events) == 0 {
+		return statements, nil
+	}
+	changed := &store.Changed{Key: string(events[0].Header.Stream)}
+	for part := range slices.Chunk(heads, mostRows) {
+		query := `SELECT 1 FROM (SELECT count(*) AS found FROM event WHERE stream = ? AND seq = ? AND hash = ?` +
+			strings.Repeat(` OR stream = ? AND seq = ? AND hash = ?`, len(part)-1) + `) AS heads WHERE found = ` + strconv.Itoa(len(part))
+		statements = append(statements, statement{query: query, args: slices.Concat(part...), otherwise: changed, finds: true})
+	}
+	statements = insertRows(statements, `INSERT INTO event (stream, seq, hash, header)`, added, "", changed)
+	return insertRows(statements, `INSERT INTO event_value (stream, seq, value_group, salt, bytes)`, values, "", changed), nil
 }
 
 func planContents(statements []statement, table string, contents []store.Content) []statement {

@@ -20,8 +20,8 @@ type dialect struct {
 	marks *strings.Replacer
 	// numbered says that arguments are written $1, $2 and so on.
 	numbered bool
-	// expecting turns a write into one that fails unless it touched one row; nil
-	// where the caller can count before the commit.
+	// expecting turns a statement into one that fails unless it touched, or found,
+	// one row; nil where the caller can count before the commit.
 	expecting func(query string) string
 
 	texts sync.Map // of query and expectation to text
@@ -79,6 +79,9 @@ var postgresDialect = &dialect{
 	),
 	numbered: true,
 	expecting: func(query string) string {
+		if strings.HasPrefix(query, "SELECT") {
+			return "SELECT countersign_changed('a row') WHERE NOT EXISTS (" + query + ")"
+		}
 		return "WITH touched AS (" + query + " RETURNING 1) SELECT countersign_changed('a row') FROM (SELECT count(*) AS rows FROM touched) AS counted WHERE rows <> 1"
 	},
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -42,10 +43,12 @@ func OpenPostgres(ctx context.Context, url string, options Options) (*Store, err
 	config.ConnConfig.RuntimeParams["lock_timeout"] = "10s"
 	// Statements are planned once on each connection: to plan them anew each time
 	// costs more than to run them. A plan must then not depend on how few rows a
-	// table had when it was made, so indexes are always taken; there is one for each
-	// query.
+	// table had when it was made, so indexes are always taken, from row to row and
+	// never whole; there is one for each query.
 	config.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	config.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
+	config.ConnConfig.RuntimeParams["enable_hashjoin"] = "off"
+	config.ConnConfig.RuntimeParams["enable_mergejoin"] = "off"
 	config.ConnConfig.RuntimeParams["jit"] = "off"
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "countersign"
@@ -207,11 +210,10 @@ func (p *postgres) write(ctx context.Context, tx transaction) error {
 	// refusals says for each statement what it means that it was refused.
 	var refusals []error
 	if len(tx.guards) > 0 {
-		batch.Queue(`SELECT countersign_guard($1, $2, $3, $4, $5)`, guardArgs(tx.guards)...)
-		refusals = append(refusals, nil)
+		refusals = queueGuards(&batch, tx.guards)
 	}
 	for _, s := range tx.statements {
-		batch.Queue(postgresDialect.text(s.query, s.counted()), postgresArgs(s.args)...)
+		batch.Queue(postgresDialect.text(s.query, s.counted() || s.finds), postgresArgs(s.args)...)
 		refusals = append(refusals, s.otherwise)
 	}
 	if len(refusals) == 0 {
@@ -237,28 +239,49 @@ func ignoreSame(err, reported error) error {
 	return err
 }
 
-// guardArgs returns the locks that the guards need, sorted, and the guards. Two
-// keys that share a lock take the stronger of the two.
-func guardArgs(guards []store.Guard) []any {
-	exclusive := map[int64]bool{}
-	var keys []string
-	var versions, nexts []int64
+// queueGuards locks the guards, compares their versions and moves on those that
+// have a next one; an error of it names the guard by itself. The locks are advisory
+// ones because their queue is fair: a commit that moves a guard on waits for those
+// that hold it shared and for no later one, which shared row locks do not promise.
+// Each statement sees what was committed before it began, so the second one sees all
+// that the locks waited for.
+func queueGuards(batch *pgx.Batch, guards []store.Guard) (refusals []error) {
+	locks, modes := guardLocks(guards)
+	keys, versions := make([]string, len(guards)), make([]int64, len(guards))
+	var moved []string
+	var nexts []int64
+	for i, guard := range guards {
+		keys[i], versions[i] = guard.Key, guard.Version
+		if guard.Next > 0 {
+			moved, nexts = append(moved, guard.Key), append(nexts, guard.Next)
+		}
+	}
+	batch.Queue(`SELECT CASE WHEN exclusive THEN pg_advisory_xact_lock(lock) ELSE pg_advisory_xact_lock_shared(lock) END
+		FROM unnest($1::bigint[], $2::boolean[]) AS wanted (lock, exclusive)`, locks, modes)
+	batch.Queue(`SELECT countersign_changed(expected.key) FROM unnest($1::text[], $2::bigint[]) AS expected (key, version)
+		WHERE coalesce((SELECT guard.version FROM guard WHERE guard.key = expected.key), 0) <> expected.version LIMIT 1`, keys, versions)
+	if len(moved) > 0 {
+		batch.Queue(`INSERT INTO guard (key, version) SELECT key, next FROM unnest($1::text[], $2::bigint[]) AS moved (key, next)
+			ON CONFLICT (key) DO UPDATE SET version = excluded.version`, moved, nexts)
+	}
+	return make([]error, batch.Len())
+}
+
+// guardLocks returns the locks that the guards need, in an order that all commits
+// share. Two keys that share a lock take the stronger of the two.
+func guardLocks(guards []store.Guard) (locks []int64, exclusive []bool) {
+	modes := map[int64]bool{}
 	for _, guard := range guards {
 		sum := sha256.Sum256([]byte("countersign/guard/v1\n" + guard.Key))
 		lock := int64(binary.BigEndian.Uint64(sum[:8]))
-		exclusive[lock] = exclusive[lock] || guard.Next > 0
-		keys, versions, nexts = append(keys, guard.Key), append(versions, guard.Version), append(nexts, guard.Next)
+		modes[lock] = modes[lock] || guard.Next > 0
 	}
-	locks := make([]int64, 0, len(exclusive))
-	for lock := range exclusive {
-		locks = append(locks, lock)
-	}
-	slices.Sort(locks)
-	modes := make([]bool, len(locks))
+	locks = slices.Sorted(maps.Keys(modes))
+	exclusive = make([]bool, len(locks))
 	for i, lock := range locks {
-		modes[i] = exclusive[lock]
+		exclusive[i] = modes[lock]
 	}
-	return []any{locks, modes, keys, versions, nexts}
+	return locks, exclusive
 }
 
 func (p *postgres) claim(ctx context.Context, claim store.Claim) ([]store.Work, error) {

@@ -158,7 +158,8 @@ func TestALostConnectionIsUnavailableAndTheStoreRecovers(t *testing.T) {
 	s, url := postgresStore(t)
 	// The commit waits for the lock that we hold, and is cut off there.
 	holder := begin(t, url)
-	execute(t, holder, `SELECT pg_advisory_xact_lock($1)`, guardArgs([]store.Guard{{Key: "k"}})[0].([]int64)[0])
+	locks, _ := guardLocks([]store.Guard{{Key: "k"}})
+	execute(t, holder, `SELECT pg_advisory_xact_lock($1)`, locks[0])
 	result := make(chan error)
 	go func() {
 		result <- s.Commit(background, store.Change{Guards: []store.Guard{{Key: "k", Next: 1}}})

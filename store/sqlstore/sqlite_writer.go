@@ -229,6 +229,12 @@ func (w *writer) apply(tx transaction) error {
 		}
 	}
 	for _, s := range tx.statements {
+		if s.finds {
+			if err := w.find(s); err != nil {
+				return err
+			}
+			continue
+		}
 		result, err := w.exec(sqliteDialect.text(s.query, false), s.args...)
 		if err != nil {
 			return sqliteRefusal(err, s.otherwise)
@@ -243,6 +249,20 @@ func (w *writer) apply(tx transaction) error {
 		}
 	}
 	return nil
+}
+
+// find runs a statement that must find one row.
+func (w *writer) find(s statement) error {
+	statement, err := w.statement(sqliteDialect.text(s.query, false))
+	if err != nil {
+		return err
+	}
+	var found int64
+	if err := statement.QueryRow(s.args...).Scan(&found); errors.Is(err, sql.ErrNoRows) {
+		return s.otherwise
+	} else {
+		return err
+	}
 }
 
 func (w *writer) guard(guard store.Guard) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign"
@@ -116,30 +117,23 @@ type statement struct {
 	// inserts says that the statement adds all of its rows or fails by itself, so
 	// that nothing is left to count.
 	inserts bool
+	// finds says that the statement reads, and must find exactly one row.
+	finds bool
 }
 
 // counted says that the touched rows must be looked at.
-func (s statement) counted() bool { return s.otherwise != nil && !s.inserts }
+func (s statement) counted() bool { return s.otherwise != nil && !s.inserts && !s.finds }
 
-// mostRows is how many rows one statement inserts.
+// mostRows is how many rows one statement adds or looks for.
 const mostRows = 16
 
-// insertRows adds rows with as few statements and texts of statements as can be:
-// 16 rows at a time, then 8, 4, 2 and 1.
-func insertRows(statements []statement, into string, rows [][]any, otherwise error) []statement {
-	for size := mostRows; len(rows) > 0; {
-		if size > len(rows) {
-			size /= 2
-			continue
-		}
-		args := make([]any, 0, size*len(rows[0]))
-		for _, row := range rows[:size] {
-			args = append(args, row...)
-		}
-		one := "(?" + strings.Repeat(", ?", len(rows[0])-1) + ")"
-		query := into + " VALUES " + one + strings.Repeat(", "+one, size-1)
-		statements = append(statements, statement{query: query, args: args, otherwise: otherwise, inserts: true})
-		rows = rows[size:]
+// insertRows adds rows, as many as can be with one statement. What else the
+// statement does follows the rows.
+func insertRows(statements []statement, into string, rows [][]any, more string, otherwise error) []statement {
+	for part := range slices.Chunk(rows, mostRows) {
+		one := "(?" + strings.Repeat(", ?", len(part[0])-1) + ")"
+		query := into + " VALUES " + one + strings.Repeat(", "+one, len(part)-1) + more
+		statements = append(statements, statement{query: query, args: slices.Concat(part...), otherwise: otherwise, inserts: true})
 	}
 	return statements
 }
