@@ -156,6 +156,7 @@ func serve(told string) error {
 		Wait:   func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
 		Mounts: []httpapi.Mount{{Path: pdp.EvaluationPath, Scope: auth.Evaluate, Handler: h.Point.Evaluation(caller)}},
 	}))
+	house.AtRest()
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	var running sync.WaitGroup

@@ -178,6 +178,7 @@ func serve(ctx context.Context, settings configuration, stdout, stderr io.Writer
 		return err
 	}
 	defer h.Store.Close()
+	house.AtRest()
 	about, err := h.Store.House(ctx)
 	if err != nil {
 		return err

@@ -25,6 +25,9 @@ type Delivery struct {
 	// finding is what access is taken away for that no grant gives; then the task names
 	// no grant.
 	finding countersign.FindingID
+	// seen is what was looked at before the operation; nil where it does not serve to
+	// report it.
+	seen *looked
 }
 
 // Prepare turns a claimed intent into the task of a connector. Nil means that
@@ -36,9 +39,7 @@ func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) 
 	}
 	var delivery *Delivery
 	id := countersign.GrantID(work.Ref)
-	err := d.attemptLooking(ctx, countersign.SystemTimer, func(*transaction) store.Questions {
-		return store.Questions{GrantIDs: []countersign.GrantID{id}, RequestsOf: []countersign.GrantID{id}}
-	}, func(tx *transaction) error {
+	err := d.attemptLooking(ctx, countersign.SystemTimer, foreseeDelivery(work), func(tx *transaction) error {
 		delivery, tx.preparing = nil, work.Key
 		grant, err := tx.read.Grant(ctx, id)
 		if err != nil {
@@ -122,12 +123,36 @@ func (d *Desk) Prepare(ctx context.Context, work store.Work) (*Delivery, error) 
 			task.Until = delivery.Until
 		}
 		task.Deadline = work.ClaimedAt.Add(OperationTime)
+		delivery.seen = tx.read.rows(grant)
 		return nil
 	})
 	if err != nil {
 		return nil, late(err)
 	}
 	return delivery, nil
+}
+
+// foreseeDelivery says what a delivery will ask of storage: the grant and its
+// request, what a judgement before the access is given reads, and what the report
+// is chained to.
+func foreseeDelivery(work store.Work) foresight {
+	return func(tx *transaction) store.Questions {
+		var questions store.Questions
+		was, known := tx.desk.lately.find(work.Ref)
+		if was.gives {
+			questions = tx.foreseeMatter(work.Ref, store.GuardHold(work.Ref))
+		}
+		id := countersign.GrantID(work.Ref)
+		questions.GrantIDs, questions.Works, questions.Heads = []countersign.GrantID{id}, []string{work.Key}, []countersign.Stream{countersign.Stream(id)}
+		switch {
+		case !known:
+			questions.RequestsOf = []countersign.GrantID{id}
+		case was.request != "":
+			questions.RequestIDs = []countersign.RequestID{was.request}
+			questions.Heads = append(questions.Heads, countersign.Stream(was.request))
+		}
+		return questions
+	}
 }
 
 // parameters returns what the connector is given of the answers to a request, by
@@ -260,7 +285,10 @@ func (d *Desk) Observe(ctx context.Context, delivery *Delivery, observation coun
 	if delivery.finding != "" {
 		return d.observeRemoval(ctx, delivery, observation)
 	}
-	err := d.attemptLooking(ctx, countersign.SystemDelivery, delivery.foresee, func(tx *transaction) error {
+	seen := delivery.seen
+	err := d.attemptSeen(ctx, countersign.SystemDelivery, seen, delivery.foresee, func(tx *transaction) error {
+		old := seen != nil
+		seen = nil
 		grant, err := tx.read.Grant(ctx, delivery.Task.Grant)
 		if err != nil {
 			return err
@@ -276,7 +304,12 @@ func (d *Desk) Observe(ctx context.Context, delivery *Delivery, observation coun
 			Name: workflow.Observe, Intent: delivery.Intent.ID, Attempt: delivery.Work.Attempt, Observation: observation, Until: delivery.Until,
 		}
 		standing := workflow.Standing{Actor: countersign.SystemDelivery, Roles: []workflow.Role{workflow.Delivery}}
-		if err := tx.decideGrant(ctx, grant, command, workflow.GrantVerdict{Standing: standing}); err != nil {
+		err = tx.decideGrant(ctx, grant, command, workflow.GrantVerdict{Standing: standing})
+		if old && !tx.written(string(grant.ID)) {
+			// What nothing guards is not told by what was seen before the operation.
+			return &store.Changed{Key: string(grant.ID)}
+		}
+		if err != nil {
 			return err
 		}
 		// A late duplicate loses here: only the last claim may settle an intent.

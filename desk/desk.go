@@ -67,8 +67,10 @@ type Desk struct {
 	active atomic.Pointer[activeSet]
 	// refreshing lets one goroutine at a time read the directory.
 	refreshing sync.Mutex
-	setsLock   sync.Mutex
-	sets       map[countersign.Digest]*policy.Set
+	// lately is what this process wrote lately, for foresight.
+	lately   lately
+	setsLock sync.Mutex
+	sets     map[countersign.Digest]*policy.Set
 
 	// held are the ids that a hold is in force on; holding lets one goroutine at a
 	// time follow them.
@@ -181,15 +183,27 @@ func (d *Desk) attempt(ctx context.Context, actor countersign.Actor, body func(*
 // attemptLooking is attempt for a command that knows before what it will ask of
 // storage.
 func (d *Desk) attemptLooking(ctx context.Context, actor countersign.Actor, foresee foresight, body func(*transaction) error) error {
+	return d.attemptSeen(ctx, actor, nil, foresee, body)
+}
+
+// attemptSeen is attemptLooking for a command on rows that an earlier transaction
+// has looked at, and that guard themselves: it looks again only where they have
+// changed.
+func (d *Desk) attemptSeen(ctx context.Context, actor countersign.Actor, seen *looked, foresee foresight, body func(*transaction) error) error {
 	if err := d.checkFit(); err != nil {
 		return err
 	}
 	var changed *store.Changed
-	for range attempts {
-		tx, err := d.beginLooking(ctx, actor, foresee)
+	left := attempts
+	if seen != nil {
+		left++
+	}
+	for range left {
+		tx, err := d.beginSeen(ctx, actor, seen, foresee)
 		if err != nil {
 			return err
 		}
+		seen = nil
 		err = body(tx)
 		if err == nil {
 			err = tx.commit(ctx)
@@ -432,6 +446,7 @@ func (tx *transaction) commit(ctx context.Context) error {
 		return err
 	}
 	wrote(ctx, tx)
+	tx.desk.lately.note(tx.change.Writes)
 	if len(tx.stop) > 0 {
 		tx.desk.Stop(false, tx.stop...)
 	}

@@ -30,6 +30,12 @@ func stopping(ctx context.Context) bool { return ctx.Value(stoppingKey{}) != nil
 type foresight func(tx *transaction) store.Questions
 
 func (d *Desk) beginLooking(ctx context.Context, actor countersign.Actor, foresee foresight) (*transaction, error) {
+	return d.beginSeen(ctx, actor, nil, foresee)
+}
+
+// beginSeen begins with what was seen, and with the directory and policy set that
+// this process knows: what they say is recorded, and not relied on.
+func (d *Desk) beginSeen(ctx context.Context, actor countersign.Actor, seen *looked, foresee foresight) (*transaction, error) {
 	if !actor.IsSystem() && !stopping(ctx) {
 		if err := d.Answers(); err != nil {
 			return nil, err
@@ -37,6 +43,9 @@ func (d *Desk) beginLooking(ctx context.Context, actor countersign.Actor, forese
 	}
 	now := countersign.InstantOf(d.Clock.Now())
 	known, active := d.known.Load(), d.active.Load()
+	if seen != nil {
+		return d.transaction(actor, now, known, active, seen)
+	}
 	read := &looked{Reader: d.Store}
 	if foresee != nil && known != nil && active != nil {
 		early := &transaction{desk: d, directory: known, policy: active, read: read, occasion: workflow.Occasion{Actor: actor, Now: now}}
@@ -54,7 +63,10 @@ func (d *Desk) beginLooking(ctx context.Context, actor countersign.Actor, forese
 		// What was asked followed from a directory or a policy set of before.
 		read.forget()
 	}
-	known, active = nowKnown, nowActive
+	return d.transaction(actor, now, nowKnown, nowActive, read)
+}
+
+func (d *Desk) transaction(actor countersign.Actor, now countersign.Instant, known *snapshot, active *activeSet, read *looked) (*transaction, error) {
 	var seed [32]byte
 	if _, err := io.ReadFull(d.Entropy, seed[:]); err != nil {
 		return nil, countersign.Errorf(countersign.Internal, "no-entropy", "no random bytes: %v", err)
@@ -77,9 +89,13 @@ type looked struct {
 	answers store.Answers
 }
 
-// look asks the questions in one round trip. It is for saving time only: where it
-// fails, each is asked again when its answer is needed, and fails by itself.
+// look asks the questions in one round trip, unless all of them were asked. It is
+// for saving time only: where it fails, each is asked again when its answer is
+// needed, and fails by itself.
 func (l *looked) look(ctx context.Context, questions store.Questions) error {
+	if l.covers(questions) {
+		return nil
+	}
 	answers, err := l.Reader.Look(ctx, questions)
 	if kind := countersign.KindOf(err); kind == countersign.Internal || kind == countersign.NotFound {
 		l.forget()
@@ -97,6 +113,39 @@ func (l *looked) look(ctx context.Context, questions store.Questions) error {
 	}
 	l.asked, l.answers = questions, answers
 	return nil
+}
+
+// covers reports whether everything that is asked about a matter was looked at.
+func (l *looked) covers(questions store.Questions) bool {
+	for _, key := range questions.Guards {
+		if _, known := l.answers.Guards[key]; !known {
+			return false
+		}
+	}
+	for _, query := range questions.Requests {
+		if !slices.ContainsFunc(l.asked.Requests, func(asked store.RequestQuery) bool { return reflect.DeepEqual(asked, query) }) {
+			return false
+		}
+	}
+	for _, query := range questions.Grants {
+		if !slices.ContainsFunc(l.asked.Grants, func(asked store.GrantQuery) bool { return reflect.DeepEqual(asked, query) }) {
+			return false
+		}
+	}
+	return len(questions.GrantIDs)+len(questions.RequestIDs)+len(questions.RequestsOf)+len(questions.Works)+len(questions.Heads) == 0 && questions.Holds == l.asked.Holds
+}
+
+// rows returns what was looked at of rows that guard themselves, for a later
+// transaction on the grant and its request; nil where one of them was not.
+func (l *looked) rows(grant *countersign.Grant) *looked {
+	a := l.answers
+	kept := &looked{Reader: l.Reader, answers: store.Answers{GrantsByID: a.GrantsByID, RequestsByID: a.RequestsByID, Works: a.Works, Heads: a.Heads}}
+	_, chained := a.Heads[grant.RowStream()]
+	of := func(request *countersign.Request) bool { return request.ID == grant.Request }
+	if !chained || len(a.GrantsByID) == 0 || len(a.Works) == 0 || grant.Request != "" && !slices.ContainsFunc(a.RequestsByID, of) {
+		return nil
+	}
+	return kept
 }
 
 func (l *looked) forget() { l.asked, l.answers = store.Questions{}, store.Answers{} }

@@ -116,7 +116,12 @@ func (d *Desk) Review(ctx context.Context, caller Caller, key Key, id countersig
 }
 
 func (d *Desk) decide(ctx context.Context, caller Caller, key Key, id countersign.RequestID, name workflow.Command, decision Decision) error {
-	err := d.onRequest(ctx, caller, key, id, func(tx *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
+	foresee := func(tx *transaction) store.Questions {
+		questions := tx.foreseeMatter(string(id), store.GuardHold(string(caller.Identity)))
+		questions.RequestIDs, questions.Heads = []countersign.RequestID{id}, []countersign.Stream{countersign.Stream(id)}
+		return questions
+	}
+	err := d.onRequestLooking(ctx, caller, key, id, foresee, func(tx *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
 		command := workflow.RequestCommand{
 			Name: name, Stage: decision.Stage, Reason: decision.Reason, Duration: decision.Duration,
 			Shown: decision.Shown, Finding: decision.finding, Issuer: caller.Issuer, Strength: caller.Strength,
@@ -338,7 +343,14 @@ func (tx *transaction) closeGrants(ctx context.Context, request *countersign.Req
 // onRequest runs one command of a person on a request.
 func (d *Desk) onRequest(ctx context.Context, caller Caller, key Key, id countersign.RequestID,
 	prepare func(*transaction, *countersign.Request, *stance) (workflow.RequestCommand, workflow.RequestVerdict, error)) error {
-	_, err := d.commandLooking(ctx, caller, key, foreseeRequest(id), func(tx *transaction) (string, error) {
+	return d.onRequestLooking(ctx, caller, key, id, foreseeRequest(id), prepare)
+}
+
+// onRequestLooking is onRequest for a command that knows before what it will ask of
+// storage.
+func (d *Desk) onRequestLooking(ctx context.Context, caller Caller, key Key, id countersign.RequestID, foresee foresight,
+	prepare func(*transaction, *countersign.Request, *stance) (workflow.RequestCommand, workflow.RequestVerdict, error)) error {
+	_, err := d.commandLooking(ctx, caller, key, foresee, func(tx *transaction) (string, error) {
 		request, s, err := tx.readable(ctx, id)
 		if err != nil {
 			return "", err

@@ -70,7 +70,7 @@ const (
 	batch = 500
 	// endedTogether is how many of them share a commit: what somebody asks meanwhile
 	// waits for one commit, and not for all of them.
-	endedTogether = 100
+	endedTogether = 25
 	// beat is how often the loop looks without being nudged.
 	beat = time.Second
 	// usePatience is how long targets may take to tell when credentials were used.

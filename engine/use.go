@@ -16,18 +16,41 @@ type watched struct {
 }
 
 // apart takes the grants out that a target or a source must be asked about. One
-// whose end has come needs no asking.
+// whose end has come needs no asking, and one that cannot be read gets none.
 func (e *Engine) apart(ctx context.Context, works []store.Work) (plain []store.Work, asked watched) {
-	for _, work := range works {
-		grant, err := e.Store.Grant(ctx, countersign.GrantID(work.Ref))
-		ended := err == nil && grant.Until != 0 && e.now() >= grant.Until
-		if err == nil && !ended && (grant.Terms.Has(countersign.Unused) || grant.Terms.Has(countersign.WhenTicketClosed)) {
-			asked.works, asked.grants = append(asked.works, work), append(asked.grants, grant)
-			continue
+	watching := map[string]*countersign.Grant{}
+	for _, grant := range e.due(ctx, works) {
+		if ended := grant.Until != 0 && e.now() >= grant.Until; !ended && (grant.Terms.Has(countersign.Unused) || grant.Terms.Has(countersign.WhenTicketClosed)) {
+			watching[string(grant.ID)] = grant
 		}
-		plain = append(plain, work)
+	}
+	for _, work := range works {
+		if grant := watching[work.Ref]; grant != nil {
+			asked.works, asked.grants = append(asked.works, work), append(asked.grants, grant)
+		} else {
+			plain = append(plain, work)
+		}
 	}
 	return plain, asked
+}
+
+// due reads the grants together, and one by one where one of them cannot be read.
+func (e *Engine) due(ctx context.Context, works []store.Work) []*countersign.Grant {
+	var questions store.Questions
+	for _, work := range works {
+		questions.GrantIDs = append(questions.GrantIDs, countersign.GrantID(work.Ref))
+	}
+	answers, err := e.Store.Look(ctx, questions)
+	if err == nil {
+		return answers.GrantsByID
+	}
+	var grants []*countersign.Grant
+	for _, id := range questions.GrantIDs {
+		if grant, err := e.Store.Grant(ctx, id); err == nil {
+			grants = append(grants, grant)
+		}
+	}
+	return grants
 }
 
 // answer is what was heard of one grant.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/countersign/countersign"
@@ -23,31 +22,64 @@ func (s *Store) Commit(ctx context.Context, change store.Change) error {
 	return s.database.write(ctx, tx)
 }
 
-// planChange turns a change into statements, in an order that is the same for
-// every change, so that two of them seldom wait for each other in a circle.
+// The phases of a change, in an order that is the same for every change, so that two
+// of them seldom wait for each other in a circle, and what needs something comes
+// after it. Each table of nouns has phases of its own, and in them those rows come
+// last that take a place of which there is one.
+const (
+	phaseUpdates = iota
+	phaseInserts
+	phaseStrangers
+	phaseEntitlements
+	phaseParties
+	taking
+
+	phasesOfTable = 2 * taking
+)
+
+const (
+	phaseHandles = 1000 + iota
+	phaseHeads
+	phaseEvents
+	phaseValues
+	phaseWorkOfClaim
+	phaseWorkGone
+	phaseWork
+	phaseContents
+	phaseIdempotency
+)
+
+// planChange turns a change into statements.
 func planChange(change store.Change) (transaction, error) {
-	var tx transaction
+	tx := transaction{writes: []string{}}
 	var err error
 	if tx.guards, err = planGuards(change); err != nil {
 		return tx, err
 	}
-	if tx.statements, err = planWrites(tx.statements, change); err != nil {
+	if err = tx.planWrites(change); err != nil {
 		return tx, err
 	}
-	tx.statements = planHandles(tx.statements, change.Handles)
-	if tx.statements, err = planEvents(tx.statements, change.Events); err != nil {
+	tx.planHandles(change.Handles)
+	if err = tx.planEvents(change.Events); err != nil {
 		return tx, err
 	}
-	if tx.statements, err = planWork(tx.statements, change.Work); err != nil {
+	if err = tx.planWork(change.Work); err != nil {
 		return tx, err
 	}
-	tx.statements = planContents(tx.statements, "content", change.Contents)
-	tx.statements = planContents(tx.statements, "policy_set", change.PolicySets)
+	tx.planContents("content", change.Contents)
+	tx.planContents("policy_set", change.PolicySets)
 	if change.Idempotency != nil {
-		tx.statements = planIdempotency(tx.statements, *change.Idempotency, change.Now)
+		tx.planIdempotency(*change.Idempotency, change.Now)
 	}
+	tx.statements = together(tx.statements)
 	return tx, nil
 }
+
+func (tx *transaction) add(statements ...statement) {
+	tx.statements = append(tx.statements, statements...)
+}
+
+func (tx *transaction) wrote(key string) { tx.writes = append(tx.writes, key) }
 
 // planGuards sorts the guards by key and makes one of those that share a key.
 func planGuards(change store.Change) ([]store.Guard, error) {
@@ -74,113 +106,103 @@ func planGuards(change store.Change) ([]store.Guard, error) {
 	return merged, nil
 }
 
-func planWrites(statements []statement, change store.Change) ([]statement, error) {
-	type planned struct {
-		store.Write
-		table *table
-	}
-	writes := make([]planned, 0, len(change.Writes))
-	for _, write := range change.Writes {
+func (tx *transaction) planWrites(change store.Change) error {
+	writes := slices.Clone(change.Writes)
+	slices.SortStableFunc(writes, func(a, b store.Write) int { return strings.Compare(a.Row.RowKey(), b.Row.RowKey()) })
+	for _, write := range writes {
 		table, err := tableOf(write.Row)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if write.Was < 0 || write.Row.RowVersion() <= write.Was {
-			return nil, internal("malformed-write", "the version of %s must rise: %d comes after %d", write.Row.RowKey(), write.Row.RowVersion(), write.Was)
+			return internal("malformed-write", "the version of %s must rise: %d comes after %d", write.Row.RowKey(), write.Row.RowVersion(), write.Was)
 		}
 		if write.Before != nil && (write.Before.RowKey() != write.Row.RowKey() || write.Before.RowVersion() != write.Was) {
-			return nil, internal("malformed-write", "what %s was before is version %d of %s, and not version %d", write.Row.RowKey(), write.Before.RowVersion(), write.Before.RowKey(), write.Was)
+			return internal("malformed-write", "what %s was before is version %d of %s, and not version %d", write.Row.RowKey(), write.Before.RowVersion(), write.Before.RowKey(), write.Was)
 		}
 		if table.directory && change.DirectoryRevision <= 0 {
-			return nil, internal("malformed-write", "%s is a row of the directory: the change that writes it must set its directory revision", write.Row.RowKey())
+			return internal("malformed-write", "%s is a row of the directory: the change that writes it must set its directory revision", write.Row.RowKey())
 		}
-		writes = append(writes, planned{write, table})
-	}
-	// What takes a unique place comes last, after what frees it in the same change.
-	slices.SortStableFunc(writes, func(a, b planned) int {
-		return cmp.Or(strings.Compare(a.table.name, b.table.name), cmp.Compare(takes(a.Row), takes(b.Row)), strings.Compare(a.Row.RowKey(), b.Row.RowKey()))
-	})
-	for _, write := range writes {
 		body, err := countersign.Canonical(write.Row)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		args := append([]any{write.Row.RowVersion(), string(body)}, write.table.derive(write.Row)...)
-		if write.table.directory {
-			args = append(args, change.DirectoryRevision)
+		row := append([]any{write.Row.RowVersion(), string(body)}, table.derive(write.Row)...)
+		if table.directory {
+			row = append(row, change.DirectoryRevision)
 		}
-		query := write.table.insert
-		args = append(args, write.Row.RowKey())
+		row = append(row, write.Row.RowKey())
+		// What takes a unique place comes last, after what frees it in the same change.
+		phase := table.at * phasesOfTable
+		if takes(write.Row) {
+			phase += taking
+		}
+		changed := &store.Changed{Key: write.Row.RowKey()}
 		if write.Was > 0 {
-			query = write.table.update
-			args = append(args, write.Was)
+			tx.add(table.update.of(phase+phaseUpdates, changed, append(row, write.Was)))
+		} else {
+			tx.add(table.insert.of(phase+phaseInserts, changed, row))
 		}
-		statements = append(statements, statement{query: query, args: args, otherwise: &store.Changed{Key: write.Row.RowKey()}, inserts: write.Was == 0})
+		tx.wrote(write.Row.RowKey())
 		if request, ok := write.Row.(*countersign.Request); ok {
-			statements = planRequest(statements, request, write.Write)
+			tx.planRequest(request, write, phase)
 		}
 	}
-	return statements, nil
+	return nil
 }
 
-// takes returns 1 for a row that takes a place of which there is one, and 0.
-func takes(row countersign.Row) int {
+// takes reports whether a row takes a place of which there is one.
+func takes(row countersign.Row) bool {
 	switch row := row.(type) {
 	case *countersign.Request:
-		if row.State.Open() {
-			return 1
-		}
+		return row.State.Open()
 	case *countersign.Grant:
-		if !row.State.Ended() {
-			return 1
-		}
+		return !row.State.Ended()
 	}
-	return 0
+	return false
 }
 
 // planRequest keeps the rows beside a request. What follows from the row that it
 // was made from as from the new one stays as it is, which is most of it.
-func planRequest(statements []statement, r *countersign.Request, write store.Write) []statement {
+func (tx *transaction) planRequest(r *countersign.Request, write store.Write, phase int) {
 	before, _ := write.Before.(*countersign.Request)
 	entitlements := wanted(r)
-	all, awaited := parties(r)
 	if before == nil || before.Beneficiary != r.Beneficiary || before.Type != r.Type || before.State.Open() != r.State.Open() || !slices.Equal(wanted(before), entitlements) {
 		if write.Was > 0 && (before == nil || !slices.Equal(wanted(before), entitlements)) {
-			statements = append(statements, statement{query: `DELETE FROM request_entitlement WHERE request = ? AND entitlement NOT IN (SELECT value FROM {list})`, args: []any{string(r.ID), texts(entitlements)}})
+			tx.add(statement{phase: phase + phaseStrangers, query: `DELETE FROM request_entitlement WHERE request = ? AND entitlement NOT IN (SELECT value FROM {list})`, args: []any{string(r.ID), texts(entitlements)}})
 		}
-		statements = append(statements, statement{query: `INSERT INTO request_entitlement (request, holder, type, open, entitlement)
-			SELECT ?, ?, ?, ?, value FROM {list} WHERE true ORDER BY value
-			ON CONFLICT (request, entitlement) DO UPDATE SET holder = excluded.holder, type = excluded.type, open = excluded.open
-			WHERE request_entitlement.holder <> excluded.holder OR request_entitlement.type <> excluded.type OR request_entitlement.open <> excluded.open`,
-			args: []any{string(r.ID), string(r.Beneficiary), r.Type, r.State.Open(), texts(entitlements)}})
+		for _, entitlement := range entitlements {
+			tx.add(entitlementForm.of(phase+phaseEntitlements, nil, []any{string(r.ID), string(r.Beneficiary), r.Type, r.State.Open(), string(entitlement)}))
+		}
 	}
+	all, awaited := parties(r)
 	var allBefore, awaitedBefore []countersign.IdentityID
 	if before != nil {
-		if allBefore, awaitedBefore = parties(before); slices.Equal(all, allBefore) && slices.Equal(awaited, awaitedBefore) {
-			return statements
+		allBefore, awaitedBefore = parties(before)
+	}
+	if write.Was > 0 && (before == nil || !slices.Equal(all, allBefore)) {
+		tx.add(statement{phase: phase + phaseStrangers, query: `DELETE FROM request_party WHERE request = ? AND identity NOT IN (SELECT value FROM {list})`, args: []any{string(r.ID), texts(all)}})
+	}
+	for _, party := range all {
+		waits := slices.Contains(awaited, party)
+		if before == nil || !slices.Contains(allBefore, party) || slices.Contains(awaitedBefore, party) != waits {
+			tx.add(partyForm.of(phase+phaseParties, nil, []any{string(r.ID), string(party), waits}))
 		}
 	}
-	if write.Was > 0 && !slices.Equal(all, allBefore) {
-		statements = append(statements, statement{query: `DELETE FROM request_party WHERE request = ? AND identity NOT IN (SELECT value FROM {list})`, args: []any{string(r.ID), texts(all)}})
-	}
-	return append(statements, statement{query: `INSERT INTO request_party (request, identity, awaited)
-			SELECT ?, party.value, party.value IN (SELECT value FROM {list}) FROM (SELECT value FROM {list}) AS party WHERE true
-			ON CONFLICT (request, identity) DO UPDATE SET awaited = excluded.awaited
-			WHERE request_party.awaited <> excluded.awaited`,
-		args: []any{string(r.ID), texts(awaited), texts(all)}})
 }
 
-func planHandles(statements []statement, handles []store.HandleWrite) []statement {
+func (tx *transaction) planHandles(handles []store.HandleWrite) {
 	handles = slices.Clone(handles)
 	slices.SortStableFunc(handles, func(a, b store.HandleWrite) int { return strings.Compare(a.Handle.Key(), b.Handle.Key()) })
 	for _, write := range handles {
-		statements = append(statements, statement{
+		tx.wrote(write.Handle.Key())
+		tx.add(statement{
+			phase: phaseHandles,
 			query: `INSERT INTO handle (key, identity, removed) VALUES (?, ?, ?)
 			ON CONFLICT (key) DO UPDATE SET removed = excluded.removed WHERE handle.identity = excluded.identity`,
 			args:      []any{write.Handle.Key(), string(write.Identity), write.Removed},
 			otherwise: &store.Duplicate{Constraint: store.OneHandle}})
 	}
-	return statements
 }
 
 // planEvents appends events to their streams. An event that does not follow
@@ -188,50 +210,43 @@ func planHandles(statements []statement, handles []store.HandleWrite) []statemen
 // was faster with. The first of each stream must find the head there, which stays
 // for ever once it is; what follows it in this change need only follow from the
 // one before.
-func planEvents(statements []statement, events []countersign.SealedEvent) ([]statement, error) {
+func (tx *transaction) planEvents(events []countersign.SealedEvent) error {
 	events = slices.Clone(events)
 	slices.SortStableFunc(events, func(a, b countersign.SealedEvent) int {
 		return cmp.Or(strings.Compare(string(a.Header.Stream), string(b.Header.Stream)), cmp.Compare(a.Header.Seq, b.Header.Seq))
 	})
-	var heads, added, values [][]any
 	for i, event := range events {
 		header, err := event.Header.Canonical()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		stream, seq := event.Header.Stream, event.Header.Seq
+		changed := &store.Changed{Key: string(stream)}
 		first := i == 0 || events[i-1].Header.Stream != stream
+		if first {
+			tx.wrote(string(stream))
+		}
 		switch {
 		case stream == "" || seq < 1 || (seq == 1) != (event.Header.Prev == countersign.Hash{}):
-			return nil, internal("malformed-event", "event %d of the stream %q does not name what is before it", seq, stream)
+			return internal("malformed-event", "event %d of the stream %q does not name what is before it", seq, stream)
 		case first && seq > 1:
-			heads = append(heads, []any{string(stream), seq - 1, event.Header.Prev[:]})
+			tx.add(headForm.of(phaseHeads, changed, []any{string(stream), seq - 1, event.Header.Prev[:]}))
 		case !first && (seq != events[i-1].Header.Seq+1 || event.Header.Prev != events[i-1].Hash):
-			return nil, &store.Changed{Key: string(stream)}
+			return changed
 		}
-		added = append(added, []any{string(stream), seq, event.Hash[:], string(header)})
+		tx.add(eventForm.of(phaseEvents, changed, []any{string(stream), seq, event.Hash[:], string(header)}))
 		for _, value := range event.Values {
 			content := value.Bytes
 			if content == nil {
 				content = []byte{}
 			}
-			values = append(values, []any{string(stream), seq, string(value.Group), value.Salt[:], content})
+			tx.add(valueForm.of(phaseValues, changed, []any{string(stream), seq, string(value.Group), value.Salt[:], content}))
 		}
 	}
-	if len(events) == 0 {
-		return statements, nil
-	}
-	changed := &store.Changed{Key: string(events[0].Header.Stream)}
-	for part := range slices.Chunk(heads, mostRows) {
-		query := `SELECT 1 FROM (SELECT count(*) AS found FROM event WHERE stream = ? AND seq = ? AND hash = ?` +
-			strings.Repeat(` OR stream = ? AND seq = ? AND hash = ?`, len(part)-1) + `) AS heads WHERE found = ` + strconv.Itoa(len(part))
-		statements = append(statements, statement{query: query, args: slices.Concat(part...), otherwise: changed, finds: true})
-	}
-	statements = insertRows(statements, `INSERT INTO event (stream, seq, hash, header)`, added, "", changed)
-	return insertRows(statements, `INSERT INTO event_value (stream, seq, value_group, salt, bytes)`, values, "", changed), nil
+	return nil
 }
 
-func planContents(statements []statement, table string, contents []store.Content) []statement {
+func (tx *transaction) planContents(table string, contents []store.Content) {
 	contents = slices.Clone(contents)
 	slices.SortStableFunc(contents, func(a, b store.Content) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
 	for _, content := range contents {
@@ -239,22 +254,23 @@ func planContents(statements []statement, table string, contents []store.Content
 		if bytes == nil {
 			bytes = []byte{}
 		}
-		statements = append(statements, statement{
+		tx.add(statement{
+			phase: phaseContents,
 			query: `INSERT INTO ` + table + ` (digest, bytes) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING`,
 			args:  []any{string(content.Digest), bytes}})
 	}
-	return statements
 }
 
 // planIdempotency keeps an answer, and removes a few that are past their time:
 // more than one, so that what is kept does not grow for ever.
-func planIdempotency(statements []statement, i store.Idempotency, now countersign.Instant) []statement {
+func (tx *transaction) planIdempotency(i store.Idempotency, now countersign.Instant) {
 	expired := int64(now.Add(-keepAnswers))
-	return append(statements,
-		statement{query: `DELETE FROM idempotency WHERE (caller, route, key) IN
+	tx.wrote(i.Caller + "\n" + i.Route + "\n" + i.Key)
+	tx.add(
+		statement{phase: phaseIdempotency, query: `DELETE FROM idempotency WHERE (caller, route, key) IN
 			(SELECT caller, route, key FROM idempotency WHERE at < ? ORDER BY at LIMIT 8 {locking})`,
 			args: []any{expired}},
-		statement{query: `INSERT INTO idempotency (caller, route, key, body, object, at) VALUES (?, ?, ?, ?, ?, ?)
+		statement{phase: phaseIdempotency, query: `INSERT INTO idempotency (caller, route, key, body, object, at) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT (caller, route, key) DO UPDATE SET body = excluded.body, object = excluded.object, at = excluded.at
 			WHERE idempotency.at < ?`,
 			args:      []any{i.Caller, i.Route, i.Key, string(i.Body), i.Object, int64(i.At), expired},

@@ -13,6 +13,8 @@ import (
 //	{any}       true of what is in an argument that is a list of texts; stands after it
 //	{in state}  after an id: in the order of the indexes that begin with a state,
 //	            which the table's own index does not have
+//	{state}     the state of a row that something else finds: an index of states holds
+//	            too many rows to look there
 //	{locking}   locks the selected rows and leaves out those that others locked
 //	{position}  the next position on the shelf that the argument names
 //	{visible}   true for positions behind which nothing can appear any more
@@ -20,8 +22,8 @@ type dialect struct {
 	marks *strings.Replacer
 	// numbered says that arguments are written $1, $2 and so on.
 	numbered bool
-	// expecting turns a statement into one that fails unless it touched, or found,
-	// one row; nil where the caller can count before the commit.
+	// expecting turns a write into one that fails unless it touched one row; nil
+	// where the caller can count before the commit.
 	expecting func(query string) string
 
 	texts sync.Map // of query and expectation to text
@@ -62,6 +64,7 @@ var sqliteDialect = &dialect{
 		"{list}", "json_each(?)",
 		"{any}", "IN (SELECT value FROM json_each(?))",
 		"{in state}", "",
+		"{state}", "+state",
 		"{locking}", "",
 		"{position}", "(SELECT coalesce(max(position), 0) + 1 FROM shelf_item WHERE shelf = ?)",
 		"{visible}", "true",
@@ -73,15 +76,13 @@ var postgresDialect = &dialect{
 		"{list}", "unnest(CAST(? AS text[])) AS each (value)",
 		"{any}", "= ANY (CAST(? AS text[]))",
 		"{in state}", `COLLATE "POSIX"`,
+		"{state}", "(state || '')",
 		"{locking}", "FOR UPDATE SKIP LOCKED",
 		"{position}", "countersign_position(?)",
 		"{visible}", "position < pg_snapshot_xmin(pg_current_snapshot())::text::bigint << 12",
 	),
 	numbered: true,
 	expecting: func(query string) string {
-		if strings.HasPrefix(query, "SELECT") {
-			return "SELECT countersign_changed('a row') WHERE NOT EXISTS (" + query + ")"
-		}
 		return "WITH touched AS (" + query + " RETURNING 1) SELECT countersign_changed('a row') FROM (SELECT count(*) AS rows FROM touched) AS counted WHERE rows <> 1"
 	},
 }

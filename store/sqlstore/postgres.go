@@ -2,13 +2,9 @@ package sqlstore
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,16 +14,16 @@ import (
 	"github.com/countersign/countersign/store"
 )
 
-// commitTimeout is how long a commit waits for the database before its outcome
-// counts as unknown.
-const commitTimeout = 30 * time.Second
-
 // changedState is the SQLSTATE by which our functions say that something is not
 // as a change expects it.
 const changedState = "CS001"
 
 // postgres is the database of many replicas.
-type postgres struct{ pool *pgxpool.Pool }
+type postgres struct {
+	pool    *pgxpool.Pool
+	commits gathering[transaction]
+	reads   gathering[*reading]
+}
 
 // OpenPostgres connects to the database of the URL, whose schema must be the
 // one that this version knows: only Migrate changes it.
@@ -60,7 +56,7 @@ func OpenPostgres(ctx context.Context, url string, options Options) (*Store, err
 	if err != nil {
 		return nil, postgresFault(err)
 	}
-	p := &postgres{pool}
+	p := &postgres{pool: pool, commits: gathering[transaction]{free: lanes}, reads: gathering[*reading]{free: lanes}}
 	if err := p.check(ctx); err != nil {
 		pool.Close()
 		return nil, err
@@ -148,22 +144,6 @@ func (p *postgres) query(ctx context.Context, query string, visit func(row) erro
 	return visitPostgres(rows, err, visit)
 }
 
-// ask sends all queries in one round trip.
-func (p *postgres) ask(ctx context.Context, questions []question) error {
-	var batch pgx.Batch
-	for _, q := range questions {
-		batch.Queue(postgresDialect.text(q.query, false), postgresArgs(q.args)...)
-	}
-	results := p.pool.SendBatch(ctx, &batch)
-	for _, q := range questions {
-		rows, err := results.Query()
-		if err := visitPostgres(rows, err, q.visit); err != nil {
-			return errors.Join(err, ignoreSame(results.Close(), err))
-		}
-	}
-	return postgresFault(results.Close())
-}
-
 func visitPostgres(rows pgx.Rows, err error, visit func(row) error) error {
 	if err != nil {
 		return postgresFault(err)
@@ -194,94 +174,12 @@ func (p *postgres) snapshot(ctx context.Context, look func(reader) error) error 
 	return errors.Join(err, postgresFault(tx.Rollback(context.WithoutCancel(ctx))))
 }
 
-// write sends the whole transaction in one round trip: the server runs a
-// pipeline as one transaction and commits at its end, or stops at the first
-// error and commits nothing.
-func (p *postgres) write(ctx context.Context, tx transaction) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	conn, err := p.pool.Acquire(ctx)
-	if err != nil {
-		return postgresFault(err)
-	}
-	defer conn.Release()
-	var batch pgx.Batch
-	// refusals says for each statement what it means that it was refused.
-	var refusals []error
-	if len(tx.guards) > 0 {
-		refusals = queueGuards(&batch, tx.guards)
-	}
-	for _, s := range tx.statements {
-		batch.Queue(postgresDialect.text(s.query, s.counted() || s.finds), postgresArgs(s.args)...)
-		refusals = append(refusals, s.otherwise)
-	}
-	if len(refusals) == 0 {
-		return nil
-	}
-	// A caller that goes away must not leave a commit whose outcome nobody knows.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
-	defer cancel()
-	results := conn.SendBatch(ctx, &batch)
-	for _, refusal := range refusals {
-		if _, err := results.Exec(); err != nil {
-			return commitFault(errors.Join(postgresRefusal(err, refusal), ignoreSame(results.Close(), err)))
-		}
-	}
-	return commitFault(results.Close())
-}
-
 // ignoreSame drops a second report of the same error.
 func ignoreSame(err, reported error) error {
 	if errors.Is(err, reported) {
 		return nil
 	}
 	return err
-}
-
-// queueGuards locks the guards, compares their versions and moves on those that
-// have a next one; an error of it names the guard by itself. The locks are advisory
-// ones because their queue is fair: a commit that moves a guard on waits for those
-// that hold it shared and for no later one, which shared row locks do not promise.
-// Each statement sees what was committed before it began, so the second one sees all
-// that the locks waited for.
-func queueGuards(batch *pgx.Batch, guards []store.Guard) (refusals []error) {
-	locks, modes := guardLocks(guards)
-	keys, versions := make([]string, len(guards)), make([]int64, len(guards))
-	var moved []string
-	var nexts []int64
-	for i, guard := range guards {
-		keys[i], versions[i] = guard.Key, guard.Version
-		if guard.Next > 0 {
-			moved, nexts = append(moved, guard.Key), append(nexts, guard.Next)
-		}
-	}
-	batch.Queue(`SELECT CASE WHEN exclusive THEN pg_advisory_xact_lock(lock) ELSE pg_advisory_xact_lock_shared(lock) END
-		FROM unnest($1::bigint[], $2::boolean[]) AS wanted (lock, exclusive)`, locks, modes)
-	batch.Queue(`SELECT countersign_changed(expected.key) FROM unnest($1::text[], $2::bigint[]) AS expected (key, version)
-		WHERE coalesce((SELECT guard.version FROM guard WHERE guard.key = expected.key), 0) <> expected.version LIMIT 1`, keys, versions)
-	if len(moved) > 0 {
-		batch.Queue(`INSERT INTO guard (key, version) SELECT key, next FROM unnest($1::text[], $2::bigint[]) AS moved (key, next)
-			ON CONFLICT (key) DO UPDATE SET version = excluded.version`, moved, nexts)
-	}
-	return make([]error, batch.Len())
-}
-
-// guardLocks returns the locks that the guards need, in an order that all commits
-// share. Two keys that share a lock take the stronger of the two.
-func guardLocks(guards []store.Guard) (locks []int64, exclusive []bool) {
-	modes := map[int64]bool{}
-	for _, guard := range guards {
-		sum := sha256.Sum256([]byte("countersign/guard/v1\n" + guard.Key))
-		lock := int64(binary.BigEndian.Uint64(sum[:8]))
-		modes[lock] = modes[lock] || guard.Next > 0
-	}
-	locks = slices.Sorted(maps.Keys(modes))
-	exclusive = make([]bool, len(locks))
-	for i, lock := range locks {
-		exclusive[i] = modes[lock]
-	}
-	return locks, exclusive
 }
 
 func (p *postgres) claim(ctx context.Context, claim store.Claim) ([]store.Work, error) {
@@ -342,6 +240,9 @@ func postgresArgs(args []any) []any {
 	return args
 }
 
+// databaseChanged stands for what two commits have met in that has no name.
+const databaseChanged = "database"
+
 // postgresRefusal says what a failed statement means.
 func postgresRefusal(err, otherwise error) error {
 	var fault *pgconn.PgError
@@ -364,7 +265,7 @@ func postgresRefusal(err, otherwise error) error {
 			return otherwise
 		}
 	case "40001", "40P01", "55P03": // serialization_failure, deadlock_detected, lock_not_available
-		return &store.Changed{Key: "database"}
+		return &store.Changed{Key: databaseChanged}
 	}
 	return err
 }

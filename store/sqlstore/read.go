@@ -44,7 +44,8 @@ func nounsInto[P countersign.Row](t *table, found *[]P) func(row) error {
 
 func noun[P countersign.Row](ctx context.Context, s *Store, t *table, name, key string) (P, error) {
 	var none P
-	found, err := nouns[P](ctx, s, t, `SELECT body FROM `+t.name+` WHERE id = ?`, key)
+	var found []P
+	err := s.database.ask(ctx, []question{{`SELECT body FROM ` + t.name + ` WHERE id = ?`, []any{key}, nounsInto(t, &found)}})
 	if err == nil && len(found) == 0 {
 		err = notFound(name, key)
 	}
@@ -98,6 +99,18 @@ func (c *conditions) where() string {
 	return ` WHERE ` + strings.Join(c.parts, ` AND `)
 }
 
+// states adds the states, where there are any; found says that other conditions find
+// the rows.
+func (c *conditions) states(states list, found bool) {
+	switch {
+	case len(states) == 0:
+	case found:
+		c.add(`{state} {any}`, states)
+	default:
+		c.add(`state {any}`, states)
+	}
+}
+
 // newestFirst selects bodies of the table by the conditions.
 func (c *conditions) newestFirst(t *table, limit int) (string, []any) {
 	return `SELECT body FROM ` + t.name + c.where() + ` ORDER BY id DESC LIMIT ?`, append(c.args, most(limit))
@@ -130,14 +143,16 @@ func requestsText(query store.RequestQuery) (string, []any) {
 	var where conditions
 	where.text(`id IN (SELECT request FROM request_party WHERE identity = ?)`, string(query.Party))
 	where.text(`id IN (SELECT request FROM request_party WHERE identity = ? AND awaited)`, string(query.AwaitingDecisionOf))
-	where.text(`beneficiary = ?`, string(query.Holder))
-	// With a holder and open requests only, the unique index finds the one.
+	// With a holder and open requests only, the unique index finds them.
 	open := query.Holder != "" && len(query.States) > 0 && !slices.ContainsFunc(query.States, func(state countersign.RequestState) bool { return !state.Open() })
 	switch {
 	case query.Entitlement != "" && open:
 		where.add(`id IN (SELECT request FROM request_entitlement WHERE holder = ? AND entitlement = ? AND open)`, string(query.Holder), string(query.Entitlement))
-	case query.Entitlement != "":
-		where.add(`id IN (SELECT request FROM request_entitlement WHERE entitlement = ?)`, string(query.Entitlement))
+	case open:
+		where.add(`id IN (SELECT request FROM request_entitlement WHERE holder = ? AND open)`, string(query.Holder))
+	default:
+		where.text(`beneficiary = ?`, string(query.Holder))
+		where.text(`id IN (SELECT request FROM request_entitlement WHERE entitlement = ?)`, string(query.Entitlement))
 	}
 	where.text(`type = ?`, query.Type)
 	if query.Ticket != "" {
@@ -150,9 +165,7 @@ func requestsText(query store.RequestQuery) (string, []any) {
 	if len(query.States) > 0 && query.Party == "" && query.AwaitingDecisionOf == "" && query.Holder == "" && query.Entitlement == "" {
 		return newestInStates(&where, requestTable, query.States, string(query.Before), query.Limit)
 	}
-	if len(query.States) > 0 {
-		where.add(`state {any}`, texts(query.States))
-	}
+	where.states(texts(query.States), query.Holder != "" || query.Party != "" || query.AwaitingDecisionOf != "")
 	where.text(`id < ?`, string(query.Before))
 	return where.newestFirst(requestTable, query.Limit)
 }
@@ -209,10 +222,14 @@ func grantsText(query store.GrantQuery) (string, []any) {
 			return newestInStates(&where, grantTable, states, string(query.Before), query.Limit)
 		}
 	}
-	if len(states) > 0 {
-		where.add(`state {any}`, texts(states))
-	}
+	where.states(texts(states), true)
 	where.text(`id < ?`, string(query.Before))
+	// Of one holder and entitlement, one grant has not ended: the unique index finds it.
+	ended := func(state countersign.GrantState) bool { return state.Ended() }
+	if len(query.Holders) == 1 && query.Requester == "" && query.Entitlement != "" && len(query.States) > 0 && !slices.ContainsFunc(query.States, ended) {
+		where.add(`live`)
+		return `SELECT body FROM access_grant WHERE ` + strings.Join(where.parts, ` AND `), where.args
+	}
 	return where.newestFirst(grantTable, query.Limit)
 }
 
@@ -322,7 +339,7 @@ func directoryRow(directory *store.Directory, noun string, body []byte) error {
 // Guards returns the versions of the guards; 0 for one that was never written.
 func (s *Store) Guards(ctx context.Context, keys []string) (map[string]int64, error) {
 	versions, q := guardsQuestion(keys)
-	return versions, s.database.query(ctx, q.query, q.visit, q.args...)
+	return versions, s.database.ask(ctx, []question{q})
 }
 
 func guardsQuestion(keys []string) (map[string]int64, question) {

@@ -34,11 +34,11 @@ func scanItem(row row, more ...any) (store.Item, error) {
 func (s *shelf) Item(ctx context.Context, key string) (store.Item, error) {
 	var item store.Item
 	found := false
-	err := s.database.query(ctx, `SELECT `+itemColumns+` FROM shelf_item WHERE shelf = ? AND key = ? AND NOT deleted`, func(row row) (err error) {
+	err := s.database.ask(ctx, []question{{`SELECT ` + itemColumns + ` FROM shelf_item WHERE shelf = ? AND key = ? AND NOT deleted`, []any{s.name, key}, func(row row) (err error) {
 		found = true
 		item, err = scanItem(row)
 		return err
-	}, s.name, key)
+	}}})
 	if err == nil && !found {
 		err = notFound(s.name+" item", key)
 	}
@@ -52,12 +52,18 @@ func (s *shelf) Items(ctx context.Context, ref, after string, limit int) ([]stor
 		query += ` AND ref = ?`
 		args = append(args, ref)
 	}
+	query, args = query+` ORDER BY key LIMIT ?`, append(args, most(limit))
 	var items []store.Item
-	err := s.database.query(ctx, query+` ORDER BY key LIMIT ?`, func(row row) error {
+	visit := func(row row) error {
 		item, err := scanItem(row)
 		items = append(items, item)
 		return err
-	}, append(args, most(limit))...)
+	}
+	if limit == 1 {
+		err := s.database.ask(ctx, []question{{query, args, visit}})
+		return items, err
+	}
+	err := s.database.query(ctx, query, visit, args...)
 	return items, err
 }
 
@@ -121,10 +127,10 @@ func (s *shelf) Commit(ctx context.Context, change store.ShelfChange) error {
 		}
 		tx.statements = append(tx.statements, s.write(item))
 	}
-	var err error
-	if tx.statements, err = planEvents(tx.statements, change.Events); err != nil {
+	if err := tx.planEvents(change.Events); err != nil {
 		return err
 	}
+	tx.statements, tx.writes = together(tx.statements), nil
 	return s.database.write(ctx, tx)
 }
 

@@ -216,9 +216,16 @@ func (w *writer) exec(text string, args ...any) (sql.Result, error) {
 // write queues the transaction.
 func (w *writer) write(ctx context.Context, tx transaction) error {
 	// What can fail about the arguments alone fails before the queue.
-	for i := range tx.statements {
-		tx.statements[i].args = sqliteArgs(tx.statements[i].args)
+	var statements []statement
+	for _, s := range tx.statements {
+		if s.form != nil {
+			statements = s.spelled(statements)
+			continue
+		}
+		s.args = sqliteArgs(s.args)
+		statements = append(statements, s)
 	}
+	tx.statements = statements
 	return w.do(ctx, func(w *writer) error { return w.apply(tx) })
 }
 

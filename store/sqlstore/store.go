@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
-	"strings"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/store"
@@ -105,12 +103,19 @@ func texts[T ~string](values []T) list {
 type transaction struct {
 	guards     []store.Guard
 	statements []statement
+	// writes names what the statements write, guards aside: two transactions that have
+	// none of it in common can be one. Nil writes alone.
+	writes []string
 }
 
-// statement is one write.
+// statement is one write: a query with its arguments, or a form with its rows.
 type statement struct {
 	query string
 	args  []any
+	form  *form
+	rows  [][]any
+	// phase orders the statements of transactions that are made one.
+	phase int
 	// otherwise is the error when the statement does not touch exactly one row,
 	// or finds its primary key taken; nil asks nothing.
 	otherwise error
@@ -123,20 +128,6 @@ type statement struct {
 
 // counted says that the touched rows must be looked at.
 func (s statement) counted() bool { return s.otherwise != nil && !s.inserts && !s.finds }
-
-// mostRows is how many rows one statement adds or looks for.
-const mostRows = 16
-
-// insertRows adds rows, as many as can be with one statement. What else the
-// statement does follows the rows.
-func insertRows(statements []statement, into string, rows [][]any, more string, otherwise error) []statement {
-	for part := range slices.Chunk(rows, mostRows) {
-		one := "(?" + strings.Repeat(", ?", len(part[0])-1) + ")"
-		query := into + " VALUES " + one + strings.Repeat(", "+one, len(part)-1) + more
-		statements = append(statements, statement{query: query, args: slices.Concat(part...), otherwise: otherwise, inserts: true})
-	}
-	return statements
-}
 
 // duplicates maps unique indexes, by the name in PostgreSQL and by the columns
 // in SQLite, to what they keep unique.

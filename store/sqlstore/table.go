@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"encoding/json"
 	"slices"
-	"strings"
 
 	"github.com/countersign/countersign"
 )
@@ -19,8 +18,9 @@ type table struct {
 	// directory says that rows carry the directory revision that wrote them.
 	directory bool
 
-	insert string
-	update string
+	// at is the place of the table in the order of writes.
+	at             int
+	insert, update *form
 }
 
 func newTable[T any, P interface {
@@ -46,8 +46,8 @@ func newTable[T any, P interface {
 			}
 			return noun, nil
 		},
-		insert: "INSERT INTO " + name + " (" + strings.Join(written, ", ") + ", id) VALUES (?" + strings.Repeat(", ?", len(written)) + ")",
-		update: "UPDATE " + name + " SET " + strings.Join(written, " = ?, ") + " = ? WHERE id = ? AND version = ?",
+		insert: &form{table: name, columns: append(slices.Clone(written), "id")},
+		update: &form{does: updateRow, table: name, columns: append(slices.Clone(written), "id", "was")},
 	}
 }
 
@@ -79,6 +79,12 @@ var (
 
 // tables lists every noun's table by name, which is the order of writes.
 var tables = []*table{grantTable, groupTable, batchTable, delegationTable, entitlementTable, findingTable, holdTable, houseTable, identityTable, policyTable, proposalTable, reconciliationTable, recordTable, requestTable, systemTable}
+
+func init() {
+	for i, t := range tables {
+		t.at = i
+	}
+}
 
 func tableOf(row countersign.Row) (*table, error) {
 	switch row.(type) {

@@ -16,49 +16,42 @@ func scanWork(row row, more ...any) (store.Work, error) {
 	return w, err
 }
 
-const (
-	insertWork = `INSERT INTO work (kind, ref, due_at, attempt, claimed_at, lease_until, leased_by, reported, parked_at, trouble, key)`
-	updateWork = ` ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, ref = excluded.ref, due_at = excluded.due_at, attempt = excluded.attempt,
-		claimed_at = excluded.claimed_at, lease_until = excluded.lease_until, leased_by = excluded.leased_by,
-		reported = excluded.reported, parked_at = excluded.parked_at, trouble = excluded.trouble`
-)
-
 // planWork writes one by one what asks for an attempt, and the rest together: an
 // item that is written twice in one change is left as the last write wants it.
-func planWork(statements []statement, writes []store.WorkWrite) ([]statement, error) {
+func (tx *transaction) planWork(writes []store.WorkWrite) error {
 	writes = slices.Clone(writes)
 	slices.SortStableFunc(writes, func(a, b store.WorkWrite) int { return strings.Compare(a.Work.Key, b.Work.Key) })
 	var gone list
-	var put [][]any
 	for i, write := range writes {
 		w := write.Work
 		if w.Key == "" || write.Attempt < store.AnyAttempt {
-			return nil, internal("malformed-work", "the work item %q must have a key and an attempt, or store.AnyAttempt", w.Key)
+			return internal("malformed-work", "the work item %q must have a key and an attempt, or store.AnyAttempt", w.Key)
 		}
+		tx.wrote(w.Key)
 		changed := &store.Changed{Key: w.Key}
-		values := []any{string(w.Kind), w.Ref, int64(w.DueAt), w.Attempt, int64(w.ClaimedAt), int64(w.LeaseUntil), w.LeasedBy, w.Reported, int64(w.ParkedAt), w.Trouble, w.Key}
+		values := []any{string(w.Kind), w.Ref, int64(w.DueAt), int64(w.Attempt), int64(w.ClaimedAt), int64(w.LeaseUntil), w.LeasedBy, w.Reported, int64(w.ParkedAt), w.Trouble, w.Key}
 		switch {
 		case write.Delete && write.Attempt != store.AnyAttempt:
-			statements = append(statements, statement{query: `DELETE FROM work WHERE key = ? AND attempt = ?`, args: []any{w.Key, write.Attempt}, otherwise: changed})
+			tx.add(statement{phase: phaseWorkOfClaim, query: `DELETE FROM work WHERE key = ? AND attempt = ?`, args: []any{w.Key, write.Attempt}, otherwise: changed})
 		case write.Attempt != store.AnyAttempt:
-			statements = append(statements, statement{
+			tx.add(statement{phase: phaseWorkOfClaim,
 				query: `UPDATE work SET kind = ?, ref = ?, due_at = ?, attempt = ?, claimed_at = ?, lease_until = ?, leased_by = ?, reported = ?, parked_at = ?, trouble = ?
 				WHERE key = ? AND attempt = ?`,
 				args: append(values, write.Attempt), otherwise: changed})
 		case i+1 < len(writes) && writes[i+1].Work.Key == w.Key:
 			if writes[i+1].Attempt != store.AnyAttempt {
-				return nil, internal("malformed-work", "the work item %q is written without an attempt and then by one, which it cannot have", w.Key)
+				return internal("malformed-work", "the work item %q is written without an attempt and then by one, which it cannot have", w.Key)
 			}
 		case write.Delete:
 			gone = append(gone, w.Key)
 		default:
-			put = append(put, values)
+			tx.add(workForm.of(phaseWork, nil, values))
 		}
 	}
 	if len(gone) > 0 {
-		statements = append(statements, statement{query: `DELETE FROM work WHERE key {any}`, args: []any{gone}})
+		tx.add(statement{phase: phaseWorkGone, query: `DELETE FROM work WHERE key {any}`, args: []any{gone}})
 	}
-	return insertRows(statements, insertWork, put, updateWork, nil), nil
+	return nil
 }
 
 // Work returns the item under the key.

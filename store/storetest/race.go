@@ -64,6 +64,40 @@ var raceStories = []story{
 			}
 		}
 	}},
+	{"OfCommitsThatWaitTogetherThoseFailThatMust", func(h *house) {
+		taken := h.request("idn_taken", "ent_a")
+		first := h.event("req_forked", store.Head{}, "request.submitted@1")
+		h.commit(store.Change{Writes: writes(taken), Events: []countersign.SealedEvent{first}})
+		var requests []*countersign.Request
+		var calls []func() error
+		for i := range 40 {
+			holder := countersign.IdentityID(fmt.Sprintf("idn_%d", i))
+			change := store.Change{Guards: []store.Guard{{Key: "policy"}, {Key: store.GuardHolder(holder), Next: 1}}}
+			switch i % 4 {
+			case 1:
+				change.Guards = append(change.Guards, store.Guard{Key: "moved", Version: 5})
+			case 2:
+				holder = taken.Beneficiary
+			case 3:
+				change.Events = []countersign.SealedEvent{h.event("req_forked", store.Head{}, "request.submitted@1")}
+			}
+			request := h.request(holder, "ent_a")
+			change.Writes = writes(request)
+			requests = append(requests, request)
+			calls = append(calls, func() error { return h.Commit(background, change) })
+		}
+		for i, err := range together(calls...) {
+			switch as := []bool{err == nil, isChanged(err), isDuplicate(err), isChanged(err)}; {
+			case !as[i%4]:
+				h.Fatalf("the commit %d ended with %v", i, err)
+			case i%4 == 0:
+				h.same(must(h.Request(background, requests[i].ID))(h), requests[i])
+			default:
+				_, err := h.Request(background, requests[i].ID)
+				h.absent(err)
+			}
+		}
+	}},
 	{"TwoHalvesOfARuleCannotPassEachOther", func(h *house) {
 		// Each commit relies on the guard that the other one moves on.
 		for round := range int64(rounds) {
