@@ -38,7 +38,8 @@ const (
 )
 
 const (
-	phaseHandles = 1000 + iota
+	phaseItems = 1000 + iota
+	phaseHandles
 	phaseHeads
 	phaseEvents
 	phaseValues

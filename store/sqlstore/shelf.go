@@ -14,6 +14,10 @@ import (
 // PostgreSQL have room for as many in one transaction.
 const mostItems = 4096
 
+// mostSharedItems is how many items a change may write that shares a transaction
+// with others, so that there are positions for all.
+const mostSharedItems = mostItems / mostTogether
+
 // shelf is the narrowed store of one target or side room.
 type shelf struct {
 	name     string
@@ -125,12 +129,16 @@ func (s *shelf) Commit(ctx context.Context, change store.ShelfChange) error {
 		if item.Key == "" || item.Version < 1 {
 			return internal("malformed-item", "the item %q of the shelf %s must have a key and a version from 1, not %d", item.Key, s.name, item.Version)
 		}
-		tx.statements = append(tx.statements, s.write(item))
+		tx.add(s.write(item))
+		tx.wrote(s.name + "/" + item.Key)
 	}
 	if err := tx.planEvents(change.Events); err != nil {
 		return err
 	}
-	tx.statements, tx.writes = together(tx.statements), nil
+	tx.statements = together(tx.statements)
+	if len(items) > mostSharedItems {
+		tx.writes = nil
+	}
 	return s.database.write(ctx, tx)
 }
 
@@ -143,16 +151,16 @@ func (s *shelf) write(item store.Item) statement {
 	}
 	switch {
 	case item.Deleted:
-		return statement{query: `UPDATE shelf_item SET body = ?, ends_at = 0, deleted = true, position = {position}
+		return statement{phase: phaseItems, query: `UPDATE shelf_item SET body = ?, ends_at = 0, deleted = true, position = {position}
 			WHERE shelf = ? AND key = ? AND version = ? AND NOT deleted`,
 			args: []any{body, s.name, s.name, item.Key, item.Version}, otherwise: changed}
 	case item.Version == 1:
-		return statement{query: `INSERT INTO shelf_item (ref, version, ends_at, body, deleted, position, shelf, key) VALUES (?, 1, ?, ?, false, {position}, ?, ?)
+		return statement{phase: phaseItems, query: `INSERT INTO shelf_item (ref, version, ends_at, body, deleted, position, shelf, key) VALUES (?, 1, ?, ?, false, {position}, ?, ?)
 			ON CONFLICT (shelf, key) DO UPDATE SET ref = excluded.ref, version = 1, ends_at = excluded.ends_at, body = excluded.body,
 			deleted = false, position = excluded.position WHERE shelf_item.deleted`,
 			args: []any{item.Ref, int64(item.EndsAt), body, s.name, s.name, item.Key}, otherwise: changed}
 	default:
-		return statement{query: `UPDATE shelf_item SET ref = ?, version = ?, ends_at = ?, body = ?, position = {position}
+		return statement{phase: phaseItems, query: `UPDATE shelf_item SET ref = ?, version = ?, ends_at = ?, body = ?, position = {position}
 			WHERE shelf = ? AND key = ? AND version = ? AND NOT deleted`,
 			args: []any{item.Ref, item.Version, int64(item.EndsAt), body, s.name, s.name, item.Key, item.Version - 1}, otherwise: changed}
 	}
