@@ -21,7 +21,7 @@ const (
 	commitTimeout = 30 * time.Second
 	// lanes is how many commits, and how many reads, a replica has under way. What
 	// waits meanwhile shares the next one.
-	lanes = 2
+	lanes = 4
 )
 
 // write commits the transaction, alone or with others that wait at the same time:
