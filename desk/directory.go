@@ -351,25 +351,6 @@ func (tx *transaction) handles(before countersign.Row, after *countersign.Identi
 	}
 }
 
-// wakeRequests makes every request due that waits for somebody: who may decide
-// can have changed.
-func (tx *transaction) wakeRequests(ctx context.Context, cause string) error {
-	query := store.RequestQuery{States: []countersign.RequestState{countersign.RequestCollecting, countersign.RequestDeciding}, Limit: 500}
-	for {
-		requests, err := tx.desk.Store.Requests(ctx, query)
-		if err != nil {
-			return err
-		}
-		for _, request := range requests {
-			tx.look(string(request.ID), store.RequestWork, cause)
-		}
-		if len(requests) < query.Limit {
-			return nil
-		}
-		query.Before = requests[len(requests)-1].ID
-	}
-}
-
 // Genesis is what a house is born with.
 type Genesis struct {
 	Files directory.Files

@@ -157,7 +157,7 @@ func (e *Engine) Claim(ctx context.Context, limit int) ([]store.Work, error) {
 // Timers lets time pass for what is due, and returns how many items it took.
 func (e *Engine) Timers(ctx context.Context) (int, error) {
 	works, err := e.Store.Claim(ctx, store.Claim{
-		Now: e.now(), Owner: e.Replica, Kinds: []store.WorkKind{store.RequestWork, store.GrantWork, store.HoldWork, store.ProposalWork}, Limit: batch, Lease: desk.Lease,
+		Now: e.now(), Owner: e.Replica, Kinds: []store.WorkKind{store.RequestWork, store.GrantWork, store.HoldWork, store.OpenWork, store.ProposalWork}, Limit: batch, Lease: desk.Lease,
 	})
 	if err != nil {
 		return 0, err
@@ -176,6 +176,7 @@ func (e *Engine) Timers(ctx context.Context) (int, error) {
 		err,
 		e.Desk.TickRequests(ctx, of[store.RequestWork]),
 		e.Desk.SweepHolds(ctx, of[store.HoldWork]),
+		e.Desk.LookAtOpen(ctx, of[store.OpenWork]),
 		e.Desk.TickProposals(ctx, of[store.ProposalWork]),
 	)
 	if len(watched.works) == 0 {

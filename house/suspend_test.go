@@ -7,6 +7,7 @@ import (
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/desk"
 	"github.com/countersign/countersign/pdp"
+	"github.com/countersign/countersign/store"
 )
 
 func TestASuspensionStopsAtOnceAndIsTakenBackBySomebodyElse(t *testing.T) {
@@ -34,6 +35,35 @@ func TestASuspensionStopsAtOnceAndIsTakenBackBySomebodyElse(t *testing.T) {
 		w.must(reactivate("adam"))
 		if decision := mayEdit(w.house.Point); decision.Reason != "" {
 			t.Fatalf("after it was taken back: %+v", decision)
+		}
+		w.verified()
+	})
+}
+
+// What waits in the whole house is looked at after the suspension, not in it.
+func TestASuspensionDoesNotWaitForWhatIsAskedFor(t *testing.T) {
+	everyDatabase(t, func(t *testing.T, open database) {
+		w := found(t, open, policyFor(managerStage, ""))
+		var ids []countersign.RequestID
+		for _, who := range []string{"ana", "otto", "olga", "syd", "sam", "sue", "pia"} {
+			for _, right := range []string{"ledger/books/read", "ledger/books/brief", "ledger/vaults/read"} {
+				asked := asking()
+				asked.Beneficiary, asked.Entitlements = who, []string{right}
+				ids = append(ids, w.submit("ana", asked))
+			}
+		}
+		w.settle()
+		w.must(w.house.Desk.Suspend(w.ctx, w.as("adam"), desk.Key{}, "max", "he lost his laptop", false))
+		due, err := w.house.Store.Claim(w.ctx, store.Claim{Now: countersign.InstantOf(w.clock.Now()), Owner: "test", Kinds: []store.WorkKind{store.RequestWork}, Limit: 100, Lease: desk.Lease})
+		w.must(err)
+		if len(due) != 0 {
+			t.Errorf("the suspension made %d requests due", len(due))
+		}
+		w.settle()
+		for _, id := range ids {
+			if view := w.view(id); view.State != countersign.RequestDenied {
+				t.Errorf("%s is %s, and nobody is left to decide it", id, view.State)
+			}
 		}
 		w.verified()
 	})

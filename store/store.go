@@ -200,6 +200,9 @@ const (
 	BatchWork WorkKind = "batch"
 	// IdentityWork looks anew at what an identity holds; Ref is the identity.
 	IdentityWork WorkKind = "identity"
+	// OpenWork looks anew at the next requests that wait for somebody, older than the
+	// one that Ref names.
+	OpenWork WorkKind = "open"
 	// ProposalWork ends an emergency change that nobody confirmed; its key is the
 	// proposal's id.
 	ProposalWork WorkKind = "proposal"
@@ -213,7 +216,7 @@ const (
 )
 
 // WorkKinds is the closed list.
-var WorkKinds = []WorkKind{DeliverWork, RequestWork, GrantWork, HoldWork, BatchWork, IdentityWork, ProposalWork, ReconcileWork, NoticeWork, TicketWork}
+var WorkKinds = []WorkKind{DeliverWork, RequestWork, GrantWork, HoldWork, BatchWork, IdentityWork, OpenWork, ProposalWork, ReconcileWork, NoticeWork, TicketWork}
 
 // Work is one thing to do at a time.
 type Work struct {
