@@ -60,9 +60,9 @@ func (o Order) read(now countersign.Instant) (Asked, error) {
 	}
 	switch o.Kind {
 	case X509, Elsewhere:
-		return CheckRequest(o.Key, o.Name)
+		return checkRequest(o.Key, o.Name)
 	case SSH:
-		return CheckPublicKey(o.Key, o.Name)
+		return checkPublicKey(o.Key, o.Name)
 	}
 	return Asked{}, refuse("no-such-kind", "there is no authority of the kind %q", string(o.Kind))
 }
@@ -73,7 +73,7 @@ func (o Order) read(now countersign.Instant) (Asked, error) {
 func (a *Authority) Check(ctx context.Context, order Order) (Asked, error) {
 	asked, err := order.read(a.now())
 	if err == nil {
-		err = a.CheckReuse(ctx, asked)
+		err = a.checkReuse(ctx, asked)
 	}
 	return asked, err
 }
@@ -85,9 +85,9 @@ func refuse(reason, format string, args ...any) error {
 // dnsName is one host name in lower case, as certificates have it.
 var dnsName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
 
-// CheckRequest refuses a certificate signing request (PEM) that is not exactly for
+// checkRequest refuses a certificate signing request (PEM) that is not exactly for
 // the name, or whose key is weak.
-func CheckRequest(text, name string) (Asked, error) {
+func checkRequest(text, name string) (Asked, error) {
 	if len(name) > 253 || !dnsName.MatchString(name) {
 		return Asked{}, refuse("no-dns-name", "%q is not one DNS name in lower case, and a certificate names nothing else here", countersign.Clip(name))
 	}
@@ -171,9 +171,9 @@ func checkNames(request *x509.CertificateRequest, name string) error {
 	return nil
 }
 
-// CheckPublicKey refuses a key for SSH, as it stands in authorized_keys, that is
+// checkPublicKey refuses a key for SSH, as it stands in authorized_keys, that is
 // weak, is a certificate already, or brings options.
-func CheckPublicKey(text, name string) (Asked, error) {
+func checkPublicKey(text, name string) (Asked, error) {
 	if strings.ContainsAny(name, " \t,\"*?!#") {
 		return Asked{}, refuse("no-principal", "%q cannot be the name of a principal: it has a blank, comma, quote or wildcard", countersign.Clip(name))
 	}

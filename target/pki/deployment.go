@@ -74,7 +74,7 @@ func (a *Authority) Deploy(ctx context.Context, credential countersign.Credentia
 			if err != nil {
 				return nil, err
 			}
-			if other.RevokedAt == 0 && now < other.Until {
+			if other.RevokedAt == 0 && now < other.end() {
 				return nil, countersign.Errorf(countersign.Unavailable, "deploying-another", "another certificate for %s is being deployed, that of %s", held.Name, kept.Pending)
 			}
 		}

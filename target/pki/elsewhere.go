@@ -90,7 +90,7 @@ func (a *Authority) moveEnd(ctx context.Context, held record) (store.Item, error
 	if err := json.Unmarshal(item.Body, &entry); err != nil {
 		return store.Item{}, err
 	}
-	entry.Until, item.EndsAt = held.Until, held.Until
+	entry.Until, item.EndsAt = held.end(), held.end()
 	return target.Next(item, entry)
 }
 
@@ -132,14 +132,15 @@ func (a *Authority) Deposit(ctx context.Context, credential countersign.Credenti
 		if len(certificate.DNSNames) != 1 || certificate.DNSNames[0] != held.Name || further > 0 || held.Key != asked.key || !comparable || !public.Equal(certificate.PublicKey) {
 			return nil, countersign.Errorf(countersign.Conflict, "another-certificate", "the authority elsewhere signed another name or key for %s: %v", credential, certificate.DNSNames)
 		}
+		held.Ends = countersign.InstantOf(certificate.NotAfter).Add(1)
 		held.Certificate, held.Issuers, held.Serial, held.IssuedAt = chain[0], chain[1:], hexSerial(certificate.SerialNumber), now
 		put, err := target.Next(item, held)
 		if err != nil {
 			return nil, err
 		}
-		entry, err := target.Next(store.Item{Key: serialKey(held.System, held.Kind, held.Serial), EndsAt: held.Until}, issued{
+		entry, err := target.Next(store.Item{Key: serialKey(held.System, held.Kind, held.Serial), EndsAt: held.end()}, issued{
 			Credential: credential, Grant: held.Grant, Holder: held.Holder, System: held.System, Entitlement: held.Entitlement, Kind: held.Kind,
-			Serial: held.Serial, Resource: held.Resource, Name: held.Name, IssuedAt: now, Until: held.Until,
+			Serial: held.Serial, Resource: held.Resource, Name: held.Name, IssuedAt: now, Until: held.end(),
 		})
 		if err != nil {
 			return nil, err
@@ -147,7 +148,7 @@ func (a *Authority) Deposit(ctx context.Context, credential countersign.Credenti
 		change := &store.ShelfChange{Puts: []store.Item{put, entry}}
 		return change, a.record(ctx, change, now, held.System, &CertificateIssued{CertificateIssuedChange{
 			Credential: credential, Grant: held.Grant, Intent: held.Intent, Holder: held.Holder, Resource: held.Resource, Name: held.Name,
-			Kind: held.Kind, Serial: held.Serial, Key: held.Key, Until: held.Until,
+			Kind: held.Kind, Serial: held.Serial, Key: held.Key, Until: held.end(),
 		}})
 	})
 }

@@ -123,7 +123,9 @@ type record struct {
 	Serial      string              `json:"serial,omitempty"`
 	Certificate []byte              `json:"certificate,omitempty"`
 	Until       countersign.Instant `json:"until,omitempty"`
-	IssuedAt    countersign.Instant `json:"issued_at,omitempty"`
+	// Ends is when a certificate from elsewhere ends by itself, after its last second.
+	Ends     countersign.Instant `json:"ends,omitempty"`
+	IssuedAt countersign.Instant `json:"issued_at,omitempty"`
 	// Place is where the authority elsewhere keeps what was ordered; Issuers are the
 	// certificates above, in DER.
 	Place   string   `json:"place,omitempty"`
@@ -250,9 +252,9 @@ func (a *Authority) Issue(ctx context.Context, order Order) error {
 	})
 }
 
-// CheckReuse refuses a key that was signed before: a key that has leaked once must
+// checkReuse refuses a key that was signed before: a key that has leaked once must
 // not live on under a new certificate.
-func (a *Authority) CheckReuse(ctx context.Context, asked Asked) error {
+func (a *Authority) checkReuse(ctx context.Context, asked Asked) error {
 	former, err := a.keyOf(ctx, asked.key)
 	if err == nil && former != "" {
 		return reused(asked)
@@ -373,7 +375,7 @@ func (a *Authority) CheckCredential(ctx context.Context, credential countersign.
 	}
 	check := Check{
 		State: Good, Kind: held.Kind, Holder: held.Holder, System: held.System, SystemName: held.SystemName, Resource: held.Resource, Name: held.Name,
-		Serial: held.Serial, IssuedAt: held.IssuedAt, Until: held.Until, Certificate: held.Certificate, Issuers: held.Issuers, Place: held.Place,
+		Serial: held.Serial, IssuedAt: held.IssuedAt, Until: held.end(), Certificate: held.Certificate, Issuers: held.Issuers, Place: held.Place,
 	}
 	if held.Kind == X509 {
 		authority, err := a.AuthorityCertificate(ctx, held.System)
@@ -388,7 +390,7 @@ func (a *Authority) CheckCredential(ctx context.Context, credential countersign.
 	case held.Certificate == nil:
 		// It is ordered elsewhere, and not there yet.
 		check.State = Unknown
-	case a.now() >= held.Until:
+	case a.now() >= held.end():
 		check.State = Expired
 	case a.stopped(issued{Credential: credential, Grant: held.Grant, Holder: held.Holder, System: held.System, Entitlement: held.Entitlement}):
 		check.State = Stopped
@@ -436,6 +438,10 @@ func (a *Authority) claimKey(ctx context.Context, change *store.ShelfChange, ask
 }
 
 func (a *Authority) now() countersign.Instant { return countersign.InstantOf(a.clock.Now()) }
+
+// end is when the certificate is good no more: what comes first of the end that was
+// ordered and its own.
+func (r record) end() countersign.Instant { return countersign.Earliest(r.Until, r.Ends) }
 
 func (r record) carries(order Order, asked Asked) bool {
 	return r.Grant == order.Grant && r.Holder == order.Holder && r.System == order.System && r.SystemName == order.SystemName &&
