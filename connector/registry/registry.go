@@ -29,7 +29,7 @@ type Target interface {
 
 // Vault is what the connector needs of a vault.
 type Vault interface {
-	Deposit(ctx context.Context, order vault.Order, secret countersign.Secret) error
+	DepositOnce(ctx context.Context, order vault.Order, secret countersign.Secret) error
 	MoveEnd(ctx context.Context, order vault.Order) error
 	Revoke(ctx context.Context, credential countersign.CredentialID, notAfter countersign.Instant) error
 }
@@ -39,9 +39,6 @@ type Connector struct {
 	target Target
 	vault  Vault
 	clock  connector.Clock
-	// apart lets a secret go into the vault once: deposited twice, it could be read
-	// twice.
-	apart connector.Apart
 }
 
 // New returns the connector for the registry.
@@ -90,7 +87,6 @@ func (c *Connector) Apply(ctx context.Context, task connector.Task) error {
 	if err := task.CheckDeadline(ctx, c.clock); err != nil {
 		return err
 	}
-	defer c.apart.Alone(string(task.Credential))()
 	secret, err := c.target.Create(ctx, registry.Order{
 		Intent: task.Intent, Attempt: task.Attempt, Credential: task.Credential, Grant: task.Grant, Holder: task.Holder, System: task.System, SystemName: task.SystemName,
 		Entitlement: task.EntitlementID, Resource: task.Resource, Scope: task.Entitlement, Until: task.Until, NotAfter: task.Deadline,
@@ -102,7 +98,9 @@ func (c *Connector) Apply(ctx context.Context, task connector.Task) error {
 	if secret.Reveal() == "" {
 		return connector.FailureOf(c.vault.MoveEnd(ctx, order))
 	}
-	if err := c.vault.Deposit(ctx, order, secret); err != nil {
+	// An account has one secret for its life, so a late duplicate, also one in another
+	// process, finds it in the vault and deposits nothing.
+	if err := c.vault.DepositOnce(ctx, order, secret); err != nil {
 		return connector.FailureOf(err)
 	}
 	return connector.FailureOf(c.target.HandedOver(ctx, task.Credential, task.Deadline))

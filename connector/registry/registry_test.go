@@ -199,8 +199,8 @@ func TestAnAccountThatNobodyAnswersForGetsNoTokenAndIsNotGone(t *testing.T) {
 // killed is a vault that takes a secret and whose answer is lost.
 type killed struct{ *vault.Vault }
 
-func (k killed) Deposit(ctx context.Context, order vault.Order, secret countersign.Secret) error {
-	if err := k.Vault.Deposit(ctx, order, secret); err != nil {
+func (k killed) DepositOnce(ctx context.Context, order vault.Order, secret countersign.Secret) error {
+	if err := k.Vault.DepositOnce(ctx, order, secret); err != nil {
 		return err
 	}
 	return countersign.Errorf(countersign.Unavailable, "lost", "the answer was lost")
@@ -221,6 +221,42 @@ func TestAnApplyThatWasCutOffBetweenRegistryAndVaultGoesOnWithTheSameSecret(t *t
 	}
 	if _, err := s.vault.Read(t.Context(), task.Holder, task.Credential); countersign.ReasonOf(err) != "secret-gone" {
 		t.Errorf("the secret is read twice: %v", err)
+	}
+}
+
+// overtaken is a vault that another process reaches first.
+type overtaken struct {
+	*vault.Vault
+	first func()
+}
+
+func (o overtaken) DepositOnce(ctx context.Context, order vault.Order, secret countersign.Secret) error {
+	o.first()
+	return o.Vault.DepositOnce(ctx, order, secret)
+}
+
+func TestTwoProcessesWithTheSameLateIntentDepositOneSecretThatIsReadOnce(t *testing.T) {
+	for name, attempt := range map[string]int{"the same attempt": 1, "a later attempt": 2} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			task := newTask(s)
+			late := hands.New(s.registry, overtaken{s.vault, func() {
+				other := task
+				other.Attempt = attempt
+				if err := s.hands().Apply(t.Context(), other); err != nil || !s.works(t, task) {
+					t.Fatalf("the process that comes first: %v", err)
+				}
+			}}, s.clock)
+			if err := late.Apply(t.Context(), task); err != nil {
+				t.Fatalf("the late process: %v", err)
+			}
+			if _, err := s.vault.Read(t.Context(), task.Holder, task.Credential); countersign.ReasonOf(err) != "secret-gone" {
+				t.Errorf("the secret is read twice: %v", err)
+			}
+			if !s.works(t, task) {
+				t.Error("what was read does not work")
+			}
+		})
 	}
 }
 

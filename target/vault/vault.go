@@ -127,12 +127,21 @@ func (v *Vault) Issue(ctx context.Context, order Order) error {
 // also where that was read: whoever deposits says that the former one works
 // nowhere.
 func (v *Vault) Deposit(ctx context.Context, order Order, secret countersign.Secret) error {
-	if secret.Reveal() == "" {
-		return countersign.Errorf(countersign.Invalid, "no-secret", "there is no secret to deposit for %s", order.Credential)
-	}
 	return v.keep(ctx, order, func(now countersign.Instant, item store.Item, held *record) (*change, error) {
 		if err := held.stillAt(order); err != nil {
 			return nil, err
+		}
+		return v.issue(order, item, now, secret, "")
+	})
+}
+
+// DepositOnce is Deposit for a secret that stays the same for as long as its
+// credential. What is there already is that secret, also where it was read: ordered
+// again, only its end moves, and whoever comes late gives nobody a second reading.
+func (v *Vault) DepositOnce(ctx context.Context, order Order, secret countersign.Secret) error {
+	return v.keep(ctx, order, func(now countersign.Instant, item store.Item, held *record) (*change, error) {
+		if held != nil {
+			return held.moved(item, order), nil
 		}
 		return v.issue(order, item, now, secret, "")
 	})
@@ -209,6 +218,9 @@ func (r record) moved(item store.Item, order Order) *change {
 }
 
 func (v *Vault) issue(order Order, item store.Item, now countersign.Instant, content countersign.Secret, hash string) (*change, error) {
+	if content.Reveal() == "" {
+		return nil, countersign.Errorf(countersign.Invalid, "no-secret", "there is no secret to deposit for %s", order.Credential)
+	}
 	secret, err := keys.Seal(v.master, v.random, []byte(content.Reveal()), secretContext(order.Credential))
 	if err != nil {
 		return nil, err
