@@ -51,6 +51,7 @@ type Registry struct {
 	random    io.Reader
 	issuer    string
 	uses      *target.Uses
+	open      opened
 }
 
 // New returns the registry on its shelf. Random must be cryptographically strong

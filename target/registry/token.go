@@ -14,6 +14,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
@@ -154,6 +155,33 @@ func (r *Registry) signer(ctx context.Context, system countersign.SystemID) (jos
 	if err != nil {
 		return nil, err
 	}
+	return r.open.signer(held.Public.KeyID, func() (jose.Signer, error) { return r.unseal(held) })
+}
+
+// opened is the key that signs, as this process has unwrapped it: the master key is
+// asked once for each key, and not for each token.
+type opened struct {
+	lock sync.Mutex
+	key  string
+	jose.Signer
+}
+
+// signer returns the signer with the key's id, and drops the one of any other key.
+func (o *opened) signer(key string, open func() (jose.Signer, error)) (jose.Signer, error) {
+	o.lock.Lock()
+	defer o.lock.Unlock()
+	if o.key == key {
+		return o.Signer, nil
+	}
+	signer, err := open()
+	if err != nil {
+		return nil, err
+	}
+	o.key, o.Signer = key, signer
+	return signer, nil
+}
+
+func (r *Registry) unseal(held signingKey) (jose.Signer, error) {
 	content, err := keys.Unseal(r.master, held.Secret, signingKeyContext)
 	if err != nil {
 		return nil, err
