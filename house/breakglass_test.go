@@ -154,6 +154,36 @@ func TestBreakGlassIsRefusedWithoutEligibilityIncidentOrForSomebodyElse(t *testi
 	w.refused(w.tryEmergency("ana", again), "held")
 }
 
+func TestWhatIsTakenByBreakGlassIsNotRotatedByRequest(t *testing.T) {
+	w := empty(t, onSQLite(t))
+	w.directory = strings.Replace(w.directory, "- {name: brief,", "- {name: read-on-call, kind: credential, eligible_for: read}\n          - {name: brief,", 1)
+	books := strings.NewReplacer("system: wiki, kind: role, entitlement: editor", "system: ledger, kind: credential, entitlement: read", "role.assign", "noop.apply",
+		"beneficiary:", "priority: 20\nbeneficiary:").Replace(breakGlassPolicy)
+	w.must(w.found(policyFor(managerStage, ""), rotationPolicy, books, builtInTickets))
+	w.settle()
+	assigned := asking()
+	assigned.Entitlements = []string{"ledger/books/read-on-call"}
+	w.must(w.approve("max", w.submit("ana", assigned)))
+	w.settle()
+	taken := emergency(w.incident())
+	taken.Entitlements = asking().Entitlements
+	id := w.submit("ana", taken)
+	w.settle()
+	w.state(id, countersign.RequestActive)
+	grant := w.grant(id)
+
+	_, err := w.house.Desk.Submit(w.ctx, w.as("ana"), desk.Key{}, rotation(grant.ID))
+	w.refused(err, "cannot-rotate")
+	if !strings.Contains(err.Error(), "break-glass") {
+		t.Errorf("the refusal does not say why: %v", err)
+	}
+	// Nor does its holder get around the request.
+	w.refused(w.house.Desk.Rotate(w.ctx, w.as("ana"), desk.Key{}, grant.ID, 0, "it was printed"), "rotation-needs-approval")
+	if kept := w.stored(grant.ID); kept.Rotating != nil || len(kept.Credentials) != 1 {
+		t.Errorf("something was rotated: %+v", kept)
+	}
+}
+
 func TestAnEligibleAssignmentThatEndedGivesNothingAnyMore(t *testing.T) {
 	w := onCall(t, onSQLite(t), builtInTickets)
 	incident := w.incident()
