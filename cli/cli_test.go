@@ -53,6 +53,7 @@ func TestAMistakeOnTheCommandLineIsNamedAndExitsWithItsCode(t *testing.T) {
 		{[]string{"token", "issue"}, 2, "as"},
 		{[]string{"token", "issue", "--data", "nowhere", "--as", "x"}, 4, "There is no house in nowhere"},
 		{[]string{"token", "issue", "--as", "x", "--duration", "soon"}, 2, "not a duration"},
+		{[]string{"signing-key", "rotate", "--data", "nowhere"}, 4, "There is no house in nowhere"},
 		{[]string{"audit", "verify", "--data", "nowhere"}, 4, "There is no house in nowhere"},
 		{[]string{"migrate"}, 2, "PostgreSQL"},
 		{[]string{"serve", "--listen", "nonsense"}, 2, "not an address"},

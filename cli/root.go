@@ -120,7 +120,7 @@ Exit codes: 0 done; 1 fault; 2 malformed; 3 refused; 4 not found; 5 conflict;
 		return invalid("%v; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		serveCommand(), initCommand(stdin), tourCommand(), migrateCommand(), tokenCommand(), recoverCommand(), backupCommand(), restoreCommand(),
+		serveCommand(), initCommand(stdin), tourCommand(), migrateCommand(), tokenCommand(), signingKeyCommand(), recoverCommand(), backupCommand(), restoreCommand(),
 		requestCommand(), grantCommand(), taskCommand(), holdCommand(), reconcileCommand(), findingCommand(), secretCommand(), certificateCommand(), ticketCommand(), identityCommand(), systemCommand(), catalogueCommand(), delegationCommand(), noticeCommand(), ticketingCommand(), directoryCommand(), proposalCommand(), policyCommand(), auditCommand(), configCommand(), versionCommand(),
 	)
 	for _, group := range root.Commands() {

@@ -40,6 +40,9 @@ type Config struct {
 	// Keep writes down which access was used; called after Follow, and no beat fails
 	// because of it.
 	Keep func(ctx context.Context) error
+	// Renew takes keys on that are renewed by time; called with every sweep, and none
+	// fails because of it.
+	Renew func(ctx context.Context) error
 	// SetUnfit stops the decision point and the desk from answering while this
 	// replica's clock is off; "" lets them answer again.
 	SetUnfit func(why string)
@@ -145,6 +148,7 @@ func (e *Engine) Sweep(ctx context.Context) error {
 	if err := e.Desk.ScheduleReconciliations(ctx); err != nil {
 		return err
 	}
+	e.logged(ctx, "renewing keys", e.Renew(ctx))
 	e.sweptTo = now
 	return nil
 }

@@ -30,7 +30,7 @@ type Outcome struct {
 }
 
 // steps are those of Run that can fail; each is counted from 0 on.
-var steps = []string{"batches", "beat", "claim", "deliver", "identities", "last used", "reconcile", "release", "sweep", "tell", "timers", "write"}
+var steps = []string{"batches", "beat", "claim", "deliver", "identities", "last used", "reconcile", "release", "renewing keys", "sweep", "tell", "timers", "write"}
 
 // health collects a Health. The zero value is ready.
 type health struct {

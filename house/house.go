@@ -178,7 +178,7 @@ func Open(ctx context.Context, options Options) (*House, error) {
 	})
 	h.Engine = engine.New(engine.Config{
 		Desk: h.Desk, Store: options.Store, Clock: options.Clock, Connectors: connectors, Replica: options.Replica, Log: options.Log,
-		Channels: options.Channels, Follow: h.Point.Follow, Keep: h.Point.KeepUses, SetUnfit: func(why string) { h.Stops.SetUnfit(why); h.Desk.SetUnfit(why) },
+		Channels: options.Channels, Follow: h.Point.Follow, Keep: h.Point.KeepUses, Renew: h.Registry.Renew, SetUnfit: func(why string) { h.Stops.SetUnfit(why); h.Desk.SetUnfit(why) },
 	})
 	if err := h.Desk.Start(ctx); err != nil {
 		return nil, err

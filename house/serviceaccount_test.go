@@ -192,3 +192,37 @@ func TestAServiceAccountIsRotatedWithAnOverlap(t *testing.T) {
 	w.gets(next, fresh, "")
 	w.verified()
 }
+
+func TestTheHouseRenewsTheKeyThatSignsTokensByItself(t *testing.T) {
+	everyDatabase(t, func(t *testing.T, open database) {
+		w := withGateway(t, open)
+		w.account()
+		published := func() (ids []string) {
+			recorder := httptest.NewRecorder()
+			w.house.Registry.Public()[registry.KeysPath].ServeHTTP(recorder, httptest.NewRequest("GET", registry.KeysPath, nil))
+			var set struct {
+				Keys []struct {
+					ID string `json:"kid"`
+				} `json:"keys"`
+			}
+			w.must(json.Unmarshal(recorder.Body.Bytes(), &set))
+			for _, key := range set.Keys {
+				ids = append(ids, key.ID)
+			}
+			return ids
+		}
+		first := published()
+		w.pass(registry.KeyAge.Duration())
+		both := published()
+		if len(first) != 1 || len(both) != 2 || both[0] != first[0] {
+			t.Fatalf("published are %v, and once the key is old %v", first, both)
+		}
+		// Each sweep takes one step: the next key takes over, and later its predecessor goes.
+		w.pass((registry.KeysLife + registry.TokenLife).Duration())
+		w.pass(time.Hour)
+		if last := published(); len(last) != 1 || last[0] != both[1] {
+			t.Errorf("published are %v at last, want the second of %v", last, both)
+		}
+		w.verified()
+	})
+}

@@ -46,10 +46,12 @@ func Caller(w http.ResponseWriter, r *http.Request, callers Authenticator) (coun
 	return "", false
 }
 
-// Answer writes a JSON body that nobody may keep.
+// Answer writes a JSON body that nobody may keep, unless its headers say for how long.
 func Answer(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Pragma", "no-cache")
+	if w.Header().Get("Cache-Control") == "" {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Pragma", "no-cache")
+	}
 	if w.Header().Get("Content-Type") == "" {
 		w.Header().Set("Content-Type", "application/json")
 	}

@@ -64,9 +64,8 @@ func Next(item store.Item, body any) (store.Item, error) {
 	return item, err
 }
 
-// Record adds an event to a change, on the stream of the system.
-func Record(ctx context.Context, shelf store.Shelf, random io.Reader, change *store.ShelfChange, now countersign.Instant, actor countersign.Actor, system countersign.SystemID, payload countersign.Payload) error {
-	stream := countersign.Stream(system)
+// Record adds an event to a change, on a stream: that of a system, or the house's.
+func Record(ctx context.Context, shelf store.Shelf, random io.Reader, change *store.ShelfChange, now countersign.Instant, actor countersign.Actor, stream countersign.Stream, payload countersign.Payload) error {
 	head, err := shelf.Head(ctx, stream)
 	if err != nil {
 		return err

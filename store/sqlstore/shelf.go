@@ -167,13 +167,14 @@ func (s *shelf) write(item store.Item) statement {
 }
 
 // mayAppend holds a shelf to events of its own kinds, on streams of systems;
-// the auth shelf writes of tokens and keys, which belong to the house.
+// the shelves auth and registry write of tokens and of the key that signs them, which
+// belong to the house.
 func (s *shelf) mayAppend(header countersign.Header) error {
 	if !strings.HasPrefix(header.Kind, s.name+".") {
 		return internal("foreign-event", "the shelf %s cannot append an event of the kind %q: its kinds begin with %q", s.name, header.Kind, s.name+".")
 	}
-	if countersign.PrefixOf(string(header.Stream)) == "sys" || s.name == "auth" && header.Stream == countersign.StreamHouse {
+	if countersign.PrefixOf(string(header.Stream)) == "sys" || (s.name == "auth" || s.name == "registry") && header.Stream == countersign.StreamHouse {
 		return nil
 	}
-	return internal("foreign-event", "the shelf %s cannot append to the stream %q: only to streams of systems, and the shelf auth to that of the house", s.name, header.Stream)
+	return internal("foreign-event", "the shelf %s cannot append to the stream %q: only to streams of systems, and the shelves auth and registry to that of the house", s.name, header.Stream)
 }

@@ -207,6 +207,8 @@ var shelfStories = []story{
 				h.Fatalf("%s on %s: got the error %v", foreign.Header.Kind, foreign.Header.Stream, err)
 			}
 		}
-		h.keep(h.Shelf("auth"), store.ShelfChange{Events: []countersign.SealedEvent{h.event(countersign.StreamHouse, store.Head{}, "auth.token-issued@1")}})
+		issued := h.event(countersign.StreamHouse, store.Head{}, "auth.token-issued@1")
+		h.keep(h.Shelf("auth"), store.ShelfChange{Events: []countersign.SealedEvent{issued}})
+		h.keep(h.Shelf("registry"), store.ShelfChange{Events: []countersign.SealedEvent{h.event(countersign.StreamHouse, headOf(issued), "registry.signing-key-retired@1")}})
 	}},
 }

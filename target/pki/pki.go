@@ -407,7 +407,7 @@ func (a *Authority) stopped(entry issued) bool {
 
 // record adds the event to the change, on the stream of its system.
 func (a *Authority) record(ctx context.Context, change *store.ShelfChange, now countersign.Instant, system countersign.SystemID, payload countersign.Payload) error {
-	return target.Record(ctx, a.shelf, a.random, change, now, countersign.SystemDelivery, system, payload)
+	return target.Record(ctx, a.shelf, a.random, change, now, countersign.SystemDelivery, countersign.Stream(system), payload)
 }
 
 func (a *Authority) load(ctx context.Context, credential countersign.CredentialID) (store.Item, record, error) {

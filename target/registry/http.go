@@ -2,6 +2,7 @@ package registry
 
 import (
 	"errors"
+	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
@@ -60,6 +61,10 @@ func (r *Registry) readKeys(w http.ResponseWriter, request *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/jwk-set+json")
+	// Nobody keeps the set that is empty: the first key signs at once.
+	if len(set.Keys) > 0 {
+		w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int64(KeysLife)))
+	}
 	target.Answer(w, http.StatusOK, set)
 }
 

@@ -4,7 +4,7 @@
 //
 // It keeps its own shelf, named "registry", and never reads requests or grants; it
 // imports neither desk nor auth. The signing key is made at the first need, is
-// wrapped by the master key, and never leaves this process. After Create returns
+// wrapped by the master key, never leaves this process, and is renewed in time. After Create returns
 // nil the account works until its end; after Revoke returns nil it gets no token
 // ever again. While a stop covers an account, or nobody active answers for its
 // holder, it gets none either. Tokens that are out cannot be called back: they end
@@ -51,7 +51,7 @@ type Registry struct {
 	random    io.Reader
 	issuer    string
 	uses      *target.Uses
-	open      opened
+	unsealed  unsealed
 }
 
 // New returns the registry on its shelf. Random must be cryptographically strong
@@ -356,7 +356,7 @@ func (r *Registry) change(ctx context.Context, now countersign.Instant, item sto
 	if payload == nil {
 		return change, nil
 	}
-	return change, target.Record(ctx, r.shelf, r.random, change, now, countersign.SystemDelivery, next.System, payload)
+	return change, target.Record(ctx, r.shelf, r.random, change, now, countersign.SystemDelivery, countersign.Stream(next.System), payload)
 }
 
 func (r *Registry) load(ctx context.Context, credential countersign.CredentialID) (store.Item, account, error) {

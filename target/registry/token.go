@@ -2,39 +2,17 @@ package registry
 
 import (
 	"context"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/subtle"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"sync"
 
-	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/countersign/countersign"
-	"github.com/countersign/countersign/keys"
-	"github.com/countersign/countersign/store"
-	"github.com/countersign/countersign/target"
 )
-
-// signingKeyItem is the key of the item that keeps the signing key.
-const signingKeyItem = "signing-key"
-
-// signingKey is its body. None is renewed yet.
-type signingKey struct {
-	// Public is what verifiers read.
-	Public jose.JSONWebKey     `json:"public"`
-	Secret keys.Sealed         `json:"secret"`
-	MadeAt countersign.Instant `json:"made_at"`
-}
 
 // claims are those of an access token by RFC 9068.
 type claims struct {
@@ -117,7 +95,7 @@ func (r *Registry) issue(ctx context.Context, client, secret string, scope *stri
 	if to <= from {
 		return nil, &refusal{invalidClient, "this account has ended"}
 	}
-	signer, err := r.signer(ctx, held.System)
+	signer, err := r.signer(ctx, held.System, now)
 	if err != nil {
 		return nil, err
 	}
@@ -140,110 +118,4 @@ func (r *Registry) issue(ctx context.Context, client, secret string, scope *stri
 	// counts as unused for longer, and a person is asked about it.
 	_ = r.uses.Note(ctx, credential, now)
 	return &token{signed, "Bearer", to - from, held.Scope}, nil
-}
-
-// signer returns what signs tokens, and makes its key where the system is the
-// first to need one.
-func (r *Registry) signer(ctx context.Context, system countersign.SystemID) (jose.Signer, error) {
-	held, err := r.signingKey(ctx)
-	if countersign.KindOf(err) == countersign.NotFound {
-		if err := r.makeSigningKey(ctx, system); err != nil {
-			return nil, err
-		}
-		held, err = r.signingKey(ctx)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return r.open.signer(held.Public.KeyID, func() (jose.Signer, error) { return r.unseal(held) })
-}
-
-// opened is the key that signs, as this process has unwrapped it: the master key is
-// asked once for each key, and not for each token.
-type opened struct {
-	lock sync.Mutex
-	key  string
-	jose.Signer
-}
-
-// signer returns the signer with the key's id, and drops the one of any other key.
-func (o *opened) signer(key string, open func() (jose.Signer, error)) (jose.Signer, error) {
-	o.lock.Lock()
-	defer o.lock.Unlock()
-	if o.key == key {
-		return o.Signer, nil
-	}
-	signer, err := open()
-	if err != nil {
-		return nil, err
-	}
-	o.key, o.Signer = key, signer
-	return signer, nil
-}
-
-func (r *Registry) unseal(held signingKey) (jose.Signer, error) {
-	content, err := keys.Unseal(r.master, held.Secret, signingKeyContext)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(content)
-	private, err := x509.ParsePKCS8PrivateKey(content)
-	if err != nil {
-		return nil, countersign.Errorf(countersign.Internal, "malformed-signing-key", "the key that signs tokens cannot be read")
-	}
-	return jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: private, KeyID: held.Public.KeyID}}, (&jose.SignerOptions{}).WithType("at+jwt"))
-}
-
-// signingKeyContext binds the ciphertext of the key to its use.
-const signingKeyContext = "registry/" + signingKeyItem
-
-func (r *Registry) signingKey(ctx context.Context) (signingKey, error) {
-	var held signingKey
-	item, err := r.shelf.Item(ctx, signingKeyItem)
-	if err == nil {
-		err = json.Unmarshal(item.Body, &held)
-	}
-	return held, err
-}
-
-func (r *Registry) makeSigningKey(ctx context.Context, system countersign.SystemID) error {
-	return target.Commit(ctx, r.shelf, r.clock, 0, func(now countersign.Instant) (*store.ShelfChange, error) {
-		// Somebody else may have made it meanwhile, and there is one for ever.
-		if _, err := r.signingKey(ctx); countersign.KindOf(err) != countersign.NotFound {
-			return nil, err
-		}
-		private, err := ecdsa.GenerateKey(elliptic.P256(), r.random)
-		if err != nil {
-			return nil, err
-		}
-		made := signingKey{Public: jose.JSONWebKey{Key: private.Public(), Algorithm: string(jose.ES256), Use: "sig"}, MadeAt: now}
-		print, err := made.Public.Thumbprint(crypto.SHA256)
-		if err != nil {
-			return nil, err
-		}
-		made.Public.KeyID = base64.RawURLEncoding.EncodeToString(print)
-		content, err := x509.MarshalPKCS8PrivateKey(private)
-		if err != nil {
-			return nil, err
-		}
-		defer clear(content)
-		if made.Secret, err = keys.Seal(r.master, r.random, content, signingKeyContext); err != nil {
-			return nil, err
-		}
-		item, err := target.Next(store.Item{Key: signingKeyItem}, made)
-		if err != nil {
-			return nil, err
-		}
-		change := &store.ShelfChange{Puts: []store.Item{item}}
-		return change, target.Record(ctx, r.shelf, r.random, change, now, countersign.SystemDelivery, system, &SigningKeyMade{SigningKeyMadeChange{Key: made.Public.KeyID}})
-	})
-}
-
-// publicKeys are what verifiers read; none before the first token.
-func (r *Registry) publicKeys(ctx context.Context) (jose.JSONWebKeySet, error) {
-	held, err := r.signingKey(ctx)
-	if countersign.KindOf(err) == countersign.NotFound {
-		return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}, nil
-	}
-	return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{held.Public}}, err
 }

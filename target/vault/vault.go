@@ -351,7 +351,7 @@ func (v *Vault) seal(ctx context.Context, now countersign.Instant, next *change)
 	if next.event == nil {
 		return change, nil
 	}
-	return change, target.Record(ctx, v.shelf, v.random, change, now, next.actor, next.record.System, next.event)
+	return change, target.Record(ctx, v.shelf, v.random, change, now, next.actor, countersign.Stream(next.record.System), next.event)
 }
 
 func (v *Vault) load(ctx context.Context, credential countersign.CredentialID) (store.Item, record, error) {
