@@ -262,6 +262,7 @@ func doors(h *house.House, options doorOptions) http.Handler {
 	}
 	figures := metrics.New(metrics.Config{
 		Desk: h.Desk, Engine: h.Engine, Point: h.Point, Clock: options.clock, Log: options.log, Ready: ready, Version: Version, CertificateExpires: options.certificateEnd,
+		AuthoritiesEnd: h.PKI.Ends,
 	})
 	mounts := []httpapi.Mount{
 		{Path: vault.IntrospectPath, Scope: auth.Introspect, Handler: h.Vault.Introspect(caller), Limit: httpapi.Evaluates},

@@ -33,6 +33,8 @@ type Config struct {
 	// CertificateExpires returns when the TLS certificate ends; the zero time
 	// without one.
 	CertificateExpires func() time.Time
+	// AuthoritiesEnd returns when the certificates of the authorities end, by system.
+	AuthoritiesEnd func(ctx context.Context) (map[countersign.SystemID]countersign.Instant, error)
 }
 
 // Metrics collects the figures of one process.
@@ -46,6 +48,7 @@ type Metrics struct {
 	readAt  time.Time
 	figures *desk.Figures
 	ready   bool
+	ends    map[countersign.SystemID]countersign.Instant
 }
 
 const (
@@ -85,11 +88,11 @@ func (m *Metrics) Handler() http.Handler {
 
 // read returns figures that are at most a moment old; nil while the record does not
 // answer.
-func (m *Metrics) read() (figures *desk.Figures, ready bool) {
+func (m *Metrics) read() (figures *desk.Figures, ends map[countersign.SystemID]countersign.Instant, ready bool) {
 	m.lock.Lock()
 	defer m.lock.Unlock()
 	if age := m.Clock.Now().Sub(m.readAt); age >= 0 && age < fresh {
-		return m.figures, m.ready
+		return m.figures, m.ends, m.ready
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -98,9 +101,12 @@ func (m *Metrics) read() (figures *desk.Figures, ready bool) {
 		m.figures = nil
 		m.Log.WarnContext(ctx, "the record does not answer what an operator is to be told", "error", err)
 	}
+	if m.ends, err = m.AuthoritiesEnd(ctx); err != nil {
+		m.Log.WarnContext(ctx, "the authorities do not say when they end", "error", err)
+	}
 	m.ready = m.Ready(ctx) == nil
 	m.readAt = m.Clock.Now()
-	return m.figures, m.ready
+	return m.figures, m.ends, m.ready
 }
 
 // Describe implements prometheus.Collector.
@@ -141,7 +147,10 @@ func (m *Metrics) Collect(figures chan<- prometheus.Metric) {
 		tell(operations, float64(count), outcome.Connector, outcome.Operation, outcome.Result)
 	}
 
-	record, ready := m.read()
+	record, ends, ready := m.read()
+	for system, end := range ends {
+		tell(authorityExpiry, float64(end)/1000, string(system))
+	}
 	tell(isReady, truth(ready))
 	tell(databaseUp, truth(record != nil))
 	if record != nil {

@@ -56,6 +56,9 @@ func watch(t *testing.T) *watched {
 	w.figures = metrics.New(metrics.Config{
 		Desk: h.Desk, Engine: h.Engine, Point: h.Point, Clock: w.clock, Log: slog.New(slog.DiscardHandler), Version: "1.2.3",
 		Ready: func(context.Context) error { return w.ready }, CertificateExpires: func() time.Time { return time.Unix(1800000000, 0) },
+		AuthoritiesEnd: func(context.Context) (map[countersign.SystemID]countersign.Instant, error) {
+			return map[countersign.SystemID]countersign.Instant{"sys_shop": 1900000000_000}, nil
+		},
 	})
 	w.settle()
 	return w
@@ -137,7 +140,7 @@ func TestAHouseThatIsWellSaysSo(t *testing.T) {
 		"ready": 1, "database_up": 1, "oldest_unrevoked_end_seconds": 0, "grants_ending": 0, "work_due{grant}": 0, "work_due_age_seconds{deliver}": 0,
 		"work_parked{deliver}": 0, "work_parked{notice}": 0, "oldest_undelivered_notice_seconds": 0, "requests_overdue": 0, "clock_offset_seconds": 0,
 		"engine_step_failures_total{beat}": 0, "stream_time_ahead_total": 0, "decision_point_bound_seconds": 5, "http_requests_total{GET /healthz}{200}": 1,
-		"tls_certificate_expiry_timestamp_seconds": 1800000000, "power_holders{administrator}": 2,
+		"tls_certificate_expiry_timestamp_seconds": 1800000000, "authority_certificate_expiry_timestamp_seconds{sys_shop}": 1900000000, "power_holders{administrator}": 2,
 		// Four powers are born with two holders each, for ninety days.
 		// Eight powers, and the birthright of each of the 38 active employees.
 		"operations_total{role}{apply}{done}": 46, "power_first_end_timestamp_seconds{administrator}": float64(w.clock.Now().Add(90 * 24 * time.Hour).Unix()),

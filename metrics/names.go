@@ -12,6 +12,7 @@ var (
 	isReady           = gauge("ready", "1 while this process should get requests.")
 	databaseUp        = gauge("database_up", "1 while the database answers; without it the figures of the record are absent.")
 	certificateExpiry = gauge("tls_certificate_expiry_timestamp_seconds", "When the TLS certificate ends; 0 without one.")
+	authorityExpiry   = gauge("authority_certificate_expiry_timestamp_seconds", "When the certificate of a system's authority for TLS ends.", "system")
 	pointAge          = gauge("decision_point_age_seconds", "Age of what this replica's decision point relies on.")
 	pointBound        = gauge("decision_point_bound_seconds", "Age beyond which this replica's decision point refuses everything.")
 	clockOffset       = gauge("clock_offset_seconds", "How far this replica's clock is ahead of the database's; 0 on SQLite.")

@@ -28,7 +28,7 @@ import (
 
 const (
 	// authorityLife is how long the certificate of an authority is valid. None is
-	// renewed yet: what it signs ends with it at the latest.
+	// renewed: what it signs ends with it at the latest, and Ends says when that is.
 	authorityLife = 10 * 365 * 24 * time.Hour
 	// backdated lets verifiers whose clock is behind take a new certificate.
 	backdated = time.Minute
@@ -177,6 +177,36 @@ func (a *Authority) loadAuthority(ctx context.Context, kind Kind, system counter
 		made.certificate, err = x509.ParseCertificate(held.Certificate)
 	}
 	return made, err
+}
+
+// Ends returns when the certificates of the X.509 authorities end, by system.
+func (a *Authority) Ends(ctx context.Context) (map[countersign.SystemID]countersign.Instant, error) {
+	found, prefix := map[countersign.SystemID]countersign.Instant{}, authorityKey(X509, "")
+	for after := prefix; ; {
+		items, err := a.shelf.Items(ctx, "", after, listPage)
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range items {
+			system, is := strings.CutPrefix(item.Key, prefix)
+			if !is {
+				return found, nil
+			}
+			var held authorityRecord
+			if err := json.Unmarshal(item.Body, &held); err != nil {
+				return nil, err
+			}
+			certificate, err := x509.ParseCertificate(held.Certificate)
+			if err != nil {
+				return nil, err
+			}
+			found[countersign.SystemID(system)] = countersign.InstantOf(certificate.NotAfter)
+			after = item.Key
+		}
+		if len(items) < listPage {
+			return found, nil
+		}
+	}
 }
 
 // bigSerial draws a serial number of 127 bits, which none else has.

@@ -502,6 +502,38 @@ func TestWhatIsRevokedOrSomebodyElsesIsNeverIssued(t *testing.T) {
 	}
 }
 
+func TestNothingIsSignedThatWouldOutliveItsAuthority(t *testing.T) {
+	w := newWorld(t)
+	first := w.order(X509)
+	w.issue(first)
+	ends, err := w.Ends(t.Context())
+	if err != nil || len(ends) != 1 {
+		t.Fatalf("the authorities end at %v, %v", ends, err)
+	}
+	end := ends[first.System]
+	w.clock.Advance(end.Time().Sub(w.clock.Now()) - 24*time.Hour)
+	order := w.order(X509)
+	// Ends are inclusive in certificates, and exclusive here.
+	order.Until = end.Add(2)
+	if err := w.Issue(t.Context(), order); countersign.ReasonOf(err) != "authority-ends-first" {
+		t.Errorf("a second too long: %v", err)
+	}
+	order.Until = end.Add(1)
+	if check := w.issue(order); check.State != Good {
+		t.Errorf("up to its last second: %+v", check)
+	}
+	w.clock.Advance(48 * time.Hour)
+	order = w.order(X509)
+	if err := w.Issue(t.Context(), order); countersign.ReasonOf(err) != "authority-ends-first" {
+		t.Errorf("after its end: %v", err)
+	}
+	// An authority for SSH has no end.
+	w.issue(w.order(SSH))
+	if ends, err := w.Ends(t.Context()); err != nil || len(ends) != 1 {
+		t.Errorf("the authorities end at %v, %v", ends, err)
+	}
+}
+
 func TestNothingIsWrittenAfterTheDeadline(t *testing.T) {
 	w := newWorld(t)
 	order := w.order(X509)
