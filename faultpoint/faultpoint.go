@@ -28,6 +28,10 @@ const (
 	AfterDeploy Point = "after-deploy"
 	// AfterRestore: the former certificate was put back, and nothing of it is written.
 	AfterRestore Point = "after-restore"
+	// AfterAccount: an account is made in the registry, and its secret lies nowhere else.
+	AfterAccount Point = "after-account"
+	// AfterDeposit: its secret lies in the vault, and the registry does not know.
+	AfterDeposit Point = "after-deposit"
 	// AfterRevoke: the target has taken away, and was not read back.
 	AfterRevoke Point = "after-revoke"
 	// BeforeObserve: the target was read back, and nothing of it is written.

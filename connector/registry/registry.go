@@ -13,6 +13,7 @@ import (
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
 	vaulthands "github.com/countersign/countersign/connector/vault"
+	"github.com/countersign/countersign/faultpoint"
 	"github.com/countersign/countersign/target/registry"
 	"github.com/countersign/countersign/target/vault"
 )
@@ -98,11 +99,13 @@ func (c *Connector) Apply(ctx context.Context, task connector.Task) error {
 	if secret.Reveal() == "" {
 		return connector.FailureOf(c.vault.MoveEnd(ctx, order))
 	}
+	faultpoint.Reach(faultpoint.AfterAccount)
 	// An account has one secret for its life, so a late duplicate, also one in another
 	// process, finds it in the vault and deposits nothing.
 	if err := c.vault.DepositOnce(ctx, order, secret); err != nil {
 		return connector.FailureOf(err)
 	}
+	faultpoint.Reach(faultpoint.AfterDeposit)
 	return connector.FailureOf(c.target.HandedOver(ctx, task.Credential, task.Deadline))
 }
 
