@@ -97,7 +97,7 @@ sbom:
 		$(GO) run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -noserial -version $(VERSION) -output $$name.cdx.json $$name || exit 1; \
 	done
 
-## image: a container of the release (needs docker or podman)
+## image: a container of the release (needs docker, podman or buildah)
 CONTAINER ?= docker
 CA_ROOTS ?= /etc/ssl/certs/ca-certificates.crt
 image: release

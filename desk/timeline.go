@@ -13,7 +13,7 @@ import (
 	"github.com/countersign/countersign/workflow"
 )
 
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
 // TimelineEntry is one event of a request or of its grants, as a sentence.
 type TimelineEntry struct {

@@ -1,9 +1,10 @@
 package desk
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign"
@@ -26,17 +27,20 @@ type Verification struct {
 const maxFindings = 100
 
 func (v *Verification) found(finding string) {
-	if len(v.Findings) < maxFindings {
+	if len(v.Findings) < maxFindings && !slices.Contains(v.Findings, finding) {
 		v.Findings = append(v.Findings, finding)
 	}
 }
 
 // Verify checks every chain, that replaying the events gives every stored row,
 // and that the policy sets, evidence and proposed files that rows name by digest
-// are what the digests say. It reads only; progress is told the number of streams done so far.
+// are what the digests say. It reads only, and the house may go on meanwhile: a row
+// that is ahead of what was read of its stream has its stream read once more.
+// progress is told the number of streams done so far.
 func Verify(ctx context.Context, reader store.Reader, progress func(streams int64)) (*Verification, error) {
 	v := &Verification{Findings: []string{}}
-	replayed := map[string][]byte{}
+	replayed := map[string]rowAt{}
+	ahead := map[countersign.Stream]map[string]rowAt{}
 	named := map[countersign.Digest]string{}
 	var after countersign.Stream
 	for {
@@ -45,9 +49,11 @@ func Verify(ctx context.Context, reader store.Reader, progress func(streams int6
 			return nil, err
 		}
 		for _, stream := range streams {
-			if err := v.stream(ctx, reader, stream, replayed); err != nil {
+			rows, err := v.stream(ctx, reader, stream, nil)
+			if err != nil {
 				return nil, err
 			}
+			maps.Copy(replayed, rows)
 			v.Streams++
 			progress(v.Streams)
 			after = stream
@@ -60,19 +66,23 @@ func Verify(ctx context.Context, reader store.Reader, progress func(streams int6
 		v.Rows++
 		key := row.RowKey()
 		name(row, named)
-		body, err := countersign.Canonical(row)
+		is, err := at(row)
 		if err != nil {
 			return err
 		}
-		digest := countersign.DigestBytes("row", body)
-		expected, known := replayed[key]
+		expected := replayed[key]
 		delete(replayed, key)
 		switch {
-		case !known:
-			v.found("row " + key + ": no event of the stream " + string(stream) + " made it")
-		case !bytes.Equal(expected, []byte(digest)):
+		case is.version > expected.version:
+			if ahead[stream] == nil {
+				ahead[stream] = map[string]rowAt{}
+			}
+			ahead[stream][key] = is
+		case is != expected:
 			v.found("row " + key + ": it is not what replaying the stream " + string(stream) + " gives")
-		case wrong != "":
+			return nil
+		}
+		if wrong != "" {
 			v.found("row " + key + ": its column " + wrong + " does not follow from the row")
 		}
 		return nil
@@ -83,7 +93,26 @@ func Verify(ctx context.Context, reader store.Reader, progress func(streams int6
 	for _, key := range sortedKeys(replayed) {
 		v.found("row " + key + ": its events are there, and the row is missing")
 	}
+	for _, stream := range sortedKeys(ahead) {
+		if _, err := v.stream(ctx, reader, stream, ahead[stream]); err != nil {
+			return nil, err
+		}
+		for _, key := range sortedKeys(ahead[stream]) {
+			v.found("row " + key + ": no event of the stream " + string(stream) + " made it")
+		}
+	}
 	return v, v.kept(ctx, reader, named)
+}
+
+// rowAt is a row of one version.
+type rowAt struct {
+	version int64
+	digest  countersign.Digest
+}
+
+func at(row countersign.Row) (rowAt, error) {
+	body, err := countersign.Canonical(row)
+	return rowAt{row.RowVersion(), countersign.DigestBytes("row", body)}, err
 }
 
 // name collects the digests that a row names, with the domain of each.
@@ -152,24 +181,28 @@ func (v *Verification) parts(ctx context.Context, reader store.Reader, list []by
 	return nil
 }
 
-// stream checks one chain and keeps the digests of the rows that it gives.
-func (v *Verification) stream(ctx context.Context, reader store.Reader, stream countersign.Stream, replayed map[string][]byte) error {
+// stream checks one chain and returns the rows that it gives. With rows that are ahead
+// of an earlier reading, it takes each away that it gives on the way, and counts nothing
+// twice.
+func (v *Verification) stream(ctx context.Context, reader store.Reader, stream countersign.Stream, ahead map[string]rowAt) (map[string]rowAt, error) {
 	chain, replay := audit.NewChain(stream), workflow.NewReplay()
 	var after int64
 	for {
 		events, err := reader.Events(ctx, stream, after, 500)
 		if countersign.ReasonOf(err) == "damaged-event" {
 			v.found(err.Error())
-			return nil
+			return nil, nil
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, event := range events {
-			v.Events++
+			if ahead == nil {
+				v.Events++
+			}
 			if err := chain.Add(event); err != nil {
 				v.found(err.Error())
-				return nil
+				return nil, nil
 			}
 			after = event.Header.Seq
 			if kind := event.Header.Kind; sideRoom(kind) {
@@ -181,21 +214,34 @@ func (v *Verification) stream(ctx context.Context, reader store.Reader, stream c
 			}
 			if err != nil {
 				v.found(err.Error())
-				return nil
+				return nil, nil
+			}
+			for key, is := range ahead {
+				row := replay.Rows[key]
+				if row == nil || is.version != after {
+					continue
+				}
+				was, err := at(row)
+				if err != nil {
+					return nil, err
+				}
+				if delete(ahead, key); was != is {
+					v.found("row " + key + ": it is not what replaying the stream " + string(stream) + " gives")
+				}
 			}
 		}
 		if len(events) == 0 {
 			break
 		}
 	}
+	rows := map[string]rowAt{}
 	for key, row := range replay.Rows {
-		body, err := countersign.Canonical(row)
-		if err != nil {
-			return err
+		var err error
+		if rows[key], err = at(row); err != nil {
+			return nil, err
 		}
-		replayed[key] = []byte(countersign.DigestBytes("row", body))
 	}
-	return nil
+	return rows, nil
 }
 
 // sideRoom reports whether the kind belongs to a target or to auth, whose events

@@ -1,6 +1,7 @@
 package house_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/desk"
+	"github.com/countersign/countersign/store"
 )
 
 // findings checks the record and returns what is wrong with it.
@@ -159,4 +161,41 @@ func TestWhatAVerdictReliedOnIsKeptWithIt(t *testing.T) {
 			t.Error("the header names a person")
 		}
 	}
+}
+
+// goingOn lets the house go on after the chains were read and before the rows are.
+type goingOn struct {
+	store.Reader
+	goOn func()
+}
+
+func (m goingOn) Rows(ctx context.Context, visit func(countersign.Stream, countersign.Row, string) error) error {
+	m.goOn()
+	return m.Reader.Rows(ctx, visit)
+}
+
+func TestTheVerifierFindsNothingWhereTheHouseGoesOn(t *testing.T) {
+	everyDatabase(t, func(t *testing.T, open database) {
+		w := found(t, open, policyFor(managerStage, ""))
+		id := w.submit("ana", asking())
+		verify := func(goOn func()) []string {
+			found, err := desk.Verify(w.ctx, goingOn{w.house.Store, goOn}, func(int64) {})
+			w.must(err)
+			return found.Findings
+		}
+		if findings := verify(func() {
+			w.must(w.approve("max", id))
+			denied := asking()
+			denied.Entitlements = []string{"ledger/books/write"}
+			w.submit("ana", denied)
+		}); len(findings) != 0 {
+			t.Errorf("found %v", findings)
+		}
+		// What no event explains is found all the same.
+		if findings := verify(func() {
+			w.harm(fmt.Sprintf(`UPDATE request SET body = REPLACE(body, '"version":', '"version":1'), version = CAST('1' || CAST(version AS TEXT) AS integer) WHERE id = '%s'`, id))
+		}); len(findings) != 1 || !strings.Contains(findings[0], "no event of the stream") {
+			t.Errorf("found %v", findings)
+		}
+	})
 }
