@@ -40,11 +40,13 @@ type Slot struct {
 	Due   EvidenceDue  `json:"due"`
 	// VerifiedBy names the verifier ("directory"), or "" for evidence kept as given.
 	VerifiedBy string `json:"verified_by,omitempty"`
-	// Record is the key of the system record or ticket that the answers name, for
-	// evidence that the directory or a source verifies.
+	// Record is the key of the system record or ticket, or the digest of the artifact,
+	// that the answers name, for evidence that is verified.
 	Record string `json:"record,omitempty"`
 	// Ticket is the state that a source must report of the ticket.
 	Ticket TicketState `json:"ticket,omitempty"`
+	// Brought says that who asks brings what the verifier then checks.
+	Brought bool `json:"brought,omitempty"`
 	// MustOpen says that nobody approves without having opened the content.
 	MustOpen bool `json:"must_open,omitempty"`
 	// Within is the time after the end of access in which a slot due at closure
@@ -63,6 +65,11 @@ type Slot struct {
 	WrittenOffBy IdentityID `json:"written_off_by,omitempty"`
 }
 
+// Attested reports whether a verifier's statement about an artifact fills the slot.
+func (s *Slot) Attested() bool {
+	return s.VerifiedBy != "" && (s.Kind == ScanEvidence || s.Kind == AttestationEvidence)
+}
+
 // Evidence is what fills a slot. Its content is kept as fetched, by digest.
 type Evidence struct {
 	ID     EvidenceID `json:"id"`
@@ -74,6 +81,8 @@ type Evidence struct {
 	At     Instant    `json:"at"`
 	// Verified says what the verifier confirmed; "" where nothing was verified.
 	Verified string `json:"verified,omitempty"`
+	// Key is the fingerprint of the key that signed it, where a verifier trusts one.
+	Key string `json:"key,omitempty"`
 	// Unavailable says that not every source could tell, and the content why. It may be
 	// fetched again.
 	Unavailable bool `json:"unavailable,omitempty"`

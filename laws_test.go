@@ -74,7 +74,7 @@ func rooms(t *testing.T) []room {
 
 // The rooms that several prohibitions are about; a pattern matches whole paths.
 const (
-	pure   = `\.|workflow|policy|audit|reconcile`
+	pure   = `\.|workflow|policy|audit|reconcile|attest`
 	doors  = `httpapi|mcp|web|cli`
 	hands  = `connector(/.*)?`
 	target = `target(/.*)?|pdp`
@@ -94,7 +94,8 @@ var prohibitions = []prohibition{
 	{rooms: pure, imports: world, because: "a law that reads the world cannot be replayed", example: "policy", forbidden: "net/http"},
 	{rooms: `\.`, imports: ours, because: "the nouns know no room", example: ".", forbidden: module + "/store"},
 	{rooms: `workflow|audit`, imports: ours, allowed: `\.`, because: "the law and the proof stand on the nouns alone", example: "workflow", forbidden: module + "/policy"},
-	{rooms: `policy`, imports: ours, allowed: `\.`, because: "a judge who looks things up cannot be simulated", example: "policy", forbidden: module + "/store"},
+	{rooms: `attest`, imports: ours, allowed: `\.`, because: "what a signature says depends on the bytes, the keys and the time alone", example: "attest", forbidden: module + "/store"},
+	{rooms: `policy`, imports: ours, allowed: `\.|attest`, because: "a judge who looks things up cannot be simulated", example: "policy", forbidden: module + "/store"},
 	{rooms: `reconcile`, imports: ours, allowed: `\.|connector`, because: "a comparison of two lists knows neither storage nor targets", example: "reconcile", forbidden: module + "/store"},
 	{rooms: `store`, imports: ours, allowed: `\.`, because: "storage compares versions and never judges", example: "store", forbidden: module + "/workflow"},
 	{rooms: `store/.*`, imports: `desk|engine|workflow|policy|audit|` + doors, because: "storage compares versions and never judges", example: "store/sqlstore", forbidden: module + "/workflow"},

@@ -55,7 +55,7 @@ func (a *activity) look(ctx context.Context, tx *transaction, request *countersi
 			}
 		}
 	}
-	switch shape := secretShape(out.String()); {
+	switch shape := countersign.SecretShape(out.String()); {
 	case out.Len() == 0:
 		out.WriteString("no credential was ever made\n")
 	case shape != "":
@@ -102,7 +102,7 @@ func (a *activity) tell(ctx context.Context, d *Desk, out *strings.Builder, gran
 			return fmt.Errorf("more than %d things were done; the first of them are kept", mostActs)
 		}
 		text := oneLine(act.What)
-		if shape := cmp.Or(secretShape(act.What), secretShape(text)); shape != "" {
+		if shape := cmp.Or(countersign.SecretShape(act.What), countersign.SecretShape(text)); shape != "" {
 			text = "(left out: it looks like " + shape + ")"
 		}
 		fmt.Fprintf(out, "  %s  %s\n", act.At, text)

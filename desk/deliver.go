@@ -390,7 +390,7 @@ func backoff(attempt int) countersign.Seconds {
 func troubleOf(cause error) string {
 	const most = 500
 	text := cause.Error()
-	if shape := secretShape(text); shape != "" {
+	if shape := countersign.SecretShape(text); shape != "" {
 		return "the connector's message is not kept, because it looks like " + shape
 	}
 	if len(text) > most {

@@ -32,6 +32,8 @@ type Config struct {
 	TicketSystem func(info policy.TicketingInfo) (ticketing.System, error)
 	// Page is where people are shown a request or grant; "" for nowhere.
 	Page func(id string) string
+	// Document gets what lies at the address of a verifier about an artifact.
+	Document func(ctx context.Context, info policy.VerifierInfo, digest string) (*source.Document, error)
 	// Power reports whether the identity holds a power of the desk now, as the
 	// decision point answers.
 	Power func(holder countersign.IdentityID, power string) bool

@@ -33,6 +33,9 @@ func (tx *transaction) compare(ctx context.Context, caller Caller, files []direc
 	if caller := tx.directory.identities[caller.Identity]; caller == nil || !caller.Human() {
 		return directory.Difference{}, countersign.Errorf(countersign.Refused, "needs-person", "The directory is changed by people only, whatever power a machine identity was given.")
 	}
+	if err := checkFiles(files); err != nil {
+		return directory.Difference{}, err
+	}
 	wanted, problems := directory.Parse(files)
 	if len(problems) > 0 {
 		return directory.Difference{}, problemsError("malformed-directory", problems)

@@ -2,8 +2,12 @@ package desk
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/attest"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/store"
 	"github.com/countersign/countersign/workflow"
@@ -22,7 +26,7 @@ func (tx *transaction) fillSlots(ctx context.Context, j *judgement, asking Askin
 		content, has := given[slot.Name]
 		delete(given, slot.Name)
 		switch {
-		case slot.VerifiedBy != "" && has:
+		case slot.VerifiedBy != "" && !slot.Brought && has:
 			return nil, countersign.Errorf(countersign.Refused, "slot-is-verified", "The evidence %q is fetched and verified by %s; it cannot be attached.", slot.Name, slot.VerifiedBy).At("/evidence")
 		case slot.VerifiedBy == "directory":
 			held, err := tx.recordEvidence(j.facts.Records[slot.Record])
@@ -41,7 +45,7 @@ func (tx *transaction) fillSlots(ctx context.Context, j *judgement, asking Askin
 		case has && slot.Due == countersign.DueAtClosure:
 			return nil, countersign.Errorf(countersign.Invalid, "not-due-yet", "The evidence %q falls due when the access is gone.", slot.Name).At("/evidence")
 		case has:
-			held, err := tx.keep(content, "upload", "")
+			held, err := tx.brought(*slot, content)
 			if err != nil {
 				return nil, err
 			}
@@ -68,12 +72,75 @@ func (tx *transaction) recordEvidence(fact policy.RecordFact) (*countersign.Evid
 	return tx.keep(content, "directory, record "+fact.Key, "The record exists, is not retired, and names the accountable owner.")
 }
 
+// brought keeps what somebody brings: as it is, or what a verifier has checked.
+func (tx *transaction) brought(slot countersign.Slot, content []byte) (*countersign.Evidence, error) {
+	if !slot.Brought {
+		return tx.keep(content, "upload", "")
+	}
+	return tx.attested(slot, content, "upload")
+}
+
+// attested keeps a signed statement about the artifact that the request declares,
+// where it is what the verifier of today's set asks for.
+func (tx *transaction) attested(slot countersign.Slot, content []byte, from string) (*countersign.Evidence, error) {
+	_, terms, err := tx.verifier(slot)
+	if err != nil {
+		return nil, err
+	}
+	result, err := attest.Verify(content, terms, slot.Record, tx.now())
+	var refused *countersign.Error
+	if errors.As(err, &refused) {
+		return nil, refused.At("/evidence")
+	}
+	if err != nil {
+		return nil, err
+	}
+	// What is signed stands in the envelope in base64, where nobody would see it.
+	if shape := countersign.SecretShape(string(result.Payload)); shape != "" {
+		return nil, countersign.Errorf(countersign.Invalid, "secret-pasted", "What is signed holds %s. Secrets never pass the desk.", shape).At("/evidence")
+	}
+	held, err := tx.keep(content, from, result.Sentence(slot.Record))
+	if err == nil {
+		held.Key = result.Key.Fingerprint
+		tx.relyOnPolicy()
+	}
+	return held, err
+}
+
+// verifier is the slot's, as it is in today's set.
+func (tx *transaction) verifier(slot countersign.Slot) (policy.VerifierInfo, attest.Terms, error) {
+	set, err := tx.policy.judging()
+	if err != nil {
+		return policy.VerifierInfo{}, attest.Terms{}, err
+	}
+	info, terms, known := set.Verifier(slot.VerifiedBy)
+	if !known {
+		err = countersign.Errorf(countersign.Refused, "no-such-verifier", "Today's policy set has no verifier %q any more: what it verifies is asked for anew.", slot.VerifiedBy).At("/evidence")
+	}
+	return info, terms, err
+}
+
+// refuseUntrusted refuses evidence that was signed by a key which no longer counts.
+func (tx *transaction) refuseUntrusted(set *policy.Set, request *countersign.Request) []policy.Refusal {
+	var refusals []policy.Refusal
+	for _, slot := range request.Evidence {
+		if slot.Held == nil || slot.Held.Key == "" {
+			continue
+		}
+		info, _, _ := set.Verifier(slot.VerifiedBy)
+		if !slices.ContainsFunc(info.Keys, func(key policy.VerifierKey) bool { return key.Fingerprint == slot.Held.Key }) {
+			refusals = append(refusals, policy.Refusal{Reason: "key-not-trusted", Because: fmt.Sprintf("The evidence %q was signed by the key %s, which the verifier %s does not trust any more: ask anew, with another statement.", slot.Name, slot.Held.Key, slot.VerifiedBy)})
+		}
+	}
+	return refusals
+}
+
 // keep stores evidence under its digest.
 func (tx *transaction) keep(content []byte, source, verified string) (*countersign.Evidence, error) {
 	if len(content) == 0 || len(content) > MaxEvidence {
 		return nil, countersign.Errorf(countersign.TooLarge, "evidence-size", "Evidence has between 1 and %d bytes.", MaxEvidence).At("/evidence")
 	}
-	if shape := secretShape(string(content)); shape != "" {
+	if shape := countersign.SecretShape(string(content)); shape != "" {
 		return nil, countersign.Errorf(countersign.Invalid, "secret-pasted", "This evidence looks like %s. Secrets never pass the desk.", shape).At("/evidence")
 	}
 	digest := countersign.DigestBytes(evidenceDomain, content)

@@ -101,6 +101,9 @@ func (d *Desk) Propose(ctx context.Context, caller Caller, key Key, kind counter
 		if identity := tx.directory.identities[caller.Identity]; !holds || identity == nil || !identity.Human() || !identity.ActiveAt(tx.now()) {
 			return "", countersign.Errorf(countersign.Refused, "needs-power", "Proposing a change of the %s takes a person with one of the powers %v of the system %q.", kind, powersFor(kind), SystemName)
 		}
+		if err := checkFiles(files); err != nil {
+			return "", err
+		}
 		content, err := countersign.Canonical(keptFiles(files))
 		if err != nil {
 			return "", countersign.Errorf(countersign.Invalid, "malformed-files", "The files cannot be kept: %v", err).At("/files")

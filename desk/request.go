@@ -208,7 +208,13 @@ func (d *Desk) Attach(ctx context.Context, caller Caller, key Key, id countersig
 		if err != nil {
 			return workflow.RequestCommand{}, verdict, err
 		}
-		held, err := tx.keep(evidence.Content, "upload", "")
+		var slot countersign.Slot
+		for _, one := range request.Evidence {
+			if one.Name == evidence.Slot {
+				slot = one
+			}
+		}
+		held, err := tx.brought(slot, evidence.Content)
 		if err != nil {
 			return workflow.RequestCommand{}, verdict, err
 		}
@@ -273,7 +279,7 @@ func (d *Desk) Amend(ctx context.Context, caller Caller, key Key, id countersign
 		// Evidence that is not given anew stays as it is.
 		for i := range route.Evidence {
 			for _, was := range request.Evidence {
-				if slot := &route.Evidence[i]; slot.Name == was.Name && slot.Held == nil {
+				if slot := &route.Evidence[i]; slot.Name == was.Name && slot.Record == was.Record && slot.Held == nil {
 					slot.Held = was.Held
 				}
 			}
@@ -477,7 +483,7 @@ func (tx *transaction) recheck(ctx context.Context, request *countersign.Request
 	} else if kind := countersign.KindOf(err); kind == countersign.Internal || kind == countersign.Unavailable {
 		return facts, nil, err
 	}
-	refusals := slices.Concat(set.Recheck(request.Type, facts), tx.desk.refuseHeld(r.matter), tx.refuseUnsponsored(r.matter), tx.refuseAuthor(r.matter))
+	refusals := slices.Concat(set.Recheck(request.Type, facts), tx.desk.refuseHeld(r.matter), tx.refuseUnsponsored(r.matter), tx.refuseAuthor(r.matter), tx.refuseUntrusted(set, request))
 	if !request.BreakGlass && request.Rotates == nil {
 		refusals = append(refusals, tx.refuseUnconfirmed(r.matter)...)
 	}

@@ -101,9 +101,14 @@ func (tx *transaction) ticketEvidence(found ticket) (*countersign.Evidence, erro
 
 // Fetch fills an evidence slot with what its source says of the ticket now.
 func (d *Desk) Fetch(ctx context.Context, caller Caller, key Key, id countersign.RequestID, slotName string) error {
-	asked, done := tickets{}, activity{}
+	asked, done, documents := tickets{}, activity{}, map[string]*source.Document{}
 	return d.onRequest(ctx, caller, key, id, func(tx *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
 		command := workflow.RequestCommand{Name: workflow.Fetch, Slot: slotName}
+		if request.State == countersign.RequestCollecting {
+			if err := tx.bump(ctx, s.matter.beneficiary.SamePerson()...); err != nil {
+				return command, workflow.RequestVerdict{}, err
+			}
+		}
 		verdict, err := tx.verdict(ctx, request, s)
 		if err != nil {
 			return command, verdict, err
@@ -114,6 +119,14 @@ func (d *Desk) Fetch(ctx context.Context, caller Caller, key Key, id countersign
 				if command.Evidence, err = tx.activityEvidence(ctx, &done, request); err != nil {
 					return command, verdict, err
 				}
+			}
+			if slot.Name == slotName && slot.Attested() && !slot.Brought && !early {
+				held, err := tx.fetchAttested(ctx, slot, documents)
+				if err != nil {
+					return command, verdict, err
+				}
+				command.Evidence = *held
+				continue
 			}
 			if slot.Name != slotName || slot.Ticket == "" || early {
 				continue // the law says why
@@ -137,6 +150,26 @@ func (d *Desk) Fetch(ctx context.Context, caller Caller, key Key, id countersign
 		}
 		return command, verdict, nil
 	})
+}
+
+// fetchAttested gets a statement from where its verifier says that it lies, once
+// for a command that is judged again, and checks it.
+func (tx *transaction) fetchAttested(ctx context.Context, slot countersign.Slot, fetched map[string]*source.Document) (*countersign.Evidence, error) {
+	info, _, err := tx.verifier(slot)
+	if err != nil {
+		return nil, err
+	}
+	document := fetched[info.URL]
+	if document == nil {
+		if info.URL == "" {
+			return nil, countersign.Errorf(countersign.Refused, "no-such-source", "The verifier %s has no address any more: ask anew, and bring the statement.", info.Name)
+		}
+		if document, err = tx.desk.Document(ctx, info, slot.Record); err != nil {
+			return nil, err
+		}
+		fetched[info.URL] = document
+	}
+	return tx.attested(slot, document.Bytes, document.From)
 }
 
 // checkTicket refuses a ticket that is not as the slot needs it. Of what was

@@ -163,9 +163,10 @@ func Open(ctx context.Context, options Options) (*House, error) {
 		}
 		maps.Copy(connectors, opened)
 	}
+	asked := sources{built: ticketsource.New(h.Tickets), credentials: options.SourceCredentials}
 	h.Desk = desk.New(desk.Config{
 		Store: options.Store, Clock: options.Clock, Entropy: options.Entropy, Zones: time.LoadLocation, Connectors: connectors.With(manual.Hands{}),
-		Source:       sources{built: ticketsource.New(h.Tickets), credentials: options.SourceCredentials}.find,
+		Source: asked.find, Document: asked.document,
 		TicketSystem: ticketSystems(options.TicketCredentials).open, Page: options.Page,
 		Power: func(holder countersign.IdentityID, power string) bool {
 			return h.Point.Allowed(holder, power, desk.SystemName+"/"+desk.ResourceName, countersign.InstantOf(options.Clock.Now()))

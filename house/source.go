@@ -1,6 +1,8 @@
 package house
 
 import (
+	"context"
+
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/source"
@@ -29,4 +31,13 @@ type ticketSystems map[string]countersign.Secret
 
 func (t ticketSystems) open(info policy.TicketingInfo) (ticketing.System, error) {
 	return ticketing.New(ticketing.Settings{Name: info.Name, Kind: info.Kind, URL: info.URL, Journal: info.Journal}, t[info.Name], nil)
+}
+
+// document gets what lies at the address of a verifier.
+func (s sources) document(ctx context.Context, info policy.VerifierInfo, digest string) (*source.Document, error) {
+	place, err := source.NewPlace(info.Name, info.URL, s.credentials[info.Name], nil)
+	if err != nil {
+		return nil, err
+	}
+	return place.Get(ctx, digest)
 }

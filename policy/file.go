@@ -118,7 +118,7 @@ func readType(s *source, root *yaml.Node, set *Set) *requestType {
 		t.readVariables(c, m.values["variables"])
 	}
 	for _, node := range m.list("evidence") {
-		t.readSlot(s, node)
+		t.readSlot(s, node, set)
 	}
 	for _, node := range m.list("refuse") {
 		r := s.mapping(node, "a refusal", "when", "because", "waivable")
@@ -217,12 +217,12 @@ var evidenceDues = []countersign.EvidenceDue{countersign.DueAtRequest, countersi
 
 const directoryVerifier = "directory"
 
-func (t *requestType) readSlot(s *source, node *yaml.Node) {
+func (t *requestType) readSlot(s *source, node *yaml.Node, set *Set) {
 	m := s.mapping(node, "an evidence slot", "name", "title", "kind", "due", "verified_by", "from", "covers", "ticket", "must_open", "within", "escalate_to")
 	m.require("name", "kind", "due")
 	read := slot{line: node.Line, from: m.text("from"), covers: m.flag("covers"), Slot: countersign.Slot{
 		Name: m.name("name"), Title: m.text("title"), Kind: word(m, "kind", "kind of evidence", evidenceKinds),
-		Due: word(m, "due", "moment", evidenceDues), VerifiedBy: word(m, "verified_by", "verifier", append([]string{directoryVerifier}, t.sources...)),
+		Due: word(m, "due", "moment", evidenceDues), VerifiedBy: word(m, "verified_by", "verifier", slices.Concat([]string{directoryVerifier}, t.sources, set.verifierNames())),
 		Ticket: word(m, "ticket", "state of a ticket", []countersign.TicketState{countersign.TicketOpen, countersign.TicketClosed}), MustOpen: m.flag("must_open"),
 		Within: m.within("within"), EscalateTo: m.readRules("escalate_to"),
 	}}
@@ -240,9 +240,13 @@ func (t *requestType) readSlot(s *source, node *yaml.Node) {
 	if m.has("covers") && read.VerifiedBy != directoryVerifier {
 		s.problem(m.keys["covers"], "`covers` belongs to evidence with `verified_by: directory`")
 	}
-	if m.has("verified_by") && read.VerifiedBy != "" && read.VerifiedBy != directoryVerifier {
+	info, _, signed := set.Verifier(read.VerifiedBy)
+	switch {
+	case signed:
+		t.readAttestedField(m, &read, info.URL == "")
+	case read.VerifiedBy != "" && read.VerifiedBy != directoryVerifier:
 		t.readTicketField(m, &read)
-	} else {
+	default:
 		t.readRecordField(m, &read)
 	}
 	t.evidence = append(t.evidence, read)

@@ -73,6 +73,7 @@ func (s *Set) judge(typeName string, facts Facts) (*judgement, error) {
 	j.judgeDuration()
 	j.judgeRecords()
 	j.judgeTickets()
+	j.judgeAttested()
 	j.judgeBreakGlass()
 	j.judgeRefusals()
 	j.judgeBounds()

@@ -29,6 +29,7 @@ type Set struct {
 	sources     []SourceInfo
 	owners      OwnerTerms
 	ticketing   []TicketingInfo
+	verifiers   []verifier
 }
 
 // content is the kept form of a set.
@@ -90,6 +91,7 @@ func (s *Set) sort() {
 	slices.SortFunc(s.packages, func(a, b PackageInfo) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.birthrights, func(a, b *birthright) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.ticketing, func(a, b TicketingInfo) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.verifiers, func(a, b verifier) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.sources, func(a, b SourceInfo) int { return cmp.Compare(a.Name, b.Name) })
 }
 
@@ -111,7 +113,7 @@ type pendingFile struct {
 }
 
 // fileKinds are what a file can begin with, in the words of problems.
-var fileKinds = []string{"request", "calendars", "separation", "exceptions", "packages", "birthrights", "sources", "owners", "ticketing"}
+var fileKinds = []string{"request", "calendars", "separation", "exceptions", "packages", "birthrights", "sources", "verifiers", "owners", "ticketing"}
 
 func beginning() string { return "the file should begin with " + enumerate(fileKinds, "or") }
 
@@ -205,6 +207,7 @@ func (l *loader) finish() []Problem {
 		{"packages", l.readPackages},
 		{"birthrights", l.readBirthrights},
 		{"sources", l.readSources},
+		{"verifiers", l.readVerifiers},
 		{"owners", l.readOwners},
 		{"request", l.readRequestType},
 		{"ticketing", l.readTicketing},

@@ -24,10 +24,11 @@ import (
 // answer, which is no more than the desk keeps as evidence, and levels of nesting
 // in it.
 const (
-	patience  = 5 * time.Second
-	maxKey    = 200
-	maxAnswer = 256 << 10
-	maxDepth  = 32
+	patience    = 5 * time.Second
+	maxKey      = 200
+	maxAnswer   = 256 << 10
+	maxDocument = 10 << 20
+	maxDepth    = 32
 )
 
 // HTTP is a source that answers over HTTP. It is safe for many callers at once.
@@ -37,6 +38,50 @@ type HTTP struct {
 	settings   *compiled
 	credential countersign.Secret
 	client     http.Client
+	longest    int64 // bytes of an answer
+}
+
+// Place is where documents lie that a verifier checks: each under the digest of what
+// it is about. It is safe for many callers at once.
+type Place struct{ asked *HTTP }
+
+// Document is what lies at a place, as it was fetched; From says where, without
+// credentials.
+type Document struct {
+	Bytes []byte
+	From  string
+}
+
+// NewPlace returns the place with {key} in its address for the digest. Credential and
+// client are as for NewHTTP.
+func NewPlace(name, address string, credential countersign.Secret, client *http.Client) (*Place, error) {
+	before, after, err := splitURL(address)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newHTTP(name, "", &compiled{before: before, after: after}, credential, client)
+	if err != nil {
+		return nil, err
+	}
+	s.longest = maxDocument
+	return &Place{s}, nil
+}
+
+// Get fetches the document about a digest. A place that has none is NotFound, one
+// that gives no answer Unavailable.
+func (p *Place) Get(ctx context.Context, digest string) (*Document, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	address := p.asked.settings.before + url.PathEscape(digest) + p.asked.settings.after
+	answer, err := p.asked.fetch(ctx, digest, address)
+	if countersign.KindOf(err) == countersign.NotFound {
+		return nil, countersign.Errorf(countersign.NotFound, "no-such-document", "The verifier %s has nothing about %s at its address yet.", p.asked.name, countersign.Clip(digest))
+	}
+	if err != nil {
+		return nil, err
+	}
+	from, _, _ := strings.Cut(address, "?")
+	return &Document{answer, from}, nil
 }
 
 // NewHTTP returns the source with a name to tell it from others in messages. The
@@ -47,10 +92,14 @@ func NewHTTP(name string, settings Settings, credential countersign.Secret, clie
 	if err != nil {
 		return nil, err
 	}
+	return newHTTP(name, "it must match "+settings.Key, ready, credential, client)
+}
+
+func newHTTP(name, form string, ready *compiled, credential countersign.Secret, client *http.Client) (*HTTP, error) {
 	if strings.ContainsFunc(credential.Reveal(), unicode.IsControl) {
 		return nil, wrong("", "the credential of %s holds a line break or another control character; it is sent as one Authorization header, as \"Bearer …\"", name)
 	}
-	s := &HTTP{name: name, form: "it must match " + settings.Key, settings: ready, credential: credential}
+	s := &HTTP{name: name, form: form, settings: ready, credential: credential, longest: maxAnswer}
 	if client != nil {
 		s.client = *client
 	}
@@ -126,12 +175,12 @@ func (s *HTTP) fetch(ctx context.Context, key, address string) ([]byte, error) {
 	default:
 		return nil, Unavailable(s.name, fmt.Sprintf("it answers with the status %d", response.StatusCode))
 	}
-	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	answer, err := io.ReadAll(io.LimitReader(response.Body, s.longest+1))
 	switch {
 	case err != nil:
 		return nil, s.unreachable(ctx, err)
-	case len(answer) > maxAnswer:
-		return nil, Unavailable(s.name, fmt.Sprintf("its answer has more than %d bytes", maxAnswer))
+	case int64(len(answer)) > s.longest:
+		return nil, Unavailable(s.name, fmt.Sprintf("its answer has more than %d bytes", s.longest))
 	}
 	return answer, nil
 }

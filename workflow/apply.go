@@ -54,7 +54,7 @@ func ApplyRequest(r *countersign.Request, stamp Stamp, payload countersign.Paylo
 		if slot == nil {
 			return nil, countersign.Errorf(countersign.Internal, "unknown-slot", "request %s has no evidence slot %q", r.ID, event.Change.Slot)
 		}
-		slot.Held = &countersign.Evidence{ID: event.Change.ID, Digest: event.Change.Digest, By: event.Change.By, At: stamp.Time, Unavailable: event.Change.Unavailable}
+		slot.Held = &countersign.Evidence{ID: event.Change.ID, Digest: event.Change.Digest, By: event.Change.By, At: stamp.Time, Unavailable: event.Change.Unavailable, Key: event.Change.Key}
 		if event.Evidence != nil {
 			slot.Held.Source, slot.Held.Verified = event.Evidence.Source, event.Evidence.Verified
 		}

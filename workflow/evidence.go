@@ -16,9 +16,9 @@ func (f *folding) attach(command RequestCommand, verdict RequestVerdict) error {
 	fetched := command.Name == Fetch
 	early := slot.Due == countersign.DueAtClosure && r.State != countersign.RequestClosing
 	switch {
-	case !fetched && slot.VerifiedBy != "":
+	case !fetched && slot.VerifiedBy != "" && !slot.Brought:
 		return countersign.Errorf(countersign.Refused, "slot-is-verified", "The evidence %q is fetched and verified by %s; it cannot be attached.", slot.Name, slot.VerifiedBy).At("/slot")
-	case fetched && slot.VerifiedBy == "":
+	case fetched && (slot.VerifiedBy == "" || slot.Brought):
 		return countersign.Errorf(countersign.Refused, "slot-has-no-source", "The evidence %q has no source: attach it.", slot.Name).At("/slot")
 	case early:
 		return countersign.Errorf(countersign.Conflict, "not-due-yet", "The evidence %q falls due when the access is gone.", slot.Name)
@@ -32,7 +32,7 @@ func (f *folding) attach(command RequestCommand, verdict RequestVerdict) error {
 		return countersign.Errorf(countersign.Conflict, "slot-is-filled", "The evidence %q is there already, and somebody may have relied on it.", slot.Name)
 	}
 	attached := &EvidenceAttached{
-		Change:   EvidenceAttachedChange{Slot: slot.Name, ID: command.Evidence.ID, Digest: command.Evidence.Digest, By: f.Actor.Identity(), Unavailable: command.Evidence.Unavailable},
+		Change:   EvidenceAttachedChange{Slot: slot.Name, ID: command.Evidence.ID, Digest: command.Evidence.Digest, By: f.Actor.Identity(), Unavailable: command.Evidence.Unavailable, Key: command.Evidence.Key},
 		Evidence: &EvidenceValue{Source: command.Evidence.Source, Verified: command.Evidence.Verified},
 	}
 	if err := f.request(r.ID, attached); err != nil {

@@ -133,6 +133,8 @@ type EvidenceAttachedChange struct {
 	ID     countersign.EvidenceID `json:"id"`
 	Digest countersign.Digest     `json:"digest"`
 	By     countersign.IdentityID `json:"by"`
+	// Key is the fingerprint of the key that signed it.
+	Key string `json:"key,omitempty"`
 	// Unavailable says that not every source could tell, so that what stands in for it
 	// is owed.
 	Unavailable bool `json:"unavailable,omitempty"`

@@ -158,6 +158,7 @@ var RequestTransitions = []Transition[countersign.RequestState]{
 
 	{countersign.RequestCollecting, Consent, []Role{Accountable}, to(countersign.RequestCollecting, countersign.RequestDeciding, countersign.RequestFulfilling, countersign.RequestDenied)},
 	{countersign.RequestCollecting, Attach, theAskers, to(countersign.RequestCollecting, countersign.RequestDeciding, countersign.RequestFulfilling, countersign.RequestDenied)},
+	{countersign.RequestCollecting, Fetch, theAskers, to(countersign.RequestCollecting, countersign.RequestDeciding, countersign.RequestFulfilling, countersign.RequestDenied)},
 	{countersign.RequestCollecting, Open, theReaders, to(countersign.RequestCollecting)},
 	{countersign.RequestCollecting, Amend, []Role{Requester}, to(countersign.RequestCollecting, countersign.RequestDeciding, countersign.RequestFulfilling, countersign.RequestDenied)},
 	{countersign.RequestCollecting, Cancel, theAskers, to(countersign.RequestCancelled)},

@@ -248,5 +248,8 @@ func checkText(field, text string, most int, allowed string) error {
 	if strings.TrimSpace(text) == "" || len(text) > most || !utf8.ValidString(text) || strings.ContainsFunc(text, unfit) {
 		return countersign.Errorf(countersign.Invalid, "malformed-ticket", "a text of 1 to %d bytes without control characters belongs here", most).At(field)
 	}
+	if shape := countersign.SecretShape(text); shape != "" {
+		return countersign.Errorf(countersign.Invalid, "secret-pasted", "This looks like %s. Take it out, and treat it as leaked if it is real.", shape).At(field)
+	}
 	return nil
 }
