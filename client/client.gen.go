@@ -1533,6 +1533,9 @@ type EvidenceKind string
 
 // EvidenceSlot defines model for EvidenceSlot.
 type EvidenceSlot struct {
+	// Brought Who asks brings what the verifier then checks.
+	Brought bool `json:"brought,omitempty,omitzero"`
+
 	// Deadline A moment in UTC, to the millisecond.
 	Deadline Instant     `json:"deadline,omitempty,omitzero"`
 	Due      EvidenceDue `json:"due"`
@@ -2536,6 +2539,8 @@ type Seconds = int64
 
 // Slot A named place for evidence, as a policy plans it.
 type Slot struct {
+	// Brought Who asks brings what the verifier then checks.
+	Brought    bool        `json:"brought,omitempty,omitzero"`
 	Due        EvidenceDue `json:"due"`
 	EscalateTo []string    `json:"escalate_to,omitempty,omitzero"`
 

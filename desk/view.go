@@ -118,8 +118,10 @@ type SlotView struct {
 	Kind       countersign.EvidenceKind `json:"kind"`
 	Due        countersign.EvidenceDue  `json:"due"`
 	VerifiedBy string                   `json:"verified_by,omitempty"`
+	// Brought says that who asks brings what the verifier then checks.
+	Brought bool `json:"brought,omitempty"`
 	// Ticket and Record are the state that a source must report, and of which ticket;
-	// Record can also be the key of a system record.
+	// Record can also be the key of a system record, or the digest of an artifact.
 	Ticket   countersign.TicketState `json:"ticket,omitempty"`
 	Record   string                  `json:"record,omitempty"`
 	MustOpen bool                    `json:"must_open,omitempty"`
@@ -316,7 +318,7 @@ func (tx *transaction) requestView(request *countersign.Request, s *stance, gran
 func (d *snapshot) slotView(slot countersign.Slot) SlotView {
 	view := SlotView{
 		Name: slot.Name, Title: slot.Title, Kind: slot.Kind, Due: slot.Due, VerifiedBy: slot.VerifiedBy, Ticket: slot.Ticket, Record: slot.Record,
-		MustOpen: slot.MustOpen, InPlaceOf: slot.InPlaceOf, Deadline: slot.Deadline, Overdue: slot.Overdue, WrittenOffBy: d.refTo(slot.WrittenOffBy),
+		Brought: slot.Brought, MustOpen: slot.MustOpen, InPlaceOf: slot.InPlaceOf, Deadline: slot.Deadline, Overdue: slot.Overdue, WrittenOffBy: d.refTo(slot.WrittenOffBy),
 	}
 	if slot.Held != nil {
 		view.Held = &EvidenceView{ID: slot.Held.ID, Digest: slot.Held.Digest, Source: slot.Held.Source, By: d.ref(slot.Held.By), At: slot.Held.At, Verified: slot.Held.Verified, Unavailable: slot.Held.Unavailable}
