@@ -260,3 +260,30 @@ func TestAFileAloneSparesNoOwnerAConfirmation(t *testing.T) {
 	}
 	w.verified()
 }
+
+func TestAnEmergencyWaitsForNoOwnerAndALostOneIsToldOfAnew(t *testing.T) {
+	ear := &listener{}
+	w := listening(t, onSQLite(t), ear, eligibilityPolicy, breakGlassPolicy, builtInTickets, "owners: {risks: {low: 30d}, remind: 7d, grace: 7d}")
+	assigned := desk.Asking{Entitlements: []string{"wiki/space/editor-on-call"}, Reason: "on call this quarter"}
+	id := w.submit("ana", assigned)
+	w.must(w.approve("max", id))
+	w.settle()
+	w.pass(31 * aDay)
+	w.pass(8 * aDay)
+	_, err := w.house.Desk.Submit(w.ctx, w.as("max"), desk.Key{}, assigned)
+	w.refused(err, "owner-silent")
+	taken := w.submit("ana", emergency(w.incident()))
+	w.settle()
+	w.state(taken, countersign.RequestActive)
+
+	// The owner who kept silent leaves: others hear that somebody has to take it over,
+	// and from when on nothing new is given is said anew.
+	w.apply("{login: otto, name: Otto Other, email: otto@test.example, manager: bea}", "{login: otto, name: Otto Other, email: otto@test.example, manager: bea, status: departed}")
+	w.pass(2 * time.Minute)
+	w.pass(time.Hour)
+	w.tell()
+	if said := ear.heardOf("Bea Boss", desk.NoticeOwnerSilent); !strings.Contains(said, "countersign system offer wiki") {
+		t.Errorf("the manager heard %q", said)
+	}
+	w.verified()
+}
