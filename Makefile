@@ -26,7 +26,7 @@ fuzz:
 
 # Fuzz targets, as folder and name. A test compares the list with the code.
 FUZZ = ticketing:FuzzRead .:FuzzCanonicalJSON .:FuzzID .:FuzzInstant .:FuzzSeconds \
-	backup:FuzzOpen directory:FuzzParse \
+	attest:FuzzVerify backup:FuzzOpen directory:FuzzParse \
 	httpapi:FuzzBody httpapi:FuzzCursor httpapi:FuzzIdempotencyKey httpapi:FuzzQuery \
 	notify:FuzzTemplates policy:FuzzAnswers policy:FuzzLoad workflow:FuzzEvent
 FUZZTIME ?= 120s

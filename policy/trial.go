@@ -286,6 +286,8 @@ func (t *requestType) readAnswers(given *mapping) map[string]any {
 			answers[field.name] = field.enum[0]
 		case field.format != "":
 			answers[field.name] = map[string]string{recordFormat: "SR-1", "date": "2026-01-31", "email": "someone@example.org", "uri": "https://example.org/"}[field.format]
+		case slices.ContainsFunc(t.evidence, func(s slot) bool { return s.from == field.name && s.Attested() }):
+			answers[field.name] = "sha256:" + strings.Repeat("0", 64)
 		default:
 			answers[field.name] = strings.Repeat("x", max(1, field.minLength))
 		}

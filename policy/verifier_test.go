@@ -30,6 +30,28 @@ fulfil: [role.assign]
 	if problems := load(good, "{name: scan, kind: attestation, due: at-request, verified_by: scans, from: artifact}"); len(problems) > 0 {
 		t.Fatal(problems)
 	}
+	if set, problems := Load([]File{{"verifiers.yaml", []byte("verifiers:\n  - " + good)}, {"type.yaml", []byte(`
+request: deploy
+title: Deploy
+grants: {system: any, kind: role}
+beneficiary: [person]
+limits: {duration: {default: 1d, max: 2d}}
+ask: {artifact: {type: string}}
+evidence: [{name: scan, kind: attestation, due: at-request, verified_by: scans, from: artifact}]
+stages: [{name: boss, approvers: [manager-of(requester)]}]
+fulfil: [role.assign]
+tests:
+  - {name: any artifact, expect: {stages: [boss]}}
+  - {name: a name is no artifact, given: {answers: {artifact: latest}}, expect: {refused: invalid-answer}}
+`)}}, nil); len(problems) > 0 {
+		t.Error(problems)
+	} else {
+		for _, result := range set.Test() {
+			if len(result.Failures) > 0 {
+				t.Errorf("%s: %v", result.Name, result.Failures)
+			}
+		}
+	}
 	with := func(more string) string { return strings.Replace(good, "{name: scans", "{name: scans, "+more, 1) }
 	for name, test := range map[string]struct{ verifier, slot, problem string }{
 		"no key":                    {"{name: scans, predicates: [x], keys: []}", "", "`keys` names nothing"},
