@@ -13,6 +13,30 @@ import (
 	"github.com/countersign/countersign/workflow"
 )
 
+// Attach fills an evidence slot.
+func (d *Desk) Attach(ctx context.Context, caller Caller, key Key, id countersign.RequestID, evidence EvidenceContent) error {
+	return d.onRequest(ctx, caller, key, id, func(tx *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
+		if err := tx.bump(ctx, s.matter.beneficiary.SamePerson()...); err != nil {
+			return workflow.RequestCommand{}, workflow.RequestVerdict{}, err
+		}
+		verdict, err := tx.verdict(ctx, request, s)
+		if err != nil {
+			return workflow.RequestCommand{}, verdict, err
+		}
+		var slot countersign.Slot
+		for _, one := range request.Evidence {
+			if one.Name == evidence.Slot {
+				slot = one
+			}
+		}
+		held, err := tx.brought(slot, evidence.Content)
+		if err != nil {
+			return workflow.RequestCommand{}, verdict, err
+		}
+		return workflow.RequestCommand{Name: workflow.Attach, Slot: evidence.Slot, Evidence: *held}, verdict, nil
+	})
+}
+
 // fillSlots puts evidence into the slots: what the asking brought, the records
 // that the directory holds, and what the sources said of the tickets it names.
 func (tx *transaction) fillSlots(ctx context.Context, j *judgement, asking Asking) ([]countersign.Slot, error) {

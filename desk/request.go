@@ -198,30 +198,6 @@ func (d *Desk) Consent(ctx context.Context, caller Caller, key Key, id countersi
 	})
 }
 
-// Attach fills an evidence slot.
-func (d *Desk) Attach(ctx context.Context, caller Caller, key Key, id countersign.RequestID, evidence EvidenceContent) error {
-	return d.onRequest(ctx, caller, key, id, func(tx *transaction, request *countersign.Request, s *stance) (workflow.RequestCommand, workflow.RequestVerdict, error) {
-		if err := tx.bump(ctx, s.matter.beneficiary.SamePerson()...); err != nil {
-			return workflow.RequestCommand{}, workflow.RequestVerdict{}, err
-		}
-		verdict, err := tx.verdict(ctx, request, s)
-		if err != nil {
-			return workflow.RequestCommand{}, verdict, err
-		}
-		var slot countersign.Slot
-		for _, one := range request.Evidence {
-			if one.Name == evidence.Slot {
-				slot = one
-			}
-		}
-		held, err := tx.brought(slot, evidence.Content)
-		if err != nil {
-			return workflow.RequestCommand{}, verdict, err
-		}
-		return workflow.RequestCommand{Name: workflow.Attach, Slot: evidence.Slot, Evidence: *held}, verdict, nil
-	})
-}
-
 // Ask wants to know more before deciding.
 func (d *Desk) Ask(ctx context.Context, caller Caller, key Key, id countersign.RequestID, question string) error {
 	return d.say(ctx, caller, key, id, workflow.Ask, question)
