@@ -91,8 +91,7 @@ func TestAHouseThatDidNotHearOfItsCommitRefusesFromTheNextBeatOn(t *testing.T) {
 
 func TestAnOperationThatHangsAfterTheClockSteppedBackIsReported(t *testing.T) {
 	inBubble(t, true, func(s *story) {
-		s.given("ana", "ledger/books/read")
-		grant := s.someGrant(func(g *countersign.Grant) bool { return g.State == countersign.GrantLive })
+		grant := s.given("ana", "ledger/books/read")
 		s.must(s.houses[0].Desk.Revoke(s.ctx, s.as("otto"), desk.Key{}, grant.ID, "not needed any more"))
 		works, err := s.houses[0].Engine.Claim(s.ctx, 1)
 		s.must(err)
@@ -112,11 +111,10 @@ func TestAnOperationThatHangsAfterTheClockSteppedBackIsReported(t *testing.T) {
 func TestAWriteOfAnEarlierAttemptThatArrivesAfterTheRevokeIsFound(t *testing.T) {
 	inBubble(t, true, func(s *story) {
 		s.target.late, s.target.lateFor = 1, 50*time.Second
-		s.given("ana", "ledger/books/read")
+		grant := s.given("ana", "ledger/books/read")
 		s.pass(4 * time.Second)
 		s.settled()
-		grant := s.someGrant(func(g *countersign.Grant) bool { return g.State == countersign.GrantLive })
-		if grant == nil {
+		if grant = s.grantOf(grant.Request); grant.State != countersign.GrantLive {
 			t.Fatal("the second attempt gave nothing")
 		}
 		s.must(s.houses[0].Desk.Revoke(s.ctx, s.as("otto"), desk.Key{}, grant.ID, "not needed any more"))
