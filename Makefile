@@ -7,7 +7,7 @@ GO ?= go
 
 ## test: everything, with the race detector, on SQLite and on PostgreSQL
 test: install-test-tools
-	$(GO) test -race -timeout 900s ./...
+	$(GO) test -race -timeout 1500s ./...
 
 ## soak: the same properties, many more times, and each fuzz target for a while
 soak: install-test-tools

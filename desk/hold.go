@@ -139,9 +139,17 @@ func (d *Desk) Hold(ctx context.Context, caller Caller, key Key, on, reason stri
 		if err != nil {
 			return "", err
 		}
-		stale := d.Answers()
-		if !tx.standOnHold(found).HasAny(workflow.SystemOwner, workflow.Accountable, workflow.Administrator, workflow.Beneficiary) {
-			return "", cmp.Or[error](stale, d.Answers(), countersign.Errorf(countersign.Refused, "not-entitled-to-hold", "Only who is held, an owner of what is held, a manager of the person, or an administrator can put a hold."))
+		entitled := func() bool {
+			return tx.standOnHold(found).HasAny(workflow.SystemOwner, workflow.Accountable, workflow.Administrator, workflow.Beneficiary)
+		}
+		if stale := d.Answers(); !entitled() {
+			if err := cmp.Or(stale, d.Answers()); err != nil {
+				return "", err
+			}
+			// It can have been stale for just that moment; now it was fresh a moment ago.
+			if !entitled() {
+				return "", cmp.Or[error](d.Answers(), countersign.Errorf(countersign.Refused, "not-entitled-to-hold", "Only who is held, an owner of what is held, a manager of the person, or an administrator can put a hold."))
+			}
 		}
 		if revoke && countersign.PrefixOf(found.id) == "grt" {
 			return "", countersign.Errorf(countersign.Invalid, "revoke-the-grant", "A single grant is revoked by itself; a hold revokes all of an identity, of a system or of an entitlement.").At("/revoke")
