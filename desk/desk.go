@@ -34,9 +34,9 @@ type Config struct {
 	Page func(id string) string
 	// Document gets what lies at the address of a verifier about an artifact.
 	Document func(ctx context.Context, info policy.VerifierInfo, digest string) (*source.Document, error)
-	// Power reports whether the identity holds a power of the desk now, as the
-	// decision point answers.
-	Power func(holder countersign.IdentityID, power string) bool
+	// HoldsPower reports whether the identity holds a power of the desk now, as the
+	// decision point answers. While that cannot tell, it is the error of Answers.
+	HoldsPower func(holder countersign.IdentityID, power string) (bool, error)
 	// Answers is an error while the decision point cannot tell who holds a power. No
 	// person is answered then: to say that somebody holds none would be a guess.
 	Answers func() error
@@ -151,6 +151,8 @@ type transaction struct {
 	occasion workflow.Occasion
 	guards   map[string]store.Guard
 	change   store.Change
+	// stale is why somebody's power could not be told in this transaction.
+	stale error
 	// classifies says that the actor says in triage which request this is, and decides
 	// nothing of it.
 	classifies bool

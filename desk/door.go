@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/countersign/countersign"
@@ -9,6 +10,20 @@ import (
 
 // House shows the house itself.
 func (d *Desk) House(ctx context.Context) (*countersign.House, error) { return d.Store.House(ctx) }
+
+// Power reports whether the identity is known to hold a power of the desk now.
+func (d *Desk) Power(holder countersign.IdentityID, power string) bool {
+	held, err := d.HoldsPower(holder, power)
+	return err == nil && held
+}
+
+// power is Power, and remembers that it could not be told: who is refused for want of
+// one is then told that, and not that there is none.
+func (tx *transaction) power(holder countersign.IdentityID, power string) bool {
+	held, err := tx.desk.HoldsPower(holder, power)
+	tx.stale = cmp.Or(tx.stale, err)
+	return err == nil && held
+}
 
 // Powers lists the powers of the desk that the identity holds now.
 func (d *Desk) Powers(holder countersign.IdentityID) []string {

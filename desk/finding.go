@@ -48,9 +48,9 @@ type FindingFilter struct {
 
 // seesFindings says who sees what was found on a system: who answers for it,
 // administrators and auditors.
-func (d *Desk) seesFindings(caller Caller, system *countersign.System) bool {
+func (tx *transaction) seesFindings(caller Caller, system *countersign.System) bool {
 	return system.Owner == caller.Identity || system.SecondOwner == caller.Identity ||
-		d.Power(caller.Identity, PowerAdministrator) || d.Power(caller.Identity, PowerAuditor)
+		tx.power(caller.Identity, PowerAdministrator) || tx.power(caller.Identity, PowerAuditor)
 }
 
 // seen returns the systems whose findings the caller sees, by name; all says that
@@ -58,7 +58,7 @@ func (d *Desk) seesFindings(caller Caller, system *countersign.System) bool {
 func (tx *transaction) seen(caller Caller) (systems []*countersign.System, all bool) {
 	all = true
 	for _, system := range tx.directory.systems {
-		if tx.desk.seesFindings(caller, system) {
+		if tx.seesFindings(caller, system) {
 			systems = append(systems, system)
 		} else {
 			all = false
@@ -77,7 +77,7 @@ func (d *Desk) Findings(ctx context.Context, caller Caller, filter FindingFilter
 	query := store.FindingQuery{All: filter.All, Before: filter.Before, Limit: limitOf(filter.Limit)}
 	if filter.System != "" {
 		system := tx.directory.findSystem(filter.System)
-		if system == nil || !d.seesFindings(caller, system) {
+		if system == nil || !tx.seesFindings(caller, system) {
 			return nil, notFound("system", filter.System)
 		}
 		query.Systems = []countersign.SystemID{system.ID}
@@ -128,7 +128,7 @@ func (tx *transaction) seenFinding(ctx context.Context, caller Caller, id counte
 		return nil, err
 	}
 	if err == nil {
-		if system := tx.directory.systems[finding.System]; system != nil && tx.desk.seesFindings(caller, system) {
+		if system := tx.directory.systems[finding.System]; system != nil && tx.seesFindings(caller, system) {
 			return finding, nil
 		}
 	}

@@ -40,15 +40,12 @@ func (d *Desk) onGrant(ctx context.Context, caller Caller, key Key, id countersi
 		if err != nil {
 			return "", err
 		}
-		// Who holds a power cannot be told while this replica is stale, which it may stop
-		// or begin to be meanwhile.
-		stale := d.Answers()
 		standing, err := tx.standOnGrant(ctx, grant)
 		if err != nil {
 			return "", err
 		}
 		if !standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable, workflow.SystemOwner, workflow.Administrator, workflow.Auditor) {
-			return "", cmp.Or(stale, d.Answers(), notFound("grant", string(id)))
+			return "", cmp.Or(tx.stale, notFound("grant", string(id)))
 		}
 		if tx.match != nil {
 			if err := tx.match(grant.Version); err != nil {
@@ -124,7 +121,7 @@ func (tx *transaction) standOnGrant(ctx context.Context, grant *countersign.Gran
 	if err != nil {
 		return standing, err
 	}
-	standing.Roles = tx.desk.roles(tx.directory, m, tx.occasion.Actor)
+	standing.Roles = tx.roles(m, tx.occasion.Actor)
 	return standing, nil
 }
 

@@ -110,10 +110,10 @@ func (tx *transaction) standOnHold(on *held) workflow.Standing {
 		}
 		standing.Roles = append(standing.Roles, role)
 	}
-	if tx.desk.Power(who, PowerAdministrator) {
+	if tx.power(who, PowerAdministrator) {
 		standing.Roles = append(standing.Roles, workflow.Administrator)
 	}
-	if tx.desk.Power(who, PowerAuditor) {
+	if tx.power(who, PowerAuditor) {
 		standing.Roles = append(standing.Roles, workflow.Auditor)
 	}
 	if subject := tx.directory.identities[on.subject]; subject != nil && slices.Contains(subject.SamePerson(), who) {
@@ -139,17 +139,8 @@ func (d *Desk) Hold(ctx context.Context, caller Caller, key Key, on, reason stri
 		if err != nil {
 			return "", err
 		}
-		entitled := func() bool {
-			return tx.standOnHold(found).HasAny(workflow.SystemOwner, workflow.Accountable, workflow.Administrator, workflow.Beneficiary)
-		}
-		if stale := d.Answers(); !entitled() {
-			if err := cmp.Or(stale, d.Answers()); err != nil {
-				return "", err
-			}
-			// It can have been stale for just that moment; now it was fresh a moment ago.
-			if !entitled() {
-				return "", cmp.Or[error](d.Answers(), countersign.Errorf(countersign.Refused, "not-entitled-to-hold", "Only who is held, an owner of what is held, a manager of the person, or an administrator can put a hold."))
-			}
+		if !tx.standOnHold(found).HasAny(workflow.SystemOwner, workflow.Accountable, workflow.Administrator, workflow.Beneficiary) {
+			return "", cmp.Or[error](tx.stale, countersign.Errorf(countersign.Refused, "not-entitled-to-hold", "Only who is held, an owner of what is held, a manager of the person, or an administrator can put a hold."))
 		}
 		if revoke && countersign.PrefixOf(found.id) == "grt" {
 			return "", countersign.Errorf(countersign.Invalid, "revoke-the-grant", "A single grant is revoked by itself; a hold revokes all of an identity, of a system or of an entitlement.").At("/revoke")

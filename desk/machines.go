@@ -143,7 +143,7 @@ func (tx *transaction) machines(caller Caller, filter MachineFilter) ([]*counter
 			return nil, countersign.Errorf(countersign.Invalid, "no-such-identity", "There is no identity %q.", countersign.Clip(filter.Owner)).At("owner")
 		}
 	}
-	all := tx.desk.Power(caller.Identity, PowerAdministrator) || tx.desk.Power(caller.Identity, PowerAuditor)
+	all := tx.power(caller.Identity, PowerAdministrator) || tx.power(caller.Identity, PowerAuditor)
 	var found []*countersign.Identity
 	for _, machine := range tx.directory.identities {
 		answering := []countersign.IdentityID{machine.Owner, machine.SecondOwner, machine.Sponsor}

@@ -149,7 +149,7 @@ func (tx *transaction) operators() []countersign.IdentityID { return tx.withPowe
 func (tx *transaction) withPower(power string) []countersign.IdentityID {
 	var people []countersign.IdentityID
 	for id, identity := range tx.directory.identities {
-		if identity.Human() && tx.desk.Power(id, power) {
+		if identity.Human() && tx.power(id, power) {
 			people = append(people, id)
 		}
 	}

@@ -75,7 +75,7 @@ func powersFor(kind countersign.ProposalKind) []string {
 func (tx *transaction) mayChange(who countersign.IdentityID, proposal *countersign.Proposal) bool {
 	identity := tx.directory.identities[who]
 	return identity != nil && identity.Human() && identity.ActiveAt(tx.now()) && (answersFor(tx.directory.systems[proposal.System], who) ||
-		slices.ContainsFunc(powersFor(proposal.Kind), func(power string) bool { return tx.desk.Power(who, power) }))
+		slices.ContainsFunc(powersFor(proposal.Kind), func(power string) bool { return tx.power(who, power) }))
 }
 
 // Propose drafts a change of the policy set or of the directory. The files are
@@ -238,10 +238,10 @@ func (tx *transaction) standOnProposal(proposal *countersign.Proposal) (workflow
 	case tx.mayChange(who, proposal):
 		standing.Roles = append(standing.Roles, workflow.Reviewer)
 	}
-	if tx.desk.Power(who, PowerAuditor) {
+	if tx.power(who, PowerAuditor) {
 		standing.Roles = append(standing.Roles, workflow.Auditor)
 	}
-	if tx.desk.Power(who, PowerEmergencyAuthor) && proposal.State == countersign.ProposalOpen {
+	if tx.power(who, PowerEmergencyAuthor) && proposal.State == countersign.ProposalOpen {
 		standing.Roles = append(standing.Roles, workflow.EmergencyAuthor)
 	}
 	if len(standing.Roles) == 0 {

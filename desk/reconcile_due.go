@@ -66,10 +66,10 @@ func (d *Desk) ReconcileNow(ctx context.Context, caller Caller, name string) (*R
 // reconcilable finds a system that the caller may have read.
 func (tx *transaction) reconcilable(caller Caller, name string) (*countersign.System, error) {
 	system := tx.directory.findSystem(name)
-	if system == nil || !tx.desk.seesFindings(caller, system) {
+	if system == nil || !tx.seesFindings(caller, system) {
 		return nil, notFound("system", name)
 	}
-	if system.Owner != caller.Identity && system.SecondOwner != caller.Identity && !tx.desk.Power(caller.Identity, PowerAdministrator) {
+	if system.Owner != caller.Identity && system.SecondOwner != caller.Identity && !tx.power(caller.Identity, PowerAdministrator) {
 		return nil, countersign.Errorf(countersign.Refused, "not-the-owner", "Only who answers for %s, or an administrator, has it read at once.", system.Name)
 	}
 	if tx.desk.inventory(system) == nil {

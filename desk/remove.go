@@ -25,15 +25,13 @@ func (d *Desk) RemoveFound(ctx context.Context, caller Caller, key Key, id count
 		return countersign.Errorf(countersign.Invalid, "reason-missing", "A removal needs a reason: it stays on the record.").At("/reason")
 	}
 	_, err := d.command(toStop(ctx), caller, key, func(tx *transaction) (string, error) {
-		// Who holds a power cannot be told while this replica is stale.
-		stale := d.Answers()
 		finding, err := tx.seenFinding(ctx, caller, id)
 		if err != nil {
-			return "", cmp.Or(stale, err)
+			return "", cmp.Or(tx.stale, err)
 		}
 		system := tx.directory.systems[finding.System]
-		if !answersFor(system, caller.Identity) && !d.Power(caller.Identity, PowerAdministrator) {
-			return "", cmp.Or(stale, error(countersign.Errorf(countersign.Refused, "not-the-owner", "Only who answers for %s, or an administrator, has access there taken away.", system.Name)))
+		if !answersFor(system, caller.Identity) && !tx.power(caller.Identity, PowerAdministrator) {
+			return "", cmp.Or(tx.stale, error(countersign.Errorf(countersign.Refused, "not-the-owner", "Only who answers for %s, or an administrator, has access there taken away.", system.Name)))
 		}
 		if tx.match != nil {
 			if err := tx.match(finding.Version); err != nil {

@@ -34,7 +34,7 @@ func (tx *transaction) holdsPower(ctx context.Context, who countersign.IdentityI
 	}
 	for _, grant := range grants {
 		entitlement := tx.directory.entitlements[grant.Entitlement]
-		if entitlement != nil && slices.Contains(powers, entitlement.Name) && tx.desk.Power(who, entitlement.Name) {
+		if entitlement != nil && slices.Contains(powers, entitlement.Name) && tx.power(who, entitlement.Name) {
 			return true, nil
 		}
 	}
@@ -118,7 +118,7 @@ func (tx *transaction) stand(ctx context.Context, request *countersign.Request) 
 			}
 		}
 	}
-	s.standing = workflow.Standing{Actor: tx.occasion.Actor, Roles: tx.desk.roles(dir, m, tx.occasion.Actor)}
+	s.standing = workflow.Standing{Actor: tx.occasion.Actor, Roles: tx.roles(m, tx.occasion.Actor)}
 	who := tx.occasion.Actor.Identity()
 	held, asked := who != "" && tx.desk.heldNow(string(who)), false
 	for index, stage := range request.Stages {
@@ -191,7 +191,7 @@ func tookPart(request *countersign.Request, who countersign.IdentityID) bool {
 }
 
 // roles says as what the actor stands to a matter, decisions aside.
-func (d *Desk) roles(dir *snapshot, m matter, actor countersign.Actor) []workflow.Role {
+func (tx *transaction) roles(m matter, actor countersign.Actor) []workflow.Role {
 	if actor.IsSystem() {
 		// The system actors are roles of their own, under the same names.
 		return []workflow.Role{workflow.Role(actor)}
@@ -213,17 +213,17 @@ func (d *Desk) roles(dir *snapshot, m matter, actor countersign.Actor) []workflo
 			break
 		}
 	}
-	if d.Power(who, PowerAdministrator) {
+	if tx.power(who, PowerAdministrator) {
 		roles = append(roles, workflow.Administrator)
 	}
-	if d.Power(who, PowerAuditor) {
+	if tx.power(who, PowerAuditor) {
 		roles = append(roles, workflow.Auditor)
 	}
 	if len(roles) == 0 {
 		roles = []workflow.Role{workflow.Stranger}
 	}
 	// An operator sorts what waits in triage, and is a stranger to everything else.
-	if d.Power(who, PowerOperator) {
+	if tx.power(who, PowerOperator) {
 		roles = append(roles, workflow.Operator)
 	}
 	return roles

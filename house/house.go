@@ -168,7 +168,7 @@ func Open(ctx context.Context, options Options) (*House, error) {
 		Store: options.Store, Clock: options.Clock, Entropy: options.Entropy, Zones: time.LoadLocation, Connectors: connectors.With(manual.Hands{}),
 		Source: asked.find, Document: asked.document,
 		TicketSystem: ticketSystems(options.TicketCredentials).open, Page: options.Page,
-		Power: func(holder countersign.IdentityID, power string) bool {
+		HoldsPower: func(holder countersign.IdentityID, power string) (bool, error) {
 			return h.Point.Allowed(holder, power, desk.SystemName+"/"+desk.ResourceName, countersign.InstantOf(options.Clock.Now()))
 		},
 		Answers:        h.Point.Answers,

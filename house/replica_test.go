@@ -118,3 +118,25 @@ func TestAReplicaThatCannotTellWhoHoldsAPowerTellsNobodyThatTheyHoldNone(t *test
 	_, err = other.Desk.Request(w.ctx, caller, id)
 	w.must(err)
 }
+
+// A decision point that is stale for one moment, and was fresh before it and is again
+// after it, has not said that somebody holds no power.
+func TestWhoCouldNotBeToldToHoldAPowerIsToldThat(t *testing.T) {
+	w := found(t, onSQLite(t), policyFor(managerStage, ""))
+	_, grant := w.approved(asking())
+	w.settle()
+	known := w.house.Desk.HoldsPower
+	moment := func() {
+		w.house.Desk.HoldsPower = func(holder countersign.IdentityID, power string) (bool, error) {
+			w.house.Desk.HoldsPower = known
+			return false, countersign.Errorf(countersign.Unavailable, "replica-stale", "stale for one moment")
+		}
+	}
+	moment()
+	_, err := w.hold("adam", "ana", false)
+	w.refused(err, "replica-stale")
+	moment()
+	w.refused(w.house.Desk.Revoke(w.ctx, w.as("adam"), desk.Key{}, grant.ID, "lost her laptop"), "replica-stale")
+	_, err = w.hold("adam", "ana", false)
+	w.must(err)
+}

@@ -197,25 +197,32 @@ func (p *Point) Freshness() (age, bound time.Duration) {
 }
 
 // Allowed answers for an identity whose id is known, at the time of the caller's
-// transaction: what the desk asks about the powers of its own users.
-func (p *Point) Allowed(holder countersign.IdentityID, action, resource string, now countersign.Instant) bool {
+// transaction: what the desk asks about the powers of its own users. While this
+// replica may give no answer but a refusal it says so with the error of Answers, of
+// the same moment.
+func (p *Point) Allowed(holder countersign.IdentityID, action, resource string, now countersign.Instant) (bool, error) {
 	who := p.caller(holder, true)
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if p.decision(p.clock.Now()).Reason != "" {
-		return false
+	if err := p.unanswered(); err != nil {
+		return false, err
 	}
 	e, reason := p.may(who, action, resource, now)
 	if reason == "" {
 		p.uses.note(e, now)
 	}
-	return reason == ""
+	return reason == "", nil
 }
 
 // Answers is an error while this replica may give no answer but a refusal.
 func (p *Point) Answers() error {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
+	return p.unanswered()
+}
+
+// unanswered is Answers for a caller that holds mu.
+func (p *Point) unanswered() error {
 	reason := p.decision(p.clock.Now()).Reason
 	if reason == "" {
 		return nil

@@ -569,7 +569,7 @@ func (s *story) checkStops(h *house.House) {
 	}
 	for _, entitlement := range l.directory.Entitlements {
 		for id := range l.identities {
-			if !lives[string(id)+" "+string(entitlement.ID)] && h.Point.Allowed(id, entitlement.Name, "wiki/space", l.now) {
+			if !lives[string(id)+" "+string(entitlement.ID)] && letsThrough(h, id, entitlement.Name, "wiki/space", l.now) {
 				s.breaks("checks refuse", "%s may be %s of the wiki, and nothing gives it now", id, entitlement.Name)
 			}
 		}
