@@ -98,16 +98,8 @@ func RunStopped(t *testing.T, hands connector.Connector, clock *Clock, stops *ta
 	}
 }
 
-// task is a good one, with everything new but the display name.
 func (s *suite) task() connector.Task {
-	now := s.Clock.Instant()
-	return connector.Task{
-		Intent: s.mint.Intent(), Attempt: 1, Credential: s.mint.Credential(), Grant: s.mint.Grant(),
-		Action: s.Connector.Describe().Actions[0], Holder: s.mint.Identity(), HolderName: "Alex Kim",
-		System: s.mint.System(), SystemName: "billing", Resource: "invoices",
-		Entitlement: "reader", EntitlementID: s.mint.Entitlement(),
-		Until: now.Add(countersign.Hour), Deadline: now.Add(countersign.Minute),
-	}
+	return NewTask(s.mint, s.Clock.Instant(), s.Connector.Describe().Actions[0])
 }
 
 // next is the task of a later operation on the same credential.

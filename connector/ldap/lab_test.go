@@ -3,9 +3,7 @@ package ldap_test
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 
@@ -139,23 +137,12 @@ func (l *lab) ok(err error) {
 
 func (l *lab) fails(err error, kind connector.FailureKind, says string) {
 	l.t.Helper()
-	var failure *connector.Failure
-	if !errors.As(err, &failure) || failure.Kind != kind || !strings.Contains(err.Error(), says) {
-		l.t.Errorf("got %v, want %s that says %q", err, kind, says)
-	}
-	if err != nil && strings.Contains(err.Error(), accountPassword) {
-		l.t.Errorf("the account's password stands in %v", err)
-	}
+	connectortest.Fails(l.t, err, kind, says, accountPassword)
 }
 
 // task is one for a holder who is known.
 func (l *lab) task() connector.Task {
-	now := l.clock.Instant()
-	task := connector.Task{
-		Intent: l.mint.Intent(), Attempt: 1, Credential: l.mint.Credential(), Grant: l.mint.Grant(), Action: "add-member",
-		Holder: l.mint.Identity(), HolderName: "Alex Kim", System: l.mint.System(), SystemName: "billing", Resource: "invoices",
-		Entitlement: "reader", EntitlementID: l.mint.Entitlement(), Until: now.Add(countersign.Hour), Deadline: now.Add(countersign.Minute),
-	}
+	task := connectortest.NewTask(l.mint, l.clock.Instant(), "add-member")
 	l.person(task.Holder)
 	return task
 }

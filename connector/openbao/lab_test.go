@@ -3,7 +3,6 @@ package openbao_test
 import (
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -109,22 +108,11 @@ func (l *lab) ok(err error) {
 
 func (l *lab) fails(err error, kind connector.FailureKind, says string) {
 	l.t.Helper()
-	var failure *connector.Failure
-	if !errors.As(err, &failure) || failure.Kind != kind || !strings.Contains(err.Error(), says) {
-		l.t.Errorf("got %v, want %s that says %q", err, kind, says)
-	}
-	if err != nil && strings.Contains(err.Error(), token) {
-		l.t.Errorf("the token stands in %v", err)
-	}
+	connectortest.Fails(l.t, err, kind, says, token)
 }
 
 func (l *lab) task() connector.Task {
-	now := l.clock.Instant()
-	return connector.Task{
-		Intent: l.mint.Intent(), Attempt: 1, Credential: l.mint.Credential(), Grant: l.mint.Grant(), Action: l.hands.Describe().Actions[0],
-		Holder: l.mint.Identity(), HolderName: "Alex Kim", System: l.mint.System(), SystemName: "bao", Resource: "invoices",
-		Entitlement: "reader", EntitlementID: l.mint.Entitlement(), Until: now.Add(countersign.Hour), Deadline: now.Add(countersign.Minute),
-	}
+	return connectortest.NewTask(l.mint, l.clock.Instant(), l.hands.Describe().Actions[0])
 }
 
 // works reads the secret as its holder, once, and signs in with it.

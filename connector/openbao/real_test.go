@@ -24,6 +24,7 @@ import (
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/connector/connectortest"
 	"github.com/countersign/countersign/connector/openbao"
 	"github.com/countersign/countersign/keys"
 	"github.com/countersign/countersign/store/pgtest"
@@ -154,12 +155,9 @@ func (l *realLab) engine() {
 }
 
 func (l *realLab) task() connector.Task {
-	now := countersign.InstantOf(time.Now())
-	return connector.Task{
-		Intent: l.mint.Intent(), Attempt: 1, Credential: l.mint.Credential(), Grant: l.mint.Grant(), Action: l.hands.Describe().Actions[0],
-		Holder: l.mint.Identity(), HolderName: "Alex Kim", System: l.mint.System(), SystemName: "bao", Resource: l.mount,
-		Entitlement: "reader", EntitlementID: l.mint.Entitlement(), Until: now.Add(countersign.Hour), Deadline: now.Add(countersign.Minute),
-	}
+	task := connectortest.NewTask(l.mint, countersign.InstantOf(time.Now()), l.hands.Describe().Actions[0])
+	task.Resource = l.mount
+	return task
 }
 
 // login reads the secret, and returns what tries it.

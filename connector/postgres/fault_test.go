@@ -1,7 +1,6 @@
 package postgres_test
 
 import (
-	"errors"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -33,13 +32,7 @@ func (l *lab) line() line {
 
 func (l *lab) fails(err error, kind connector.FailureKind, says string) {
 	l.t.Helper()
-	var failure *connector.Failure
-	if !errors.As(err, &failure) || failure.Kind != kind || !strings.Contains(err.Error(), says) {
-		l.t.Errorf("got %v, want %s that says %q", err, kind, says)
-	}
-	if err != nil && strings.Contains(err.Error(), accountPassword) {
-		l.t.Errorf("the account's password stands in %v", err)
-	}
+	connectortest.Fails(l.t, err, kind, says, accountPassword)
 }
 
 func (l *lab) ok(err error) {

@@ -218,12 +218,7 @@ func (l *lab) writes(task connector.Task) int {
 }
 
 func (l *lab) task() connector.Task {
-	now := l.clock.Instant()
-	return connector.Task{
-		Intent: l.mint.Intent(), Attempt: 1, Credential: l.mint.Credential(), Grant: l.mint.Grant(), Action: l.hands.Describe().Actions[0],
-		Holder: l.mint.Identity(), HolderName: "Alex Kim", System: l.mint.System(), SystemName: "billing", Resource: "invoices",
-		Entitlement: "reader", EntitlementID: l.mint.Entitlement(), Until: now.Add(countersign.Hour), Deadline: now.Add(countersign.Minute),
-	}
+	return connectortest.NewTask(l.mint, l.clock.Instant(), l.hands.Describe().Actions[0])
 }
 
 // known is a connector whose holders all have a login on the server.

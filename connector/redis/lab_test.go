@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"errors"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -122,22 +121,13 @@ func (l *lab) ok(err error) {
 
 func (l *lab) fails(err error, kind connector.FailureKind, says string) {
 	l.t.Helper()
-	var failure *connector.Failure
-	if !errors.As(err, &failure) || failure.Kind != kind || !strings.Contains(err.Error(), says) {
-		l.t.Errorf("got %v, want %s that says %q", err, kind, says)
-	}
-	if err != nil && strings.Contains(err.Error(), accountPassword) {
-		l.t.Errorf("the account's password stands in %v", err)
-	}
+	connectortest.Fails(l.t, err, kind, says, accountPassword)
 }
 
 func (l *lab) task() connector.Task {
-	now := l.clock.Instant()
-	return connector.Task{
-		Intent: l.mint.Intent(), Attempt: 1, Credential: l.mint.Credential(), Grant: l.mint.Grant(), Action: "create-login",
-		Holder: l.mint.Identity(), HolderName: "Alex Kim", System: l.mint.System(), SystemName: "billing", Resource: "invoices", Settings: settings,
-		Entitlement: "reader", EntitlementID: l.mint.Entitlement(), Until: now.Add(countersign.Hour), Deadline: now.Add(countersign.Minute),
-	}
+	task := connectortest.NewTask(l.mint, l.clock.Instant(), "create-login")
+	task.Settings = settings
+	return task
 }
 
 // set is a connector whose systems all have the settings.

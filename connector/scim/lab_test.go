@@ -2,7 +2,6 @@ package scim_test
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -70,14 +69,7 @@ func (l *lab) ok(err error) {
 
 func (l *lab) fails(err error, kind connector.FailureKind, says string) *connector.Failure {
 	l.t.Helper()
-	var failure *connector.Failure
-	if !errors.As(err, &failure) || failure.Kind != kind || !strings.Contains(err.Error(), says) {
-		l.t.Errorf("got %v, want %s that says %q", err, kind, says)
-	}
-	if err != nil && strings.Contains(err.Error(), scimtest.Token) {
-		l.t.Errorf("the token stands in %v", err)
-	}
-	return failure
+	return connectortest.Fails(l.t, err, kind, says, scimtest.Token)
 }
 
 // person is the user of a holder, made by hand; its SCIM id.
@@ -98,12 +90,8 @@ func (l *lab) settings() map[string]string {
 }
 
 func (l *lab) task() connector.Task {
-	now := l.clock.Instant()
-	task := connector.Task{
-		Intent: l.mint.Intent(), Attempt: 1, Credential: l.mint.Credential(), Grant: l.mint.Grant(), Action: "add-member",
-		Holder: l.mint.Identity(), HolderName: "Alex Kim", System: l.mint.System(), SystemName: "billing", Resource: "invoices",
-		Entitlement: "reader", EntitlementID: l.mint.Entitlement(), Settings: l.settings(), Until: now.Add(countersign.Hour), Deadline: now.Add(countersign.Minute),
-	}
+	task := connectortest.NewTask(l.mint, l.clock.Instant(), "add-member")
+	task.Settings = l.settings()
 	l.person(task.Holder)
 	return task
 }
