@@ -134,6 +134,9 @@ func TestALeaseThatTheServerGaveUpIsNotGone(t *testing.T) {
 	l := newLab(t, openbao.Lease)
 	task := l.task()
 	l.ok(l.hands.Apply(t.Context(), task))
+	if !l.works(task) { // before the vault forgets the secret
+		t.Error("it does not work")
+	}
 	l.server.SetBroken("invoices", "dial tcp 192.0.2.7:5432: connect: connection refused")
 	l.fails(l.hands.Revoke(t.Context(), task), connector.Transient, "could not take the lease back")
 	l.there(task, "there until")
@@ -147,7 +150,7 @@ func TestALeaseThatTheServerGaveUpIsNotGone(t *testing.T) {
 		t.Errorf("it passes for what was asked: %+v, %v", reading, err)
 	}
 	l.fails(l.hands.Revoke(t.Context(), l.later(task)), connector.Transient, "connection refused")
-	if !l.works(task) && len(l.server.Leases()) != 1 {
+	if !l.works(task) || len(l.server.Leases()) != 1 {
 		t.Error("the account is gone, so this test shows nothing")
 	}
 	l.server.SetBroken("invoices", "")
@@ -358,6 +361,38 @@ func TestWhatIsMadeWhileItIsRevokedIsTakenAway(t *testing.T) {
 		l.gone(task)
 		if l.server.Given(string(task.Credential)) != 1 {
 			l.t.Error("nothing was made, so this test shows nothing")
+		}
+	})
+}
+
+// slow is a vault that answers only once the deadline of every operation has passed.
+type slow struct {
+	*vault.Vault
+	lab *lab
+}
+
+func (s *slow) Reserve(ctx context.Context, order vault.Order) error {
+	s.lab.clock.Advance(2 * time.Minute)
+	return s.Vault.Reserve(ctx, order)
+}
+
+func TestNothingIsWrittenOnceTheDeadlineHasPassedWhileThePlaceWasKept(t *testing.T) {
+	both(t, func(l *lab) {
+		task := l.task()
+		l.options.Vault = &slow{l.vault, l}
+		late, err := openbao.New(l.options)
+		l.ok(err)
+		if err := late.Apply(l.t.Context(), task); err == nil {
+			l.t.Error("an apply after the deadline reports success")
+		}
+		for _, write := range []string{"POST /v1/auth/token/revoke-accessor", "GET /v1/invoices/creds/", "/secret-id HTTP"} {
+			if l.line.Asked(write) > 0 {
+				l.t.Errorf("%s was asked after the deadline", write)
+			}
+		}
+		l.ok(l.hands.Apply(l.t.Context(), l.later(task)))
+		if !l.works(task) {
+			l.t.Error("it does not work")
 		}
 	})
 }

@@ -85,10 +85,10 @@ func (l leases) give(ctx context.Context, s *server, task connector.Task, how va
 	}
 	at := place{Mark: connector.MarkOf(task), Cluster: cluster, Namespace: l.Namespace, Path: l.path(task), Accessor: said.Auth.Accessor}
 	if former, err = l.keep(ctx, task, how, at, former); err != nil {
-		return undone(err, l.takeToken(ctx, s, at.Accessor))
+		return undone(err, l.takeToken(ctx, s, task, at.Accessor))
 	}
 	if said.Auth.LeaseDuration < wanted {
-		return undone(rejected("tokens of the role %s live %d s at most, and a lease no longer than its token: ask for less, or raise token_explicit_max_ttl and max_lease_ttl", l.TokenRole, said.Auth.LeaseDuration), l.takeToken(ctx, s, at.Accessor))
+		return undone(rejected("tokens of the role %s live %d s at most, and a lease no longer than its token: ask for less, or raise token_explicit_max_ttl and max_lease_ttl", l.TokenRole, said.Auth.LeaseDuration), l.takeToken(ctx, s, task, at.Accessor))
 	}
 	if err := task.CheckDeadline(ctx, l.Clock); err != nil {
 		return err
@@ -97,14 +97,14 @@ func (l leases) give(ctx context.Context, s *server, task connector.Task, how va
 	if refused(err, http.StatusForbidden, "") {
 		// Unless another operation has revoked that token, it never will.
 		if token, _, lost := s.tokenOf(ctx, at.Accessor); lost == nil && token {
-			return undone(rejected("tokens of the role %s may not read %s: add it to the policy in the role's allowed_policies", l.TokenRole, at.Path), l.takeToken(ctx, s, at.Accessor))
+			return undone(rejected("tokens of the role %s may not read %s: add it to the policy in the role's allowed_policies", l.TokenRole, at.Path), l.takeToken(ctx, s, task, at.Accessor))
 		}
 	}
 	if err != nil {
 		return err
 	}
 	if !strings.HasPrefix(made.LeaseID, at.Path+"/") || !mountName.MatchString(made.LeaseID) {
-		return undone(rejected("%s gives no lease that could be revoked (its lease id is %q): only engines that lease are of use here", at.Path, countersign.Clip(made.LeaseID)), l.takeToken(ctx, s, at.Accessor))
+		return undone(rejected("%s gives no lease that could be revoked (its lease id is %q): only engines that lease are of use here", at.Path, countersign.Clip(made.LeaseID)), l.takeToken(ctx, s, task, at.Accessor))
 	}
 	at.Lease = made.LeaseID
 	if former, err = l.keep(ctx, task, how, at, former); err != nil {
@@ -180,19 +180,22 @@ func (l leases) look(ctx context.Context, s *server, task connector.Task, at pla
 	if err != nil {
 		return found{}, err
 	}
-	there := found{}
-	if token {
+	there := found{present: token, how: fmt.Sprintf("POST auth/token/lookup-accessor, token there %v; the server never told the id of a lease", token)}
+	if at.Lease != "" {
+		if there, err = s.lease(ctx, at.Lease); err != nil {
+			return found{}, err
+		}
+	}
+	if there.wrong = "its token was revoked"; token {
 		there.wrong = differs(meta, task)
-	} else {
-		there.wrong = "its token was revoked"
 	}
-	if at.Lease == "" {
-		there.present = token
-		there.how = fmt.Sprintf("POST auth/token/lookup-accessor, token there %v; the server never told the id of a lease", token)
-		return there, nil
-	}
-	said, err := s.ask(ctx, http.MethodPost, "sys/leases/lookup", map[string]any{"lease_id": at.Lease})
-	there.how = "POST sys/leases/lookup of " + at.Lease
+	return there, nil
+}
+
+// lease reads back one lease, and not its token.
+func (s *server) lease(ctx context.Context, id string) (found, error) {
+	said, err := s.ask(ctx, http.MethodPost, "sys/leases/lookup", map[string]any{"lease_id": id})
+	there := found{how: "POST sys/leases/lookup of " + id}
 	if refused(err, http.StatusBadRequest, "invalid lease") {
 		there.how += ": invalid lease"
 		return there, nil
@@ -206,7 +209,7 @@ func (l leases) look(ctx context.Context, s *server, task connector.Task, at pla
 		RevokeError string              `json:"revoke_error"`
 	}
 	if err := json.Unmarshal(said.Data, &lease); err != nil {
-		return found{}, &connector.Failure{Kind: connector.Transient, Message: "sys/leases/lookup of " + at.Lease + " has no form that is known", Cause: err}
+		return found{}, &connector.Failure{Kind: connector.Transient, Message: "sys/leases/lookup of " + id + " has no form that is known", Cause: err}
 	}
 	there.present, there.until = true, lease.ExpireTime
 	there.how += fmt.Sprintf(": there until %s", lease.ExpireTime)
@@ -262,7 +265,7 @@ func (l leases) take(ctx context.Context, s *server, task connector.Task, at pla
 		if err != nil {
 			return err
 		}
-		there, err := l.look(ctx, s, task, at)
+		there, err := s.lease(ctx, at.Lease)
 		if err != nil {
 			return err
 		}
@@ -273,14 +276,14 @@ func (l leases) take(ctx context.Context, s *server, task connector.Task, at pla
 	if !token {
 		return nil
 	}
-	if err := task.CheckDeadline(ctx, l.Clock); err != nil {
-		return err
-	}
-	return l.takeToken(ctx, s, at.Accessor)
+	return l.takeToken(ctx, s, task, at.Accessor)
 }
 
 // takeToken revokes a lease's token. That it is gone is success.
-func (l leases) takeToken(ctx context.Context, s *server, accessor string) error {
+func (l leases) takeToken(ctx context.Context, s *server, task connector.Task, accessor string) error {
+	if err := task.CheckDeadline(ctx, l.Clock); err != nil {
+		return err
+	}
 	_, err := s.ask(ctx, http.MethodPost, "auth/token/revoke-accessor", map[string]any{"accessor": accessor})
 	if refused(err, http.StatusBadRequest, "invalid accessor") || refused(err, http.StatusForbidden, "invalid accessor") {
 		return nil
