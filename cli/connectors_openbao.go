@@ -2,10 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"net/http"
-	"os"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
@@ -43,16 +39,12 @@ func (s *openbaoSettings) options(name string) (openbao.Options, error) {
 			return options, invalid("connectors.%s.residual: %v", name, err)
 		}
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	if s.CAFile != "" {
-		content, err := os.ReadFile(s.CAFile)
-		roots := x509.NewCertPool()
-		if err != nil || !roots.AppendCertsFromPEM(content) {
-			return options, invalid("connectors.%s.ca_file %s holds no certificate that can be read", name, s.CAFile)
-		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	client, err := trusting(s.CAFile, "connectors."+name+".ca_file")
+	if err != nil {
+		return options, err
 	}
-	options.Transport = transport
+	// How long it waits is the connector's own to say.
+	options.Transport = client.Transport
 	return options, nil
 }
 

@@ -26,7 +26,7 @@ func TestTheKeysOfAnOpenBaoServerAreCheckedBeforeItIsAsked(t *testing.T) {
 		"gives: lease, address: 'http://bao.example:8200', token_role: countersign, token_file: " + good:                   "in clear",
 		"gives: login, address: 'https://bao.example:8200', token_file: " + good:                                           "lease or secret-id",
 		"gives: secret-id, residual: soon, address: 'https://bao.example:8200', token_file: " + good:                       "connectors.bao.residual",
-		"gives: secret-id, residual: 20m, ca_file: " + good + ", address: 'https://bao.example:8200', token_file: " + good: "ca_file",
+		"gives: secret-id, residual: 20m, ca_file: " + good + ", address: 'https://bao.example:8200', token_file: " + good: "holds no certificate",
 		"gives: lease, adress: 'https://bao.example:8200', token_role: countersign, token_file: " + good:                   "field adress not found",
 	} {
 		path := write("countersign.yaml", "connectors: {bao: {kind: openbao, "+keys+"}}\n", 0o600)

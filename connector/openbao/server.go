@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -41,22 +40,17 @@ func readAddress(options Options) (*url.URL, error) {
 	if err != nil || address.Host == "" || address.User != nil || strings.Trim(address.Path, "/") != "" || address.RawQuery != "" || address.Scheme != "https" && address.Scheme != "http" {
 		return nil, wire.Malformed(options.Name, "address", "%q is not the address of a server: write https://bao.example:8200", countersign.Clip(options.Address))
 	}
-	if address.Scheme == "http" && !loopback(address.Hostname()) {
+	if address.Scheme == "http" && !wire.Loopback(address.Hostname()) {
 		return nil, wire.Malformed(options.Name, "address", "%q would send tokens in clear: write https:// for a server that is not on loopback", countersign.Clip(options.Address))
 	}
 	return address, nil
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // newClient is a client that goes where a standby sends it, once and never to
 // where the token would go in clear.
 func newClient(transport http.RoundTripper) *http.Client {
 	return &http.Client{Transport: transport, Timeout: longest, CheckRedirect: func(next *http.Request, via []*http.Request) error {
-		if len(via) > 1 || next.URL.Scheme != "https" && (via[0].URL.Scheme == "https" || !loopback(next.URL.Hostname())) {
+		if len(via) > 1 || next.URL.Scheme != "https" && (via[0].URL.Scheme == "https" || !wire.Loopback(next.URL.Hostname())) {
 			return fmt.Errorf("it leads to %s, which is not followed", next.URL.Host)
 		}
 		return nil

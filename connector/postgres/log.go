@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -91,7 +90,8 @@ func (l *serverLog) read(text []byte, zone *time.Location) (line, error) {
 // logTime reads a time as the server writes it: in its log_timezone, with that zone's
 // short name, which tells the two passes of one hour in autumn apart.
 func logTime(text string, zone *time.Location) (time.Time, error) {
-	clock, short, _ := cutLast(text, " ")
+	zoneAt := strings.LastIndexByte(text, ' ') + 1
+	clock, short := strings.TrimSuffix(text[:zoneAt], " "), text[zoneAt:]
 	at, err := time.ParseInLocation("2006-01-02 15:04:05", clock, zone)
 	for _, shift := range []time.Duration{0, time.Hour, -time.Hour} {
 		other := at.Add(shift)
@@ -100,13 +100,6 @@ func logTime(text string, zone *time.Location) (time.Time, error) {
 		}
 	}
 	return time.Time{}, countersign.Errorf(countersign.Unavailable, "log-not-readable", "the log has the time %q, which is none of the server's log_timezone %s", countersign.Clip(text), zone)
-}
-
-func cutLast(text, separator string) (before, after string, found bool) {
-	if i := strings.LastIndex(text, separator); i >= 0 {
-		return text[:i], text[i+len(separator):], true
-	}
-	return text, "", false
 }
 
 // uses reports whether the line is from a session of its user: what a login that
@@ -266,7 +259,7 @@ func (l *serverLog) activity(ctx context.Context, how logging, role string, from
 		return err
 	}
 	if begin.After(from) {
-		return countersign.Errorf(countersign.Unavailable, "log-too-young", "the log %s begins at %s only", l.files, countersign.InstantOf(cmp.Or(begin, to)))
+		return countersign.Errorf(countersign.Unavailable, "log-too-young", "the log %s begins at %s only", l.files, countersign.InstantOf(begin))
 	}
 	return nil
 }

@@ -66,8 +66,6 @@ const (
 	contentType = "application/scim+json"
 	// maxAnswer is a group of some hundred thousand members.
 	maxAnswer = 64 << 20
-	// maxWait is as long as a server may ask to wait, in seconds.
-	maxWait = countersign.Hour
 
 	schemaBegin  = "urn:ietf:params:scim:schemas:core:2.0:"
 	messageBegin = "urn:ietf:params:scim:api:messages:2.0:"
@@ -175,7 +173,7 @@ func (c *Connector) wait(text string) countersign.Seconds {
 	if date, wrong := http.ParseTime(text); err != nil && wrong == nil {
 		seconds = int(date.Sub(c.Clock.Now()) / time.Second)
 	}
-	return min(max(countersign.Seconds(seconds), 0), maxWait)
+	return min(max(countersign.Seconds(seconds), 0), wire.MaxWait)
 }
 
 // get reads one thing; found is false where the server says that it is not there.

@@ -15,13 +15,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/connector/wire"
 	"github.com/countersign/countersign/store"
 )
 
@@ -68,7 +68,7 @@ func New(options Options) (*Connector, error) {
 	switch {
 	case err != nil || where.Hostname() == "" || where.User != nil || where.RawQuery != "" || where.Fragment != "":
 		return nil, invalid("url is the address below which /Users and /Groups stand, as https://host/scim/v2, without a user, a query and a fragment")
-	case where.Scheme != "https" && !(where.Scheme == "http" && loopback(where.Hostname())):
+	case where.Scheme != "https" && !(where.Scheme == "http" && wire.Loopback(where.Hostname())):
 		return nil, invalid("url must begin with https://, because the token would be sent in clear; http:// is for this host alone")
 	case strings.ContainsFunc(options.Token.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) || options.Token.Reveal() == "":
 		return nil, invalid("token_file holds no bearer token: write one line of printable characters into it")
@@ -82,11 +82,6 @@ func New(options Options) (*Connector, error) {
 	}
 	c.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return c, nil
-}
-
-func loopback(host string) bool {
-	address, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && address.IsLoopback()
 }
 
 // What a connector does.

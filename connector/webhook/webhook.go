@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -49,7 +48,7 @@ func New(name string, settings Settings, secret countersign.Secret, client *http
 	if err != nil || address.Hostname() == "" || address.User != nil || address.Fragment != "" {
 		return nil, wire.Malformed(name, "url", "this is no address that can be posted to: write it as https://host/path, without a user and a fragment")
 	}
-	if address.Scheme != "https" && !(address.Scheme == "http" && loopback(address.Hostname())) {
+	if address.Scheme != "https" && !(address.Scheme == "http" && wire.Loopback(address.Hostname())) {
 		return nil, wire.Malformed(name, "url", "it must begin with https://; http:// is for this host alone")
 	}
 	encoded, prefixed := strings.CutPrefix(secret.Reveal(), "whsec_")
@@ -63,11 +62,6 @@ func New(name string, settings Settings, secret countersign.Secret, client *http
 	}
 	p.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return wire.New(name, settings.Describe, p, clock)
-}
-
-func loopback(host string) bool {
-	address, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && address.IsLoopback()
 }
 
 // post implements wire.Carrier by signed requests.

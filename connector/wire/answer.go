@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"unicode"
@@ -229,4 +230,10 @@ func OneLine(said string) string {
 		}
 	}
 	return ""
+}
+
+// Loopback reports whether a host is this machine, to which a secret may go in clear.
+func Loopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && address.IsLoopback()
 }
