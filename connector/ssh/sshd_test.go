@@ -74,12 +74,8 @@ func TestAHostLetsTheCertificateInUntilItIsRevokedHeldOrEnded(t *testing.T) {
 	mint := countersign.NewMint([32]byte{8}, clock.Instant())
 	system := mint.System()
 	task := func(entitlement string) connector.Task {
-		now := clock.Instant()
-		task := connector.Task{
-			Intent: mint.Intent(), Attempt: 1, Credential: mint.Credential(), Grant: mint.Grant(), Action: "certify", Holder: mint.Identity(), HolderName: "Alex Kim",
-			System: system, SystemName: "hosts", Resource: "web-1", Entitlement: entitlement, EntitlementID: mint.Entitlement(),
-			Until: now.Add(countersign.Hour), Deadline: now.Add(countersign.Minute),
-		}
+		task := connectortest.NewTask(mint, clock.Instant(), "certify")
+		task.System, task.SystemName, task.Resource, task.Entitlement = system, "hosts", "web-1", entitlement
 		if err := made.Apply(t.Context(), task); err != nil {
 			t.Fatal(err)
 		}
