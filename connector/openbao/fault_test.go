@@ -434,6 +434,7 @@ func TestATokenIsCheckedForWhatItLacksAndWhatIsTooMuch(t *testing.T) {
 		for says, held := range map[string]openbaotest.Token{
 			"root token":                               {Policies: []string{"root"}},
 			"may write sys/policies/acl/countersign":   {Policies: []string{fine, "more"}, Period: time.Hour, Renewable: true},
+			"is a batch token":                         {Policies: []string{fine}, Expires: l.clock.Now().Add(time.Hour), Batch: true},
 			"cannot be renewed":                        {Policies: []string{fine}, Expires: l.clock.Now().Add(time.Hour)},
 			"may not update auth/token/create/":        {Policies: []string{"more"}, Period: time.Hour, Renewable: true},
 			"looking up the token: the OpenBao server": {Policies: []string{"nothing"}},

@@ -128,7 +128,7 @@ func (f *Server) route(w http.ResponseWriter, method, path string, token *Token,
 }
 
 func (f *Server) told(token *Token) map[string]any {
-	answer := map[string]any{"id": token.ID, "accessor": token.Accessor, "policies": token.Policies, "meta": token.Meta, "expire_time": nil, "ttl": 0, "renewable": token.Renewable, "type": "service", "orphan": true}
+	answer := map[string]any{"id": token.ID, "accessor": token.Accessor, "policies": token.Policies, "meta": token.Meta, "expire_time": nil, "ttl": 0, "renewable": token.Renewable, "type": map[bool]string{false: "service", true: "batch"}[token.Batch], "orphan": true}
 	if !token.Expires.IsZero() {
 		answer["expire_time"], answer["ttl"] = token.Expires.Format(time.RFC3339Nano), int64(token.Expires.Sub(f.now()).Seconds())
 	}

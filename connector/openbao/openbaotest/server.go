@@ -32,6 +32,8 @@ type Token struct {
 	Expires   time.Time
 	Renewable bool
 	Period    time.Duration
+	// Batch says that it is a batch token, and not a service token.
+	Batch bool
 }
 
 // Role is a role of an engine that gives leases.
