@@ -13,7 +13,6 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -23,6 +22,7 @@ import (
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
 	vaulthands "github.com/countersign/countersign/connector/vault"
+	"github.com/countersign/countersign/connector/wire"
 )
 
 // Options are what a connector is made of.
@@ -72,7 +72,7 @@ func New(options Options) (*Connector, error) {
 		return nil, invalid("start_tls goes with ldap://, not with %s://", where.Scheme)
 	case options.Roots != nil && where.Scheme != "ldaps" && !options.StartTLS:
 		return nil, invalid("ca_file goes with ldaps:// or start_tls: true, where there is a certificate to judge")
-	case where.Scheme == "ldap" && !options.StartTLS && !loopback(where.Hostname()):
+	case where.Scheme == "ldap" && !options.StartTLS && !wire.Loopback(where.Hostname()):
 		return nil, invalid("passwords would be sent in clear: write ldaps:// or start_tls: true for a server that is not on loopback")
 	case options.BindDN == "" && where.Scheme != "ldapi":
 		return nil, invalid("bind_dn is missing; only ldapi:// can go without")
@@ -89,11 +89,6 @@ func New(options Options) (*Connector, error) {
 		}
 	}
 	return &Connector{Options: options}, nil
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // Describe implements connector.Connector.

@@ -19,7 +19,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -27,6 +26,7 @@ import (
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
 	vaulthands "github.com/countersign/countersign/connector/vault"
+	"github.com/countersign/countersign/connector/wire"
 )
 
 // Persistence is how the server keeps its users over a restart.
@@ -90,11 +90,7 @@ func New(options Options) (*Connector, error) {
 
 func loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
+	return err == nil && wire.Loopback(host)
 }
 
 // connect is the way to the server for one operation.
