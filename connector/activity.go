@@ -14,6 +14,25 @@ type LastUse interface {
 	LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error)
 }
 
+// LoggedUse is a LastUse whose target tells by a log. Logs begin somewhere: where this
+// one has no use, LastUsed answers where it begins, for there may have been one before.
+type LoggedUse interface {
+	LastUse
+	// LoggedUse returns the latest use that the log has, zero for none, and from when
+	// on the log tells.
+	LoggedUse(ctx context.Context, credential countersign.CredentialID) (used, since countersign.Instant, err error)
+}
+
+// UseSince is the latest use that the target saw, zero for none, and from when on it
+// would have seen one; zero for always.
+func UseSince(ctx context.Context, target LastUse, credential countersign.CredentialID) (used, since countersign.Instant, err error) {
+	if logged, is := target.(LoggedUse); is {
+		return logged.LoggedUse(ctx, credential)
+	}
+	used, err = target.LastUsed(ctx, credential)
+	return used, 0, err
+}
+
 // Activity is what a connector offers besides whose target can tell what was done
 // with a credential.
 type Activity interface {

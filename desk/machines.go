@@ -103,10 +103,12 @@ func (d *Desk) Machines(ctx context.Context, caller Caller, filter MachineFilter
 	if err != nil {
 		return nil, "", err
 	}
+	asking, cancel := context.WithTimeout(ctx, usePatience)
+	defer cancel()
 	views = []MachineView{}
 	for limit, looked := limitOf(filter.Limit), 0; looked < machinesLooked && len(machines) > 0; {
 		some := machines[:min(machinesAtOnce, len(machines))]
-		described, err := tx.describeMachines(ctx, some)
+		described, err := tx.describeMachines(ctx, asking, some)
 		if err != nil {
 			return nil, "", err
 		}
@@ -162,8 +164,9 @@ func (tx *transaction) machines(caller Caller, filter MachineFilter) ([]*counter
 	return found, nil
 }
 
-// describeMachines reads what machines hold, and asks targets when it was used.
-func (tx *transaction) describeMachines(ctx context.Context, machines []*countersign.Identity) ([]MachineView, error) {
+// describeMachines reads what machines hold, and asks targets when it was used, as
+// long as there is time for that.
+func (tx *transaction) describeMachines(ctx, asking context.Context, machines []*countersign.Identity) ([]MachineView, error) {
 	ids := make([]countersign.IdentityID, len(machines))
 	for i, machine := range machines {
 		ids[i] = machine.ID
@@ -176,8 +179,6 @@ func (tx *transaction) describeMachines(ctx context.Context, machines []*counter
 	for _, grant := range grants {
 		held[grant.Holder] = append(held[grant.Holder], grant)
 	}
-	asking, cancel := context.WithTimeout(ctx, usePatience)
-	defer cancel()
 	views := make([]MachineView, len(machines))
 	for i, machine := range machines {
 		view := MachineView{
@@ -211,9 +212,10 @@ func (tx *transaction) machineGrant(ctx context.Context, grant *countersign.Gran
 		if !one.UseKnown {
 			continue
 		}
-		used, err := tells.LastUsed(ctx, credential.ID)
-		// A target that does not answer says nothing of use.
-		one.UseKnown = err == nil
+		used, since, err := connector.UseSince(ctx, tells, credential.ID)
+		// A target that does not answer says nothing of use, and neither does a log that
+		// began later and has none.
+		one.UseKnown = err == nil && (used != 0 || since <= credential.From)
 		one.LastUsed = max(one.LastUsed, used)
 	}
 	one.UseKnown = one.UseKnown && len(one.Credentials) > 0

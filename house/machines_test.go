@@ -1,11 +1,13 @@
 package house_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/desk"
 )
 
@@ -91,4 +93,48 @@ func TestEveryMachineAnswersWhoOwnsItWhatForSinceWhenAndWhatItHolds(t *testing.T
 			t.Errorf("after half a year it is flagged %v", found)
 		}
 	})
+}
+
+// logged is a target that tells of use by a log.
+type logged struct {
+	connector.Planner
+	used, since *countersign.Instant
+}
+
+func (l logged) LastUsed(context.Context, countersign.CredentialID) (countersign.Instant, error) {
+	return max(*l.used, *l.since), nil
+}
+
+func (l logged) LoggedUse(context.Context, countersign.CredentialID) (used, since countersign.Instant, err error) {
+	return *l.used, *l.since, nil
+}
+
+func TestWhereALogBeginsIsNoUse(t *testing.T) {
+	w := found(t, onSQLite(t), policyFor(managerStage, ""), strings.NewReplacer("max: 30d", "max: 200d", "person(bea)", "person(max)").Replace(keysPolicy))
+	asked := call("svc")
+	asked.Duration = 200 * countersign.Day
+	id := w.submit("olga", asked)
+	w.must(w.approve("max", id))
+	w.settle()
+	given := w.grant(id).From
+	w.pass(31 * aDay)
+	name := w.stored(w.grant(id).ID).Step.Connector
+	var used, since countersign.Instant
+	w.house.Desk.Connectors[name] = logged{w.house.Desk.Connectors[name], &used, &since}
+	for _, c := range []struct {
+		used, since countersign.Instant
+		known, idle bool
+	}{
+		{0, given.Add(-countersign.Hour), true, true},
+		{0, given.Add(countersign.Day), false, false},
+		{given.Add(2 * countersign.Day), given.Add(countersign.Day), true, false},
+	} {
+		used, since = c.used, c.since
+		views, _, err := w.house.Desk.Machines(w.ctx, w.as("aud"), desk.MachineFilter{})
+		w.must(err)
+		view := views[slices.IndexFunc(views, func(view desk.MachineView) bool { return view.Identity.Login == "svc" })]
+		if view.LastUsed != c.used || view.Holds[0].UseKnown != c.known || slices.Contains(view.Flags, desk.MachineNeverUsed) != c.idle {
+			t.Errorf("a log from %s on with the use %q is shown as %+v", c.since, c.used, view)
+		}
+	}
 }

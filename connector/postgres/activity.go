@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -13,27 +14,33 @@ import (
 // membership nothing is known: the log names the login, and not by which right it
 // acted.
 func (c *Connector) LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error) {
+	used, since, err := c.LoggedUse(ctx, credential)
+	return cmp.Or(used, since), err
+}
+
+// LoggedUse implements connector.LoggedUse.
+func (c *Connector) LoggedUse(ctx context.Context, credential countersign.CredentialID) (used, since countersign.Instant, err error) {
 	if c.Gives != Login {
-		return 0, countersign.Errorf(countersign.Unavailable, "use-not-known", "PostgreSQL cannot tell when the membership %s was last used", credential)
+		return 0, 0, countersign.Errorf(countersign.Unavailable, "use-not-known", "PostgreSQL cannot tell when the membership %s was last used", credential)
 	}
 	conn, err := c.connect(ctx)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer hangUp(conn)
 	var open bool
 	if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = $1)`, string(credential)).Scan(&open); err != nil {
-		return 0, failed(err)
+		return 0, 0, failed(err)
 	}
 	switch {
 	case open:
-		return countersign.InstantOf(c.Clock.Now()), nil
+		return countersign.InstantOf(c.Clock.Now()), 0, nil
 	case c.log == nil:
-		return 0, countersign.Errorf(countersign.Unavailable, "use-not-known", "the server's log is not read here, so nobody can tell when %s was last used", credential)
+		return 0, 0, countersign.Errorf(countersign.Unavailable, "use-not-known", "the server's log is not read here, so nobody can tell when %s was last used", credential)
 	}
 	how, err := c.logging(ctx, conn)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	return c.log.lastUsed(ctx, how, c, credential)
 }

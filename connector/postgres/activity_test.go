@@ -150,6 +150,9 @@ func (s logged) tellsOfALogin(t *testing.T) {
 		if used, err := hands.LastUsed(t.Context(), l.mint.Credential()); err != nil || used > of.From {
 			t.Errorf("%s: what was never used was used at %s, %v", ending, used, err)
 		}
+		if used, since, err := hands.LoggedUse(t.Context(), l.mint.Credential()); err != nil || used != 0 || since == 0 || since > of.From {
+			t.Errorf("%s: of what was never used the log tells %s, from %s on, %v", ending, used, since, err)
+		}
 	}
 }
 

@@ -208,19 +208,17 @@ func (l *serverLog) reaches(ctx context.Context, how logging, until time.Time) e
 	}
 }
 
-// lastUsed is the last use of a login. Where the log tells of none it may have been
-// used before the log began.
-func (l *serverLog) lastUsed(ctx context.Context, how logging, c *Connector, credential countersign.CredentialID) (countersign.Instant, error) {
+// lastUsed is the last use of a login, zero for none, and when the log began.
+func (l *serverLog) lastUsed(ctx context.Context, how logging, c *Connector, credential countersign.CredentialID) (used, since countersign.Instant, err error) {
 	l.lock.Lock()
 	defer l.lock.Unlock()
 	if err := l.reaches(ctx, how, c.Clock.Now().Add(how.ahead-useGrain)); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	at := l.begin
-	if used, known := l.used[string(credential)]; known {
-		at = used
+	if at, known := l.used[string(credential)]; known {
+		used = countersign.InstantOf(at.Add(-how.ahead))
 	}
-	return countersign.InstantOf(at.Add(-how.ahead)), nil
+	return used, countersign.InstantOf(l.begin.Add(-how.ahead)), nil
 }
 
 // useGrain is how old what the log tells may be.

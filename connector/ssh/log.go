@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"regexp"
@@ -134,9 +135,8 @@ func tooOld(l *Log, until time.Time) error {
 	return countersign.Errorf(countersign.Unavailable, "log-too-old", "the log %s has no line from %s on: it may not all be here yet", l.files, countersign.InstantOf(until))
 }
 
-// lastUsed is the last login by the certificate. Where the log tells of none it may
-// have been before the log began.
-func (l *Log) lastUsed(ctx context.Context, now time.Time, of shown) (countersign.Instant, error) {
+// lastUsed is the last login by the certificate, zero for none, and when the log began.
+func (l *Log) lastUsed(ctx context.Context, now time.Time, of shown) (used, since countersign.Instant, err error) {
 	l.lock.Lock()
 	defer l.lock.Unlock()
 	if err := l.files.Next(ctx, func(record logfile.Record) error {
@@ -153,15 +153,15 @@ func (l *Log) lastUsed(ctx context.Context, now time.Time, of shown) (countersig
 		}
 		return nil
 	}); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if l.end.Before(now.Add(-useGrain)) {
-		return 0, tooOld(l, now.Add(-useGrain))
+		return 0, 0, tooOld(l, now.Add(-useGrain))
 	}
 	if at, known := l.used[of]; known {
-		return countersign.InstantOf(at), nil
+		used = countersign.InstantOf(at)
 	}
-	return countersign.InstantOf(l.begin), nil
+	return used, countersign.InstantOf(l.begin), nil
 }
 
 func later(x, y time.Time) time.Time {
@@ -230,9 +230,15 @@ func (c *Connector) certificate(ctx context.Context, credential countersign.Cred
 
 // LastUsed implements connector.LastUse: the last login that a host tells of.
 func (c *Connector) LastUsed(ctx context.Context, credential countersign.CredentialID) (countersign.Instant, error) {
+	used, since, err := c.LoggedUse(ctx, credential)
+	return cmp.Or(used, since), err
+}
+
+// LoggedUse implements connector.LoggedUse.
+func (c *Connector) LoggedUse(ctx context.Context, credential countersign.CredentialID) (used, since countersign.Instant, err error) {
 	of, err := c.certificate(ctx, credential)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	return c.log.lastUsed(ctx, c.clock.Now(), of)
 }

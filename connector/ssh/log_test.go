@@ -137,13 +137,13 @@ func TestOnlyTheCertificateThatIsAskedForIsToldAndOnlyFromALogThatReaches(t *tes
 			t.Errorf("%s: told %d, %v", ask.name, acts, err)
 		}
 	}
-	if used, err := log.lastUsed(t.Context(), at("2026-07-03T12:30:00Z"), aCertificate); err != nil || used.Time() != at("2026-07-03T09:00:00Z") {
+	if used, _, err := log.lastUsed(t.Context(), at("2026-07-03T12:30:00Z"), aCertificate); err != nil || used.Time() != at("2026-07-03T09:00:00Z") {
 		t.Errorf("the last use was %s, %v", used, err)
 	}
-	if used, err := log.lastUsed(t.Context(), at("2026-07-03T12:30:00Z"), shown{}); err != nil || used.Time() != at("2026-07-03T08:00:00Z") {
+	if used, since, err := log.lastUsed(t.Context(), at("2026-07-03T12:30:00Z"), shown{}); err != nil || used != 0 || since.Time() != at("2026-07-03T08:00:00Z") {
 		t.Errorf("what was not used may have been used until %s, %v", used, err)
 	}
-	if _, err := log.lastUsed(t.Context(), at("2026-07-03T14:00:00Z"), aCertificate); countersign.ReasonOf(err) != "log-too-old" {
+	if _, _, err := log.lastUsed(t.Context(), at("2026-07-03T14:00:00Z"), aCertificate); countersign.ReasonOf(err) != "log-too-old" {
 		t.Errorf("an old log is answered with %v", err)
 	}
 }
