@@ -109,15 +109,22 @@ func (tx *transaction) adoptPart(ctx context.Context, r *Reconciling, list count
 	if err != nil {
 		return nil, err
 	}
+	// The target may have taken long to list: who left meanwhile gets nothing.
+	standing := standings{tx.directory, tx.now()}
 	var adopted []int
 	for _, pair := range open {
 		item, err := tx.directory.rightOf(pair.Entitlement)
 		held := heldPair{pair.Holder, pair.Entitlement}
-		if err != nil || item.entitlement.Retired || item.system.ID != r.system.ID || taken[held] || removing[pair.listed()] || r.leftBecause(pair) != "" {
+		if err != nil || item.entitlement.Retired || item.system.Retired || item.system.ID != r.system.ID || taken[held] || removing[pair.listed()] || standing.leftBecause(pair) != "" {
 			left++
 			continue
 		}
 		taken[held] = true
+		holder := tx.directory.identities[pair.Holder]
+		tx.relyOn(holder, item.entitlement, item.system)
+		if !holder.Human() {
+			tx.relyOn(tx.directory.identities[holder.Owner])
+		}
 		baseline := before.Baseline
 		until := baseline.Until
 		if most := item.entitlement.MaxDuration; most != 0 {

@@ -297,7 +297,7 @@ func (m *matching) pair(difference reconcile.Difference) BaselinePair {
 	pair := BaselinePair{Principal: difference.Principal, Holder: difference.Holder, Resource: difference.Resource, Right: difference.Entitlement}
 	var known bool
 	pair.Entitlement, known = m.rights[[2]string{pair.Resource, pair.Right}]
-	pair.Left = m.leftBecause(pair)
+	pair.Left = standings{m.directory, m.began}.leftBecause(pair)
 	switch {
 	case pair.Left != "":
 	case difference.Credential != "":
@@ -322,8 +322,8 @@ func (m *matching) pair(difference reconcile.Difference) BaselinePair {
 }
 
 // leftBecause says why nobody can hold the pair by a grant now.
-func (r *Reconciling) leftBecause(pair BaselinePair) string {
-	standing := standings{r.directory, r.began}.Standing(pair.Holder)
+func (s standings) leftBecause(pair BaselinePair) string {
+	standing := s.Standing(pair.Holder)
 	switch {
 	case pair.Holder == "":
 		return leftUnknown

@@ -275,3 +275,28 @@ func TestABaselineSignedWhileTheTargetIsReadIsNotForgotten(t *testing.T) {
 	}
 	w.verified()
 }
+
+// Who left while the target was read is given nothing that was signed for.
+func TestWhoLeftWhileTheTargetWasReadIsNotAdopted(t *testing.T) {
+	everyDatabase(t, func(t *testing.T, open database) {
+		w := found(t, open, policyFor(managerStage, ""))
+		w.byHand("ana", "write")
+		w.byHand("syd", "write")
+		w.read()
+		id, err := w.proposeBaseline("otto", 0)
+		w.must(err)
+		w.must(w.publish("pit", id))
+		w.house.Desk.Connectors["noop"] = &meanwhile{Connector: w.target, after: func() {
+			w.house.Desk.Connectors["noop"] = w.target
+			w.apply("{login: ana, name: Ana Asker,", "{login: ana, name: Ana Asker, status: departed,")
+		}}
+		w.read()
+		if legacy := w.legacy(); len(legacy) != 1 || legacy["syd ledger/books/write"] == nil {
+			t.Errorf("adopted: %v", legacy)
+		}
+		if b := w.standing("otto", "ledger").Baseline; b.Adopted != 1 || b.Left != 1 || b.Pending() {
+			t.Errorf("the baseline stands at %+v", b)
+		}
+		w.verified()
+	})
+}
