@@ -115,7 +115,7 @@ func (tx *transaction) adoptPart(ctx context.Context, r *Reconciling, list count
 	for _, pair := range open {
 		item, err := tx.directory.rightOf(pair.Entitlement)
 		held := heldPair{pair.Holder, pair.Entitlement}
-		if err != nil || item.entitlement.Retired || item.system.Retired || item.system.ID != r.system.ID || taken[held] || removing[pair.listed()] || standing.leftBecause(pair) != "" {
+		if err != nil || item.entitlement.Retired || item.entitlement.EligibleFor != "" || item.system.Retired || item.system.ID != r.system.ID || taken[held] || removing[pair.listed()] || standing.leftBecause(pair) != "" {
 			left++
 			continue
 		}
