@@ -300,14 +300,14 @@ func (d *Desk) completeReconciliation(ctx context.Context, r *Reconciling) error
 		completed.Change.System, completed.Change.ReadAt, completed.Change.Owner, completed.Change.Comparison = r.system.ID, r.began, r.owner(), result
 		next := store.Work{Key: r.work.Key, Kind: store.ReconcileWork, Ref: r.work.Ref, DueAt: r.began.Add(d.every(r.system))}
 		before, err := tx.reconciliationOf(ctx, r.system.ID)
-		if err == nil && before != nil && before.Baseline.Pending() {
-			// It was signed while the target was read.
-			next.DueAt = tx.now()
-		}
 		if err != nil {
 			return err
 		}
-		return tx.reconciliation(ctx, r, completed, next)
+		if before != nil && before.Baseline.Pending() {
+			// It was signed while the target was read.
+			next.DueAt = tx.now()
+		}
+		return tx.reconciliation(r, before, completed, next)
 	})
 }
 
@@ -396,12 +396,16 @@ func (r *Reconciling) opened(difference reconcile.Difference, list countersign.D
 }
 
 // closeFinding closes a finding unless it is closed by now.
-func (tx *transaction) closeFinding(ctx context.Context, id countersign.FindingID, closed countersign.Payload) error {
+func (tx *transaction) closeFinding(ctx context.Context, id countersign.FindingID, closed *workflow.FindingClosed) error {
 	finding, err := tx.read.Finding(ctx, id)
 	if err != nil || finding.State != countersign.FindingOpen {
 		return err
 	}
 	if finding.Removal != nil && !finding.Removal.ByHand {
+		if closed.Change.Because != "" {
+			// No list showed it gone: what is being taken away goes on until it is.
+			return nil
+		}
 		tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: store.Work{Key: store.RemovalKey(finding), Kind: store.DeliverWork}, Attempt: store.AnyAttempt, Delete: true})
 	}
 	return tx.finding(finding, id, closed)
@@ -441,17 +445,13 @@ func (d *Desk) FailReconciliation(ctx context.Context, r *Reconciling, cause err
 		}
 		failed := &workflow.ReconciliationFailed{Reason: &workflow.Reason{Text: trouble}}
 		failed.Change.System, failed.Change.Owner = r.system.ID, r.owner()
-		return tx.reconciliation(ctx, r, failed, next)
+		return tx.reconciliation(r, before, failed, next)
 	}))
 }
 
 // reconciliation writes one event of a system's reconciliation, with its next work.
 // A claim that was lost meanwhile loses here.
-func (tx *transaction) reconciliation(ctx context.Context, r *Reconciling, payload countersign.Payload, next store.Work) error {
-	before, err := tx.reconciliationOf(ctx, r.system.ID)
-	if err != nil {
-		return err
-	}
+func (tx *transaction) reconciliation(r *Reconciling, before *countersign.Reconciliation, payload countersign.Payload, next store.Work) error {
 	tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: next, Attempt: r.work.Attempt})
 	return tx.reconciled(before, payload)
 }

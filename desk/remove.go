@@ -188,10 +188,6 @@ func (d *Desk) closeUnlisted(ctx context.Context, tx *transaction) error {
 		}
 		query.Before = open[len(open)-1].ID
 		err = d.together(ctx, len(open), nil, func(tx *transaction, i int) error {
-			// What is being taken away goes on until it is gone.
-			if removal := open[i].Removal; removal != nil && !removal.ByHand {
-				return nil
-			}
 			closed := &workflow.FindingClosed{}
 			closed.Change.Because = because[open[i].System]
 			return tx.closeFinding(ctx, open[i].ID, closed)

@@ -188,6 +188,28 @@ func TestFindingsOfASystemThatIsNotReadAnyMoreCloseAndSayWhy(t *testing.T) {
 	}
 }
 
+// Somebody asks for a removal just when the findings of a system close for want of a
+// list: the others close, and the removal goes on until the access is gone.
+func TestARemovalGoesOnWhereItsSystemIsNotReadAnyMore(t *testing.T) {
+	w := found(t, onSQLite(t), policyFor(managerStage, ""))
+	planted := w.byHand("syd", "write")
+	w.reread("ledger")
+	id := w.onlyFinding().ID
+	w.byHand("ana", "write")
+	w.reread("ledger")
+	w.apply(directoryFile[strings.Index(directoryFile, "  - name: ledger\n"):strings.Index(directoryFile, "  - name: keys\n")], "")
+	w.before(func() { w.must(w.remove("adam", id)) })
+	w.must(w.house.Desk.ScheduleReconciliations(w.ctx))
+	if view := w.onlyFinding(); view.ID != id || view.Removal == nil {
+		t.Fatalf("open is %+v", view)
+	}
+	w.settle()
+	if view := w.finding(id); w.target.Holds(planted.Credential) || view.ClosedBecause != countersign.ClosedRemoved {
+		t.Fatalf("the finding is %+v", view)
+	}
+	w.verified()
+}
+
 // What was to be adopted is gone by the time that its request is carried out: nothing
 // is given in its place.
 func TestWhatIsNotThereAnyMoreIsNotAdopted(t *testing.T) {
