@@ -27,7 +27,7 @@ const (
 	OwnerOverdue OwnerState = "overdue"
 	// OwnerSilent gets nothing new.
 	OwnerSilent OwnerState = "silent"
-	// OwnerLost has nobody active who answers for it.
+	// OwnerLost has an owner who is not active, whoever else answers for it.
 	OwnerLost OwnerState = "lost"
 )
 

@@ -18,9 +18,6 @@ const byHandAgain = countersign.Hour
 // alone, once the target was seen to hold the access still.
 func carryOutOnOthers(ctx context.Context, hands connector.Connector, delivery *desk.Delivery) (countersign.Observation, error) {
 	task, description := delivery.Task, hands.Describe()
-	observed := func(reading connector.Reading) countersign.Observation {
-		return countersign.Observation{Present: reading.Present, Reference: reading.Reference, By: description.Name + ", " + reading.How}
-	}
 	gives := delivery.Intent.Operation == countersign.ApplyOperation || delivery.Intent.Operation == countersign.ExtendOperation
 	remover, can := hands.(connector.Remover)
 	if !gives && can {
@@ -43,7 +40,7 @@ func carryOutOnOthers(ctx context.Context, hands connector.Connector, delivery *
 	case !gives && reading.Present:
 		return countersign.Observation{}, &connector.Failure{Kind: connector.Transient, Message: "the read-back shows that the access is still there"}
 	}
-	observation := observed(reading)
+	observation := countersign.Observation{Present: reading.Present, Reference: reading.Reference, By: description.Name + ", " + reading.How}
 	if delivery.Intent.Operation == countersign.RevokeOperation {
 		observation.Residual = description.Residual
 	}
