@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/countersign/countersign"
 )
 
 // patience is how long one waits for a lane before it goes alone: what is under way
@@ -20,8 +22,8 @@ type gathering[T any] struct {
 	free int
 }
 
-// waiter is one that waits. It is told at most twice: that it leads, and what
-// became of it.
+// waiter is one that waits. It is told at most twice: that it leads, or of a fault
+// of ours, and what became of it.
 type waiter[T any] struct {
 	what T
 	told chan verdict
@@ -50,16 +52,31 @@ func (g *gathering[T]) do(ctx context.Context, what T, gather func(leader *waite
 	var batch []*waiter[T]
 	batch, g.waiting = gather(w, g.waiting)
 	g.lock.Unlock()
-	run(batch)
-	g.lock.Lock()
-	if len(g.waiting) > 0 {
-		g.waiting[0].told <- verdict{leads: true}
-		g.waiting = slices.Delete(g.waiting, 0, 1)
-	} else {
-		g.free++
-	}
-	g.lock.Unlock()
+	g.lead(batch, run)
 	return (<-w.told).err
+}
+
+// lead runs the batch and hands the lane on. A fault of ours is its leader's to
+// report; the others must not wait for ever meanwhile.
+func (g *gathering[T]) lead(batch []*waiter[T], run func(batch []*waiter[T])) {
+	others, ended := slices.Clone(batch[1:]), false
+	defer func() {
+		for _, other := range others {
+			if !ended {
+				other.tell(countersign.Errorf(countersign.Unavailable, "outcome-unknown", "what went to the database together did not end: read again what is stored"))
+			}
+		}
+		g.lock.Lock()
+		defer g.lock.Unlock()
+		if len(g.waiting) > 0 {
+			g.waiting[0].told <- verdict{leads: true}
+			g.waiting = slices.Delete(g.waiting, 0, 1)
+		} else {
+			g.free++
+		}
+	}()
+	run(batch)
+	ended = true
 }
 
 // enter waits until a lane is free for the waiter, which it then leads, or until

@@ -126,7 +126,8 @@ func keep(rows pgx.Rows) ([]answered, error) {
 		values := slices.Clone(rows.RawValues())
 		bytes := slices.Concat(values...)
 		for i, value := range values {
-			if value != nil {
+			// An empty text is none of them, and is not null either.
+			if len(value) > 0 {
 				values[i], bytes = bytes[:len(value):len(value)], bytes[len(value):]
 			}
 		}

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -196,5 +197,42 @@ func TestAMalformedURLIsRefusedWithoutItsPassword(t *testing.T) {
 				t.Errorf("got the error %v", err)
 			}
 		}
+	}
+}
+
+func TestWhatTheDatabaseCannotKeepFailsByItself(t *testing.T) {
+	s, _ := postgresStore(t)
+	var batch []*waiter[transaction]
+	// A zero byte is part of no text there.
+	for _, trouble := range []string{"timeout", "\x00", "refused"} {
+		tx, err := planChange(store.Change{Work: []store.WorkWrite{{Work: store.Work{Key: "work " + trouble, Kind: store.NoticeWork, Trouble: trouble}, Attempt: store.AnyAttempt}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch = append(batch, &waiter[transaction]{tx, make(chan verdict, 2)})
+	}
+	s.database.(*postgres).commit(slices.Clone(batch))
+	for i, w := range batch {
+		err := (<-w.told).err
+		if bad := i == 1; bad != (countersign.ReasonOf(err) == "database-fault") || !bad && err != nil {
+			t.Errorf("%d was told %v", i, err)
+		}
+	}
+	for _, key := range []string{"work timeout", "work refused"} {
+		if _, err := s.Work(background, key); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestAnEmptyTextIsReadTogetherAsOne(t *testing.T) {
+	s, _ := postgresStore(t)
+	text, found := "not read", false
+	err := s.database.ask(background, []question{{query: `SELECT ''::text`, visit: func(row row) error {
+		found = true
+		return row.Scan(&text)
+	}}})
+	if err != nil || !found || text != "" {
+		t.Errorf("read %q, %v", text, err)
 	}
 }

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/store"
 )
 
@@ -109,7 +111,7 @@ func (p *postgres) commit(batch []*waiter[transaction]) {
 				return relied
 			})
 			continue
-		case len(batch) > 1 && refused(err):
+		case len(batch) > 1 && ofOne(err):
 			for _, w := range batch {
 				go p.commit([]*waiter[transaction]{w})
 			}
@@ -122,11 +124,13 @@ func (p *postgres) commit(batch []*waiter[transaction]) {
 	}
 }
 
-// refused says that the error is about one of the changes and not about the database.
-func refused(err error) bool {
+// ofOne says that nothing was written and that the error is about one of the changes,
+// as a text that the database cannot keep, and not about the database.
+func ofOne(err error) bool {
 	var changed *store.Changed
 	var taken *store.Duplicate
-	return errors.As(err, &changed) || errors.As(err, &taken)
+	var fault *pgconn.PgError
+	return errors.As(err, &changed) || errors.As(err, &taken) || errors.As(err, &fault) && countersign.KindOf(err) == countersign.Internal
 }
 
 // guardChanged says that a guard has another version than was relied on.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/countersign/countersign"
@@ -123,11 +124,11 @@ func (c *conditions) newestFirst(t *table, limit int) (string, []any) {
 func newestInStates[S ~string](c *conditions, t *table, states []S, before string, limit int) (string, []any) {
 	var each []string
 	var args []any
-	for _, state := range slices.Compact(slices.Sorted(slices.Values(states))) {
+	for i, state := range slices.Compact(slices.Sorted(slices.Values(states))) {
 		one := conditions{slices.Clone(c.parts), slices.Clone(c.args)}
 		one.add(`state = ?`, string(state))
 		one.text(`id {in state} < ?`, before)
-		each = append(each, `SELECT * FROM (SELECT id, body FROM `+t.name+one.where()+` ORDER BY id {in state} DESC LIMIT ?) AS in_`+string(state))
+		each = append(each, `SELECT * FROM (SELECT id, body FROM `+t.name+one.where()+` ORDER BY id {in state} DESC LIMIT ?) AS in_`+strconv.Itoa(i))
 		args = append(append(args, one.args...), most(limit))
 	}
 	return `SELECT body FROM (` + strings.Join(each, ` UNION ALL `) + `) AS found ORDER BY id DESC LIMIT ?`, append(args, most(limit))
