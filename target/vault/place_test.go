@@ -57,3 +57,20 @@ func TestAPlaceIsKeptBeforeItsSecretAndAfterItsRevokeAndByOneWriterAtATime(t *te
 		t.Errorf("kept after its revoke: %v", err)
 	}
 }
+
+func TestASecretIsDepositedOnceAlsoWhereItsPlaceIsKept(t *testing.T) {
+	h := newHouse(t)
+	order, ctx := h.order(), context.Background()
+	order.Place = "asked"
+	if err := h.Reserve(ctx, order); err != nil {
+		t.Fatal(err)
+	}
+	for _, content := range []string{"content", "late"} {
+		if err := h.DepositOnce(ctx, order, countersign.NewSecret(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := h.read(order).Reveal(); got != "content" {
+		t.Errorf("read %q", got)
+	}
+}

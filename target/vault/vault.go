@@ -140,7 +140,8 @@ func (v *Vault) Deposit(ctx context.Context, order Order, secret countersign.Sec
 // again, only its end moves, and whoever comes late gives nobody a second reading.
 func (v *Vault) DepositOnce(ctx context.Context, order Order, secret countersign.Secret) error {
 	return v.keep(ctx, order, func(now countersign.Instant, item store.Item, held *record) (*change, error) {
-		if held != nil {
+		// Where only a place is kept, there is none yet.
+		if held != nil && held.IssuedAt != 0 {
 			return held.moved(item, order), nil
 		}
 		return v.issue(order, item, now, secret, "")
