@@ -22,10 +22,17 @@ const (
 )
 
 // Write moves the issue first, so that the comment can say where it could not be
-// moved to. An issue that is there already is not moved again.
+// moved to. An issue that is there already is not moved again; nor is one that has
+// the comment, which people may have moved on since.
 func (j *jira) Write(ctx context.Context, note Note) error {
 	lines := note.Lines
 	issue := "/rest/api/3/issue/" + note.Ticket.ID
+	if note.Again {
+		there, err := j.written(ctx, issue, note.Mark)
+		if there || err != nil {
+			return err
+		}
+	}
 	if note.State != "" {
 		why, err := j.move(ctx, issue, note.State)
 		if err != nil {
@@ -33,12 +40,6 @@ func (j *jira) Write(ctx context.Context, note Note) error {
 		}
 		if why != "" {
 			lines = append(lines[:len(lines):len(lines)], why)
-		}
-	}
-	if note.Again {
-		there, err := j.written(ctx, issue, note.Mark)
-		if there || err != nil {
-			return err
 		}
 	}
 	paragraphs := []any{}

@@ -35,6 +35,36 @@ func TestJiraIsBelievedForAsLongAsItSendsAgain(t *testing.T) {
 	}
 }
 
+// A secret that is being replaced signs beside its successor. Who signs with none of
+// them makes no work by giving many.
+func TestOneOfSeveralSignaturesHasToFit(t *testing.T) {
+	body, header := strings.Repeat(" ", 4<<20), http.Header{}
+	check := func(signatures string) error {
+		header.Set("webhook-signature", signatures)
+		return ticketing.Check(countersign.ServiceNow, header, []byte(body), countersign.NewSecret(ticketingtest.ServiceNowSecret), countersign.InstantOf(noon))
+	}
+	ticketingtest.SignServiceNow(header, "evt-1", noon, body)
+	right := header.Get("webhook-signature")
+	for _, signatures := range []string{right, "v1,AAAA " + right, right + " v1a,AAAA", "v1,? " + right} {
+		if err := check(signatures); err != nil {
+			t.Errorf("with %q: %v", signatures, err)
+		}
+	}
+	for _, signatures := range []string{"", strings.TrimPrefix(right, "v1,"), "v1,v1," + strings.TrimPrefix(right, "v1,"), strings.Replace(right, "v1", "v2", 1)} {
+		if err := check(signatures); countersign.ReasonOf(err) != "signature-wrong" {
+			t.Errorf("with %q: %v", signatures, err)
+		}
+	}
+	start := time.Now()
+	if err := check(strings.Repeat("v1, ", 20_000)); countersign.ReasonOf(err) != "signature-wrong" {
+		t.Errorf("with many: %v", err)
+	}
+	// The body once for each would take a minute.
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("it took %s to refuse many", took)
+	}
+}
+
 func TestASecretThatIsTooShortChecksNothing(t *testing.T) {
 	for kind, secret := range map[countersign.TicketingKind]string{countersign.ServiceNow: "whsec_AAAA", countersign.Jira: "short"} {
 		err := ticketing.Check(kind, http.Header{}, nil, countersign.NewSecret(secret), countersign.InstantOf(noon))
@@ -128,6 +158,25 @@ func TestAnErrorSaysWhetherTimeMendsIt(t *testing.T) {
 		if err := system(t, kind, url).Write(t.Context(), gone); countersign.KindOf(err) != countersign.NotFound {
 			t.Errorf("%s: a ticket that is gone: %v", kind, err)
 		}
+	}
+}
+
+// What is there already is not written again, and its state not set again: people
+// may have gone on since.
+func TestAnIssueThatPeopleMovedOnIsNotMovedBack(t *testing.T) {
+	fake := ticketingtest.NewJira(t, word, map[string][]string{"To Do": {"Begun"}, "Begun": {"Done"}, "Done": {"Begun"}}, "10402")
+	hands := system(t, countersign.Jira, fake.URL)
+	first, theirs := note(), note()
+	first.State, theirs.State, theirs.Mark = "Begun", "Done", "another"
+	again := first
+	again.Again = true
+	for _, one := range []ticketing.Note{first, theirs, again} {
+		if err := hands.Write(t.Context(), one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if count := ticketingtest.Count(fake.Comments("10402"), first.Mark); count != 1 || fake.Status("10402") != "Done" {
+		t.Errorf("it stands there %d times, and the issue is %s", count, fake.Status("10402"))
 	}
 }
 
