@@ -161,8 +161,7 @@ func (tx *transaction) openedFrom(ctx context.Context, ticket *countersign.Ticke
 
 // hearState hears of the state of a ticket that opened a request.
 func (d *Desk) hearState(ctx context.Context, tx *transaction, info policy.TicketingInfo, event *ticketing.Event, request *countersign.Request) (*HeardTicket, error) {
-	undecided := request.State == countersign.RequestCollecting || request.State == countersign.RequestDeciding
-	if !undecided || !event.Moved || !slices.Contains(info.Withdrawn, event.State) {
+	if !undecided(request) || !event.Moved || !slices.Contains(info.Withdrawn, event.State) {
 		return &HeardTicket{Outcome: "open-already", Request: request.ID}, nil
 	}
 	by := tx.directory.account(info.Name, event.By)
@@ -170,10 +169,23 @@ func (d *Desk) hearState(ctx context.Context, tx *transaction, info policy.Ticke
 		return d.refuseTicket(ctx, request.Ticket, tx.unknownAccount(info.Name, event.By, "withdrew this ticket"))
 	}
 	err := d.Cancel(ctx, inTicket(by, info.Name), Key{}, request.ID, fmt.Sprintf("The ticket %s was set to %s.", event.Key, event.State))
-	if err != nil {
-		return d.refuseTicket(ctx, request.Ticket, err)
+	if err == nil {
+		return &HeardTicket{Outcome: "withdrawn", Request: request.ID}, nil
 	}
-	return &HeardTicket{Outcome: "withdrawn", Request: request.ID}, nil
+	// Somebody may have decided meanwhile: then this came too late, and nothing is
+	// wrong with the ticket.
+	switch now, again := d.Store.Request(ctx, request.ID); {
+	case again != nil:
+		return nil, again
+	case !undecided(now):
+		return &HeardTicket{Outcome: "open-already", Request: request.ID}, nil
+	}
+	return d.refuseTicket(ctx, request.Ticket, err)
+}
+
+// undecided reports whether a ticket can still take its request back.
+func undecided(request *countersign.Request) bool {
+	return request.State == countersign.RequestCollecting || request.State == countersign.RequestDeciding
 }
 
 // openingFor returns the first rule that is about the ticket, or nil.

@@ -237,6 +237,32 @@ func TestNothingInATicketDecides(t *testing.T) {
 	w.verified()
 }
 
+// What comes a moment too late, because it was delivered twice or somebody decided, is
+// no fault of the ticket: nothing is refused, and nobody has to look.
+func TestATicketTakenBackTooLateIsNotRefused(t *testing.T) {
+	for name, test := range map[string]struct {
+		happen  func(*ticketed, countersign.RequestID)
+		outcome string
+		state   countersign.RequestState
+	}{
+		"delivered twice": {func(w *ticketed, _ countersign.RequestID) {
+			w.hear("servicenow", item("state-changed", "4", anasAccount), "withdrawn")
+		}, "withdrawn", countersign.RequestCancelled},
+		"denied meanwhile": {func(w *ticketed, id countersign.RequestID) { w.must(w.deny("max", id)) }, "open-already", countersign.RequestDenied},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := besideTickets(t, onSQLite(t))
+			id := w.hear("servicenow", item("created", "1", anasAccount), "opened").Request
+			w.before(func() { test.happen(w, id) })
+			w.hear("servicenow", item("state-changed", "4", anasAccount), test.outcome)
+			w.state(id, test.state)
+			if _, err := w.house.Store.Work(w.ctx, "ticket/servicenow/"+ritm); countersign.KindOf(err) != countersign.NotFound {
+				t.Errorf("a refusal is to be written: %v", err)
+			}
+		})
+	}
+}
+
 func TestATicketOfNobodyWaitsForAnOperatorAndSaysSo(t *testing.T) {
 	everyDatabase(t, func(t *testing.T, open database) {
 		w := besideTickets(t, open)
