@@ -415,10 +415,15 @@ func (d *Desk) NotTold(ctx context.Context, works []store.Work, cause error) err
 // nobody had claimed them.
 func (d *Desk) Untried(ctx context.Context, works []store.Work) error {
 	return d.settleNotices(ctx, works, func(tx *transaction, work store.Work) store.WorkWrite {
-		again := work
-		again.Attempt, again.DueAt, again.ClaimedAt, again.LeaseUntil, again.LeasedBy = work.Attempt-1, tx.now(), 0, 0, ""
-		return store.WorkWrite{Work: again, Attempt: work.Attempt}
+		return untried(work, tx.now())
 	})
+}
+
+// untried gives back work that was claimed, as if nobody had claimed it.
+func untried(work store.Work, due countersign.Instant) store.WorkWrite {
+	again := work
+	again.Attempt, again.DueAt, again.ClaimedAt, again.LeaseUntil, again.LeasedBy = work.Attempt-1, due, 0, 0, ""
+	return store.WorkWrite{Work: again, Attempt: work.Attempt}
 }
 
 func (d *Desk) settleNotices(ctx context.Context, works []store.Work, settle func(*transaction, store.Work) store.WorkWrite) error {

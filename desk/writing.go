@@ -244,9 +244,7 @@ func (d *Desk) NotWritten(ctx context.Context, work store.Work, cause error) err
 // WriteLater gives back what was claimed and not tried; it is due again then.
 func (d *Desk) WriteLater(ctx context.Context, work store.Work, then countersign.Instant) error {
 	return d.settleNotices(ctx, []store.Work{work}, func(tx *transaction, work store.Work) store.WorkWrite {
-		again := work
-		again.Attempt, again.DueAt, again.ClaimedAt, again.LeaseUntil, again.LeasedBy = work.Attempt-1, max(then, tx.now()), 0, 0, ""
-		return store.WorkWrite{Work: again, Attempt: work.Attempt}
+		return untried(work, max(then, tx.now()))
 	})
 }
 
