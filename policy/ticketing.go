@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/json"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,6 +50,8 @@ type OpeningInfo struct {
 func (s *Set) Ticketing() []TicketingInfo { return slices.Clone(s.ticketing) }
 
 var (
+	// quoted are the names and texts of a path in its normal form.
+	quoted = regexp.MustCompile(`"(\\.|[^"\\])*"`)
 	// journals are the fields of a ServiceNow record that keep what is written to them.
 	journals = []string{"comments", "work_notes"}
 	// reached are the states that a ticket can be told of.
@@ -165,10 +168,9 @@ func (s *source) ticketPath(node *yaml.Node) {
 		s.problem(node, "`%s` is not a JSON path (RFC 9535): %s", countersign.Clip(node.Value), strings.TrimPrefix(err.Error(), "jsonpath: "))
 		return
 	}
-	for _, segment := range path.Query().Segments() {
-		if segment.IsDescendant() {
-			s.problem(node, "`..` looks everywhere in what is sent; give the way to the value step by step")
-		}
+	// Also in a filter, which would look everywhere for each value that it passes.
+	if strings.Contains(quoted.ReplaceAllString(path.String(), ""), "..") {
+		s.problem(node, "`..` looks everywhere in what is sent; give the way to the value step by step")
 	}
 }
 

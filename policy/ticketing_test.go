@@ -48,6 +48,15 @@ func TestATicketSystemIsReadWithItsDefaults(t *testing.T) {
 	}
 }
 
+func TestDotsInANameLookNowhereElse(t *testing.T) {
+	for _, path := range []string{`$['a..b']`, `$['"..'].c`, `$.a[?@.b == "\"..\\"]`} {
+		text := strings.Replace(ticketingFile, "beneficiary: $.for", "beneficiary: '"+strings.ReplaceAll(path, "'", "''")+"'", 1)
+		if _, problems := Load([]File{{"a.yaml", []byte(ticketedType)}, {"p.yaml", []byte(text)}}, nil); len(problems) > 0 {
+			t.Errorf("%s: %v", path, problems)
+		}
+	}
+}
+
 func TestWhatIsWrongWithATicketSystemIsNamed(t *testing.T) {
 	for name, c := range map[string]struct{ from, to, want string }{
 		"unknown key":         {"withdrawn:", "withdraw:", "p.yaml:6:5: unknown key `withdraw`: did you mean `withdrawn`?"},
@@ -64,6 +73,7 @@ func TestWhatIsWrongWithATicketSystemIsNamed(t *testing.T) {
 		"when is no path":     {"$.cat_item", "cat_item", "p.yaml:10:16: `cat_item` is not a path into what the ticket system sends"},
 		"a wrong path":        {"$.cat_item", "$.a b", "p.yaml:10:16: `$.a b` is not a JSON path (RFC 9535)"},
 		"everywhere":          {"beneficiary: $.for", "beneficiary: $..for", "p.yaml:11:22: `..` looks everywhere"},
+		"everywhere, twice":   {"beneficiary: $.for", "beneficiary: \"$.all[?@.id == 'a..b' && $..x]\"", "p.yaml:11:22: `..` looks everywhere"},
 		"entitlement":         {"$.right", "$..right", "p.yaml:12:43: `..` looks everywhere"},
 		"duration":            {"5d", "5 parsecs", "p.yaml:14:19:"},
 		"answer":              {"seats: \"2\"", "seat: \"2\"", "p.yaml:15:31: unknown field of `ask` `seat`: did you mean `seats`?"},
