@@ -3,16 +3,12 @@ package notify
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/countersign/countersign"
@@ -36,17 +32,13 @@ type WebhookOptions struct {
 type Webhook struct {
 	url    string
 	host   string
-	key    []byte
+	key    countersign.WebhookKey
 	client http.Client
 	now    func() time.Time
 }
 
-const (
-	secretPrefix         = "whsec_"
-	minSecret, maxSecret = 24, 64
-	// maxAnswer is how much of a refusal is read.
-	maxAnswer = 4 << 10
-)
+// maxAnswer is how much of a refusal is read.
+const maxAnswer = 4 << 10
 
 // NewWebhook checks the options and connects to nothing.
 func NewWebhook(options WebhookOptions) (*Webhook, error) {
@@ -62,10 +54,9 @@ func NewWebhook(options WebhookOptions) (*Webhook, error) {
 	if address.Scheme != "https" && !(address.Scheme == "http" && onLoopback(address.Hostname())) {
 		return refuse("webhook-in-the-clear", "the webhook at %s would be told over %q: write an https address; http is for loopback only", address.Host, countersign.Clip(address.Scheme))
 	}
-	encoded, prefixed := strings.CutPrefix(options.Secret.Reveal(), secretPrefix)
-	key, err := base64.StdEncoding.DecodeString(encoded)
-	if !prefixed || err != nil || len(key) < minSecret || len(key) > maxSecret {
-		return refuse("malformed-webhook-secret", "the webhook's secret cannot sign: write %s and %d to %d random bytes in base64", secretPrefix, minSecret, maxSecret)
+	key, signs := countersign.ParseWebhookKey(options.Secret)
+	if !signs {
+		return refuse("malformed-webhook-secret", "the webhook's secret cannot sign: write %s", countersign.WebhookSecretForm)
 	}
 	if options.Now == nil {
 		return refuse("no-clock", "the webhook at %s has no clock to stamp its messages with: set Now", address.Host)
@@ -138,7 +129,7 @@ func (w *Webhook) Send(ctx context.Context, message Message) error {
 	request.Header.Set("User-Agent", "countersign")
 	request.Header.Set("webhook-id", message.Key)
 	request.Header.Set("webhook-timestamp", stamp)
-	request.Header.Set("webhook-signature", "v1,"+base64.StdEncoding.EncodeToString(w.sign(message.Key, stamp, body)))
+	request.Header.Set("webhook-signature", w.key.Sign(message.Key, stamp, body))
 	response, err := w.client.Do(request)
 	if err != nil {
 		// The text of the outer error has the whole address.
@@ -150,14 +141,6 @@ func (w *Webhook) Send(ctx context.Context, message Message) error {
 	}
 	defer response.Body.Close()
 	return w.judge(message.Key, response)
-}
-
-// sign returns HMAC-SHA256 over id, stamp and body, joined by full stops.
-func (w *Webhook) sign(id, stamp string, body []byte) []byte {
-	mac := hmac.New(sha256.New, w.key)
-	mac.Write([]byte(id + "." + stamp + "."))
-	mac.Write(body)
-	return mac.Sum(nil)
 }
 
 // judge says what an answer means: 2xx that the message was taken.

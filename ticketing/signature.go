@@ -22,11 +22,8 @@ const (
 	jiraWindow = 2 * countersign.Hour
 )
 
-const (
-	secretPrefix = "whsec_"
-	// leastSecret is in bytes; Jira makes secrets of twenty letters.
-	leastSecret = 20
-)
+// leastSecret is in bytes: Jira makes secrets of twenty letters.
+const leastSecret = 20
 
 // Check refuses what was not signed with the secret, and what is too old or of the
 // future: for ServiceNow by Standard Webhooks 1.0.0, for Jira by its own
@@ -53,14 +50,13 @@ func stale(sent, now countersign.Instant, old countersign.Seconds) error {
 }
 
 func checkStandard(header http.Header, body []byte, secret countersign.Secret, now countersign.Instant) error {
-	encoded, prefixed := strings.CutPrefix(secret.Reveal(), secretPrefix)
-	key, err := base64.StdEncoding.DecodeString(encoded)
-	if !prefixed || err != nil || len(key) < leastSecret {
-		return badSecret("write %s and at least %d random bytes in base64", secretPrefix, leastSecret)
+	key, checks := countersign.ParseWebhookKey(secret)
+	if !checks {
+		return badSecret("write %s", countersign.WebhookSecretForm)
 	}
 	id, stamp := header.Get("webhook-id"), header.Get("webhook-timestamp")
 	// Once, however many are given: whoever sends them is not known yet.
-	right, fits := sum(key, []byte(id+"."+stamp+"."), body), false
+	right, fits := key.Sum(id, stamp, body), false
 	for _, given := range strings.Fields(header.Get("webhook-signature")) {
 		encoded, versioned := strings.CutPrefix(given, "v1,")
 		signature, err := base64.StdEncoding.DecodeString(encoded)
@@ -81,7 +77,9 @@ func checkJira(header http.Header, body []byte, secret countersign.Secret, now c
 	}
 	given, prefixed := strings.CutPrefix(header.Get("X-Hub-Signature"), "sha256=")
 	signature, err := hex.DecodeString(given)
-	if !prefixed || err != nil || !hmac.Equal(signature, sum([]byte(secret.Reveal()), body)) {
+	mac := hmac.New(sha256.New, []byte(secret.Reveal()))
+	mac.Write(body)
+	if !prefixed || err != nil || !hmac.Equal(signature, mac.Sum(nil)) {
 		return wrongSignature()
 	}
 	content, err := source.Decode(body)
@@ -103,12 +101,4 @@ func checkJira(header http.Header, body []byte, secret countersign.Secret, now c
 
 func badSecret(format string, args ...any) error {
 	return countersign.Errorf(countersign.Unavailable, "malformed-ticketing-secret", "The secret of the ticket system cannot check anything: "+format+".", args...)
-}
-
-func sum(key []byte, parts ...[]byte) []byte {
-	mac := hmac.New(sha256.New, key)
-	for _, part := range parts {
-		mac.Write(part)
-	}
-	return mac.Sum(nil)
 }

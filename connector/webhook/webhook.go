@@ -10,16 +10,12 @@ package webhook
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/connector"
@@ -37,8 +33,6 @@ type Settings struct {
 	Describe wire.Description `yaml:"describe"`
 }
 
-const minSecret, maxSecret = 24, 64
-
 // New checks the settings and returns the connector with the name. The secret is
 // the content of SecretFile, which the caller reads. A nil client is one of our
 // own. It asks nothing yet.
@@ -51,10 +45,9 @@ func New(name string, settings Settings, secret countersign.Secret, client *http
 	if address.Scheme != "https" && !(address.Scheme == "http" && wire.Loopback(address.Hostname())) {
 		return nil, wire.Malformed(name, "url", "it must begin with https://; http:// is for this host alone")
 	}
-	encoded, prefixed := strings.CutPrefix(secret.Reveal(), "whsec_")
-	key, err := base64.StdEncoding.DecodeString(encoded)
-	if !prefixed || err != nil || len(key) < minSecret || len(key) > maxSecret {
-		return nil, wire.Malformed(name, "secret_file", "the secret in it cannot sign: write whsec_ and %d to %d random bytes in base64", minSecret, maxSecret)
+	key, signs := countersign.ParseWebhookKey(secret)
+	if !signs {
+		return nil, wire.Malformed(name, "secret_file", "the secret in it cannot sign: write %s", countersign.WebhookSecretForm)
 	}
 	p := &post{url: address.String(), host: address.Host, key: key, clock: clock}
 	if client != nil {
@@ -67,7 +60,7 @@ func New(name string, settings Settings, secret countersign.Secret, client *http
 // post implements wire.Carrier by signed requests.
 type post struct {
 	url, host string
-	key       []byte
+	key       countersign.WebhookKey
 	client    http.Client
 	clock     connector.Clock
 }
@@ -79,14 +72,11 @@ func (p *post) Carry(ctx context.Context, id string, question []byte) ([]byte, e
 		return nil, err
 	}
 	stamp := strconv.FormatInt(p.clock.Now().Unix(), 10)
-	mac := hmac.New(sha256.New, p.key)
-	mac.Write([]byte(id + "." + stamp + "."))
-	mac.Write(question)
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("User-Agent", "countersign")
 	request.Header.Set("webhook-id", id)
 	request.Header.Set("webhook-timestamp", stamp)
-	request.Header.Set("webhook-signature", "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	request.Header.Set("webhook-signature", p.key.Sign(id, stamp, question))
 	response, err := p.client.Do(request)
 	if err != nil {
 		// The text of the outer error has the whole address.
