@@ -79,6 +79,16 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 				s.laws.final[id] = "another"
 			}
 		}},
+		"an end beyond the latest one": {"ends", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, grant := range l.grants {
+					if grant.State == countersign.GrantLive {
+						grant.LatestEnd = grant.Until.Add(-1)
+					}
+				}
+			}
+			s.laws.only = "ends"
+		}},
 		"an end that passed": {"ends", func(s *story) {
 			s.laws.see = func(l *look) { l.now = l.now.Add(400 * countersign.Day) }
 		}},
@@ -141,7 +151,7 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 				}
 			}
 			s.laws.only = "birthrights follow their rules"
-			s.checkBirthrights(s.look(), true)
+			s.checkBirthrights(s.look())
 		}},
 		"what a rule gives and nobody has": {"birthrights follow their rules", func(s *story) {
 			s.laws.see = func(l *look) {
@@ -308,8 +318,10 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 			short := rush
 			short.steps = 30
 			for _, one := range play(t, seed, &short, func(s *story) {
-				s.patience = 20
-				wrong.tamper(s)
+				s.tamper = func(s *story) {
+					s.patience = 20
+					wrong.tamper(s)
+				}
 			}).broken {
 				if one.law == wrong.law {
 					return

@@ -39,6 +39,8 @@ type laws struct {
 	rows    map[string]int64
 	// lean says of policy sets whether they give the crew less.
 	lean map[countersign.Digest]bool
+	// record is the replay of all streams.
+	record *record
 	// hidden hides a grant from the checker, see changes what it sees, and only limits
 	// it to one law; for proving that it looks.
 	hidden countersign.GrantID
@@ -49,7 +51,7 @@ type laws struct {
 func newLaws() *laws {
 	return &laws{final: map[string]string{}, version: map[string]int64{}, decided: map[countersign.DecisionID]int{}, enforced: map[countersign.ProposalID]int{}, given: map[countersign.IntentID]int{},
 		owners: map[countersign.IdentityID]countersign.IdentityID{}, handed: map[countersign.IdentityID]bool{},
-		missing: map[string]countersign.Instant{}, rows: map[string]int64{}, lean: map[countersign.Digest]bool{}}
+		missing: map[string]countersign.Instant{}, rows: map[string]int64{}, lean: map[countersign.Digest]bool{}, record: newRecord()}
 }
 
 // look is what storage says at one moment.
@@ -112,6 +114,7 @@ func (s *story) check(all bool) {
 	s.laws.looks++
 	l := s.look()
 	s.laws.last = l
+	s.checkRows()
 	s.checkTarget(l)
 	s.checkMemory(l)
 	s.checkDeciders(l)
@@ -121,9 +124,10 @@ func (s *story) check(all bool) {
 	s.checkUndecided(l)
 	s.checkBatches(l)
 	s.checkEmergency(l)
-	s.checkBirthrights(l, false)
+	s.checkBirthrights(l)
 	s.checkExceptions(l)
 	s.checkPackages(l)
+	s.checkMoves(l)
 	if !all {
 		return
 	}
@@ -131,7 +135,7 @@ func (s *story) check(all bool) {
 		l := s.look()
 		s.checkEnds(l)
 		s.checkSeparation(l, true)
-		s.checkBirthrights(l, true)
+		s.checkBirthrights(l)
 		s.checkMoves(l)
 		for _, h := range s.houses {
 			s.checkStops(h)
@@ -386,6 +390,9 @@ func (s *story) checkClocks(l *look) {
 }
 
 func (s *story) checkClockOf(grant *countersign.Grant) {
+	if grant.LatestEnd != 0 && grant.Until > grant.LatestEnd {
+		s.breaks("ends", "the grant %s lasts until %s, beyond its latest end %s", grant.ID, grant.Until, grant.LatestEnd)
+	}
 	switch grant.State {
 	case countersign.GrantGone, countersign.GrantFailed:
 		return
@@ -536,9 +543,6 @@ func (s *story) checkEnds(l *look) {
 		}
 	}
 	for _, grant := range l.grants {
-		if grant.LatestEnd != 0 && grant.Until > grant.LatestEnd {
-			s.breaks("ends", "the grant %s lasts until %s, beyond its latest end %s", grant.ID, grant.Until, grant.LatestEnd)
-		}
 		if grant.State != countersign.GrantLive || grant.System == l.powers {
 			continue
 		}

@@ -3,9 +3,7 @@ package sim
 import (
 	"bytes"
 	"database/sql/driver"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"unicode/utf8"
 
@@ -55,35 +53,21 @@ func (s *story) lean(active countersign.Digest) bool {
 
 // looks are the rows that somebody is still to look at.
 func (s *story) looks() map[string]bool {
-	writers.Lock()
-	defer writers.Unlock()
-	rows, err := writers.of[s.path].QueryContext(s.ctx, `SELECT ref FROM work WHERE key <> ref AND kind IN ('identity', 'grant', 'request')`, nil)
-	s.must(err)
-	defer rows.Close()
-	found, row := map[string]bool{}, make([]driver.Value, 1)
-	for {
-		if err := rows.Next(row); errors.Is(err, io.EOF) {
-			return found
-		} else {
-			s.must(err)
-		}
-		found[fmt.Sprint(row[0])] = true
-	}
+	found := map[string]bool{}
+	s.query(`SELECT ref FROM work WHERE key <> ref AND kind IN ('identity', 'grant', 'request')`, 1, func(row []driver.Value) { found[fmt.Sprint(row[0])] = true })
+	return found
 }
 
-// checkBirthrights holds what nobody asked for to the rule that it names; with rest
-// also to what the rule says today.
-func (s *story) checkBirthrights(l *look, rest bool) {
+// checkBirthrights holds what nobody asked for to the rule that it names, and to what
+// the rule says today where nobody is still to look.
+func (s *story) checkBirthrights(l *look) {
 	const law = "birthrights follow their rules"
 	type again struct {
 		holder      countersign.IdentityID
 		entitlement countersign.EntitlementID
 		rule        countersign.Birthright
 	}
-	revoked, looks := map[again]countersign.Instant{}, map[string]bool{}
-	if rest {
-		looks = s.looks()
-	}
+	revoked, looks := map[again]countersign.Instant{}, s.looks()
 	for _, grant := range l.grants {
 		if grant.Birthright != nil && grant.EndCause == "revoked" {
 			key := again{grant.Holder, grant.Entitlement, *grant.Birthright}
@@ -101,7 +85,7 @@ func (s *story) checkBirthrights(l *look, rest bool) {
 		if since := revoked[again{grant.Holder, grant.Entitlement, *grant.Birthright}]; since != 0 && grant.OpenedAt > since && grant.EndAt != since {
 			s.breaks(law, "%s was revoked for %s at %s, and the same rule gave it again by %s", name, grant.Holder, since, grant.ID)
 		}
-		if !rest || grant.State != countersign.GrantLive || !holder.ActiveAt(l.now) || looks[string(grant.Holder)] || looks[string(grant.ID)] {
+		if grant.State != countersign.GrantLive || !holder.ActiveAt(l.now) || looks[string(grant.Holder)] || looks[string(grant.ID)] {
 			continue
 		}
 		last, gives := l.now.Add(rule.overlap), l.gives(grant.Birthright.Rule, name, holder)
@@ -180,7 +164,7 @@ func (l *look) restsOn(grant *countersign.Grant) []*countersign.Request {
 	return found
 }
 
-// checkMoves is for engines at rest: what somebody who moved would not get any more
+// checkMoves holds what nobody is still to look at to this: what somebody who moved would not get any more
 // lapses after its overlap, and goes on where he or she is back; what is still to be
 // decided asks whom it would ask now.
 func (s *story) checkMoves(l *look) {
