@@ -4,8 +4,7 @@
 // from outside, against what storage keeps and what the target itself has noted.
 //
 // It imports whatever it likes and nothing imports it. A seed gives the same story
-// again as far as the house does not iterate over maps; it is printed when a law is
-// broken:
+// again, event by event; it is printed when a law is broken:
 //
 //	COUNTERSIGN_SIM_SEED=17 go test ./sim -run TestTheLawsHold
 //

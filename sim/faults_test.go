@@ -25,10 +25,15 @@ type faults struct {
 	// answered are the objects of commands whose commit was written, by their key.
 	answered map[string]string
 	commits  int
+	// bites count what happened; latest is the latest time of a commit.
+	bites  bites
+	latest countersign.Instant
 }
 
 // clear disarms what is armed; what was written stays known.
-func (f *faults) clear() { *f = faults{answered: f.answered, commits: f.commits} }
+func (f *faults) clear() {
+	*f = faults{answered: f.answered, commits: f.commits, bites: f.bites, latest: f.latest}
+}
 
 // stopped is what a process that dies at a fault point panics with.
 type stopped struct{}
@@ -61,25 +66,40 @@ func (s faultyStore) Commit(ctx context.Context, change store.Change) error {
 	f := s.faults
 	if happen := f.meanwhile; happen != nil {
 		f.meanwhile = nil
+		f.bites.count(midCommand)
 		happen()
 	}
 	if next(&f.dieBefore) {
+		f.bites.count(diesAtCommit)
 		panic(stopped{})
 	}
 	if next(&f.refuse) {
+		f.bites.count(commitRefused)
 		return errLost
 	}
 	err := s.Store.Commit(ctx, change)
+	if f.full && countersign.KindOf(err) == countersign.Unavailable {
+		f.bites.count(diskFull)
+	}
 	if err == nil {
+		for _, event := range change.Events {
+			if event.Header.Time < f.latest {
+				f.bites.count(stepsBack)
+				break
+			}
+			f.latest = event.Header.Time
+		}
 		f.commits++
 		if change.Idempotency != nil {
 			f.answered[change.Idempotency.Key] = change.Idempotency.Object
 		}
 	}
 	if next(&f.dieAfter) {
+		f.bites.count(diesAfterCommit)
 		panic(stopped{})
 	}
 	if next(&f.lose) {
+		f.bites.count(commitLost)
 		return errLost
 	}
 	return err

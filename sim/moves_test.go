@@ -2,9 +2,7 @@ package sim
 
 import (
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/desk"
@@ -168,7 +166,7 @@ func (s *story) takeByHand() error {
 	if len(s.target.byHand) == 0 {
 		return errNothing
 	}
-	delete(s.target.byHand, pick(s, slices.SortedFunc(maps.Keys(s.target.byHand), func(a, b handed) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })...))
+	delete(s.target.byHand, pick(s, s.target.handedOut()...))
 	return nil
 }
 

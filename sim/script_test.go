@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/desk"
@@ -88,7 +87,7 @@ func (s *story) draw() error {
 	total, missing := 0, []act{}
 	for _, a := range acts {
 		total += a.weight
-		if s.tallies[a.name].accepted == 0 {
+		if s.tallies[a.name].accepted == 0 && !s.seen[a.name] {
 			missing = append(missing, a)
 		}
 	}
@@ -650,43 +649,4 @@ func (s *story) someGrant(fits func(*countersign.Grant) bool) *countersign.Grant
 		return nil
 	}
 	return pick(s, all...)
-}
-
-// arm draws something that will go wrong.
-func (s *story) arm() {
-	target, faults := s.target, &s.faults
-	if s.tallies["retry"].accepted == 0 && s.chance(25) {
-		target.rejecting = 1
-		return
-	}
-	switch s.rng.IntN(16) {
-	case 0, 1:
-		target.slow = 1 + s.rng.IntN(3)
-	case 2:
-		target.deaf = 1 + s.rng.IntN(3)
-	case 3:
-		target.busy = 1 + s.rng.IntN(4)
-	case 4:
-		target.rejecting = 1
-	case 5, 6:
-		target.late, target.lateFor = 1+s.rng.IntN(2), time.Duration(1+s.rng.IntN(58))*time.Second
-	case 7:
-		target.hang = 1
-	case 8:
-		target.downUntil = s.clock.Now().Add(time.Duration(1+s.rng.IntN(3600*24)) * time.Second)
-	case 9:
-		target.dieBefore = 1
-	case 10:
-		target.dieAfter = 1
-	case 11:
-		faults.dieBefore = 1 + s.rng.IntN(4)
-	case 12:
-		faults.dieAfter = 1 + s.rng.IntN(4)
-	case 13:
-		faults.refuse = 1 + s.rng.IntN(4)
-	case 14:
-		faults.lose = 1 + s.rng.IntN(4)
-	case 15:
-		s.fillDisk(true)
-	}
 }

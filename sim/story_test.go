@@ -22,6 +22,9 @@ type story struct {
 	commands int
 	// tallies count what came of each act, by its name.
 	tallies map[string]tally
+	// seen are the acts and faults that other stories have had, so that this one draws
+	// more of what they have not.
+	seen map[string]bool
 	// widening are the proposals whose text gives somebody approval standing.
 	widening map[countersign.ProposalID]bool
 	// last is the command that was sent last from outside of another one.
@@ -105,9 +108,12 @@ func (s *story) run(pace pace) []violation {
 
 // prologue makes people eligible for break-glass.
 func (s *story) prologue() {
-	for entitlement, logins := range map[string][]string{"wiki/space/editor-on-call": {"ana", "cora", "otto"}, "countersign/house/policy-on-call": {"olga", "otto", "syd"}} {
-		for _, who := range logins {
-			id, err := s.houses[0].Desk.Submit(s.ctx, s.as(who), desk.Key{}, desk.Asking{Entitlements: []string{entitlement}, Reason: "on call this quarter"})
+	for _, duty := range []struct {
+		entitlement string
+		logins      []string
+	}{{"wiki/space/editor-on-call", []string{"ana", "cora", "otto"}}, {"countersign/house/policy-on-call", []string{"olga", "otto", "syd"}}} {
+		for _, who := range duty.logins {
+			id, err := s.houses[0].Desk.Submit(s.ctx, s.as(who), desk.Key{}, desk.Asking{Entitlements: []string{duty.entitlement}, Reason: "on call this quarter"})
 			s.must(err)
 			request, err := s.store.Request(s.ctx, id)
 			s.must(err)
@@ -163,10 +169,6 @@ func (s *story) step(pace pace) {
 	if s.chance(pace.often) {
 		s.pass(time.Duration(1 + s.rng.Int64N(int64(pick(s, pace.waits...)))))
 	}
-	if s.chance(2) {
-		s.clock.offset -= pick(s, 2*time.Second, 10*time.Minute, 3*time.Hour)
-		s.tell("the clock stepped back")
-	}
 	s.engines()
 }
 
@@ -219,6 +221,7 @@ func (s *story) engines() {
 		})
 	case 1:
 		for _, work := range s.stale {
+			s.bites.count(deliveredLate)
 			works("a late or second delivery", func(h *house.House) error { return h.Engine.Deliver(s.ctx, work) })
 		}
 		if s.chance(50) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/countersign/countersign"
@@ -36,8 +37,9 @@ type fakeTarget struct {
 	downUntil time.Time
 	// dieBefore and dieAfter stop the house before or after the effect of a write.
 	dieBefore, dieAfter int
-	// meanwhile happens once, while a write is under way.
+	// meanwhile happens once, while a write or a reading is under way.
 	meanwhile func()
+	bites     bites
 	// gives is called before each effect that gives something.
 	gives func(connector.Task)
 
@@ -130,6 +132,9 @@ func (f *fakeTarget) give(task connector.Task, late bool) {
 	if there && held.Intent == task.Intent {
 		return // the same effect, with the end of a later attempt
 	}
+	if late {
+		f.bites.count(arrivesLate)
+	}
 	f.notes = append(f.notes, note{gave: true, late: late, task: task})
 }
 
@@ -160,29 +165,32 @@ func (f *fakeTarget) Revoke(ctx context.Context, task connector.Task) error {
 
 // write runs one effect, or the fault that stands for it.
 func (f *fakeTarget) write(ctx context.Context, task connector.Task, effect func() error) error {
-	count := func(counter *int) bool {
+	count := func(counter *int, fault string) bool {
 		if *counter == 0 {
 			return false
 		}
 		*counter--
+		f.bites.count(fault)
 		return true
 	}
 	if happen := f.meanwhile; happen != nil {
 		f.meanwhile = nil
+		f.bites.count(midOperation)
 		happen()
 	}
 	f.land()
 	switch {
-	case f.clock.Now().Before(f.downUntil), count(&f.deaf):
+	case f.down(), count(&f.deaf, writeLost):
 		return timeout()
-	case count(&f.busy):
+	case count(&f.busy, throttled):
 		return &connector.Failure{Kind: connector.Throttled, Message: "the target asks to wait", After: 45}
-	case count(&f.rejecting):
+	case count(&f.rejecting, rejected):
 		return &connector.Failure{Kind: connector.Rejected, Message: "the target was told to refuse"}
-	case count(&f.hang):
+	case count(&f.hang, hangs):
 		<-ctx.Done()
 	}
 	if next(&f.dieBefore) {
+		f.bites.count(diesAtTarget)
 		panic(stopped{})
 	}
 	if err := task.CheckDeadline(ctx, f.clock); err != nil {
@@ -190,12 +198,22 @@ func (f *fakeTarget) write(ctx context.Context, task connector.Task, effect func
 	}
 	err := effect()
 	if next(&f.dieAfter) {
+		f.bites.count(diesAfterTarget)
 		panic(stopped{})
 	}
-	if err == nil && count(&f.slow) {
+	if err == nil && count(&f.slow, answerLost) {
 		return timeout()
 	}
 	return err
+}
+
+// down reports, to somebody who wants something, whether it is.
+func (f *fakeTarget) down() bool {
+	is := f.clock.Now().Before(f.downUntil)
+	if is {
+		f.bites.count(targetDown)
+	}
+	return is
 }
 
 func timeout() error {
@@ -209,6 +227,7 @@ func (f *fakeTarget) List(_ context.Context, of connector.Scope, found func(conn
 	for i, credential := range slices.Sorted(maps.Keys(f.held)) {
 		if happen := f.meanwhile; happen != nil && i == half {
 			f.meanwhile = nil
+			f.bites.count(midReading)
 			happen()
 		}
 		held, there := f.held[credential]
@@ -220,7 +239,7 @@ func (f *fakeTarget) List(_ context.Context, of connector.Scope, found func(conn
 			return err
 		}
 	}
-	for by := range f.byHand {
+	for _, by := range f.handedOut() {
 		item := connector.Item{Principal: string(by.holder), Holder: by.holder, Resource: by.resource, Entitlement: by.entitlement}
 		if by.system != of.System {
 			continue
@@ -229,10 +248,15 @@ func (f *fakeTarget) List(_ context.Context, of connector.Scope, found func(conn
 			return err
 		}
 	}
-	if f.clock.Now().Before(f.downUntil) {
+	if f.down() {
 		return timeout()
 	}
 	return nil
+}
+
+// handedOut lists what was given by hand, in one order.
+func (f *fakeTarget) handedOut() []handed {
+	return slices.SortedFunc(maps.Keys(f.byHand), func(a, b handed) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 }
 
 // Verify implements connector.Connector.
@@ -249,7 +273,7 @@ func (f *fakeTarget) VerifyGone(_ context.Context, task connector.Task) (connect
 }
 
 func (f *fakeTarget) read(task connector.Task) (connector.Reading, error) {
-	if f.clock.Now().Before(f.downUntil) {
+	if f.down() {
 		return connector.Reading{}, timeout()
 	}
 	f.land()

@@ -43,6 +43,7 @@ type world struct {
 	store  *sqlstore.Store
 	houses []*house.House
 	faults faults
+	bites  bites
 	files  organisation
 	// alone starts one replica that nobody shares the database with.
 	alone bool
@@ -81,10 +82,11 @@ func newWorld(t testing.TB, seed uint64, alone bool, real func() time.Time) *wor
 	copy(key[:], fmt.Sprintf("seed %d", seed))
 	w := &world{
 		t: t, ctx: context.Background(), clock: &clock{real: real, offset: monday.Sub(real())},
-		rng: rand.New(rand.NewPCG(seed, 1)), random: &seeded{source: rand.NewChaCha8(key)}, folder: folder(t), files: newOrganisation(), alone: alone,
+		rng: rand.New(rand.NewPCG(seed, 1)), random: &seeded{source: rand.NewChaCha8(key)}, folder: folder(t), files: newOrganisation(), alone: alone, bites: bites{},
 	}
 	t.Cleanup(w.close)
 	w.target = newTarget(w.clock)
+	w.target.bites, w.faults.bites = w.bites, w.bites
 	master, err := keys.Create(filepath.Join(w.folder, "master.key"), w.random)
 	w.must(err)
 	w.master = master
