@@ -12,7 +12,10 @@ type Hold struct {
 	Reason string     `json:"reason"`
 	// Revoke says that everything under the hold is to be revoked as well, in
 	// batches.
-	Revoke   bool       `json:"revoke,omitempty"`
+	Revoke bool `json:"revoke,omitempty"`
+	// RemindedAt is when it was last asked whether it still has to be; 0 for never.
+	RemindedAt Instant `json:"reminded_at,omitempty"`
+
 	LiftedBy IdentityID `json:"lifted_by,omitempty"`
 	LiftedAt Instant    `json:"lifted_at,omitempty"`
 	// Outcome is why it was lifted.

@@ -107,6 +107,20 @@ type OwnershipOffer struct {
 	To IdentityID `json:"to"`
 	By IdentityID `json:"by"`
 	At Instant    `json:"at"`
+	// Until is when it lapses unless a second person agrees; RemindAt is when those who
+	// may are reminded. Both are zero for one that nobody has set a time yet.
+	Until    Instant `json:"until,omitempty"`
+	RemindAt Instant `json:"remind_at,omitempty"`
+	// Told are those who were told last, at ToldAt.
+	Told   []IdentityID `json:"told,omitempty"`
+	ToldAt Instant      `json:"told_at,omitempty"`
+	// LapsedAt is set once nobody has agreed in time.
+	LapsedAt Instant `json:"lapsed_at,omitempty"`
+}
+
+// OpenAt reports whether a second person may agree to the offer at now.
+func (o *OwnershipOffer) OpenAt(now Instant) bool {
+	return o != nil && o.LapsedAt == 0 && (o.Until == 0 || now < o.Until)
 }
 
 // ActiveAt reports whether the identity may act and hold access at now.

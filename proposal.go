@@ -43,14 +43,18 @@ type Proposal struct {
 	Files Digest `json:"files"`
 	// System is what a baseline is of.
 	System SystemID `json:"system,omitempty"`
+	// Until is when it lapses, unless a second person has decided by then; zero for one
+	// that nobody has set a time yet. RemindAt is when those who may decide are reminded,
+	// zero once they were.
+	Until    Instant `json:"until,omitempty"`
+	RemindAt Instant `json:"remind_at,omitempty"`
 	// EnforcedBy put it into force alone, because of Emergency, in the place of the
-	// set Before; it lapses at Until.
+	// set Before.
 	EnforcedBy IdentityID `json:"enforced_by,omitempty"`
 	Emergency  string     `json:"emergency,omitempty"`
 	Before     Digest     `json:"before,omitempty"`
-	Until      Instant    `json:"until,omitempty"`
 	// DecidedBy published, rejected or withdrew it, bound to the digest of what
-	// that person was shown.
+	// that person was shown; nobody where it lapsed.
 	DecidedBy IdentityID `json:"decided_by,omitempty"`
 	DecidedAt Instant    `json:"decided_at,omitempty"`
 	Shown     Digest     `json:"shown,omitempty"`

@@ -72,7 +72,11 @@ func identityText(identity *client.Identity) string {
 	}
 	text += ownershipText(identity.Ownership, "countersign identity confirm "+identity.Login)
 	if identity.OfferedTo.Name != "" {
-		text += "  offered to " + identity.OfferedTo.Name + ", and not accepted yet\n"
+		text += "  offered to " + identity.OfferedTo.Name + ", and not accepted yet"
+		if !identity.OfferedUntil.IsZero() {
+			text += "; lapses " + stamp(identity.OfferedUntil)
+		}
+		text += "\n"
 	}
 	if len(identity.Groups) > 0 {
 		text += "  in " + strings.Join(identity.Groups, ", ") + "\n"

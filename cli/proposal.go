@@ -99,9 +99,13 @@ func proposalListCommand(c *connection) *cobra.Command {
 			if c.json {
 				return writeJSON(cmd.OutOrStdout(), proposals)
 			}
-			table := newTable("PROPOSAL", "KIND", "STATE", "BY", "AT", "REASON")
+			table := newTable("PROPOSAL", "KIND", "STATE", "BY", "AT", "LAPSES", "REASON")
 			for _, proposal := range proposals {
-				table.row(proposal.Id, string(proposal.Kind), string(proposal.State), proposal.By.Name, stamp(proposal.At), proposal.Reason)
+				until := ""
+				if !proposal.Until.IsZero() {
+					until = stamp(proposal.Until)
+				}
+				table.row(proposal.Id, string(proposal.Kind), string(proposal.State), proposal.By.Name, stamp(proposal.At), until, proposal.Reason)
 			}
 			return table.write(cmd.OutOrStdout())
 		},
@@ -161,10 +165,13 @@ func proposalText(proposal *client.Proposal) string {
 		fmt.Fprintf(&out, "  put into force by %s alone: %s\n", proposal.EnforcedBy.Name, proposal.Emergency)
 	}
 	if !proposal.Until.IsZero() {
-		fmt.Fprintf(&out, "  lapses %s, unless a second person publishes it\n", stamp(proposal.Until))
+		fmt.Fprintf(&out, "  lapses %s, unless a second person decides\n", stamp(proposal.Until))
 	}
-	if proposal.DecidedBy.Id != "" {
+	switch {
+	case proposal.DecidedBy.Id != "":
 		fmt.Fprintf(&out, "  %s by %s, %s %s\n", proposal.State, proposal.DecidedBy.Name, stamp(proposal.DecidedAt), proposal.Outcome)
+	case !proposal.DecidedAt.IsZero():
+		fmt.Fprintf(&out, "  %s %s %s\n", proposal.State, stamp(proposal.DecidedAt), proposal.Outcome)
 	}
 	for _, section := range []struct {
 		title string

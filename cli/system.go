@@ -53,8 +53,12 @@ func systemText(system *client.System) string {
 	if system.Unowned {
 		text.WriteString("  unowned: nobody active answers for it\n")
 	}
+	offered := system.OfferedTo.Name
+	if !system.OfferedUntil.IsZero() {
+		offered += "; lapses " + stamp(system.OfferedUntil)
+	}
 	for _, line := range []struct{ what, name string }{
-		{"owned by", system.Owner.Name}, {"second owner", system.SecondOwner.Name}, {"not accepted yet: offered to", system.OfferedTo.Name},
+		{"owned by", system.Owner.Name}, {"second owner", system.SecondOwner.Name}, {"not accepted yet: offered to", offered},
 	} {
 		if line.name != "" {
 			fmt.Fprintf(&text, "  %s %s\n", line.what, line.name)

@@ -1794,6 +1794,9 @@ type Identity struct {
 	// OfferedTo Names an identity.
 	OfferedTo Ref `json:"offered_to,omitempty,omitzero"`
 
+	// OfferedUntil A moment in UTC, to the millisecond.
+	OfferedUntil Instant `json:"offered_until,omitempty,omitzero"`
+
 	// Owner Names an identity.
 	Owner Ref `json:"owner,omitempty,omitzero"`
 
@@ -2168,8 +2171,10 @@ type Proposal struct {
 	Shown string `json:"shown,omitempty,omitzero"`
 
 	// Standing Who would gain or lose standing.
-	Standing []string      `json:"standing"`
-	State    ProposalState `json:"state"`
+	Standing []string `json:"standing"`
+
+	// State A proposal that nobody has decided by `until` is `lapsed`, and nothing has changed by it.
+	State ProposalState `json:"state"`
 
 	// System What a baseline is of.
 	System string `json:"system,omitempty,omitzero"`
@@ -2207,7 +2212,7 @@ type ProposalPage struct {
 	Proposals []Proposal `json:"proposals"`
 }
 
-// ProposalState defines model for ProposalState.
+// ProposalState A proposal that nobody has decided by `until` is `lapsed`, and nothing has changed by it.
 type ProposalState string
 
 // Question defines model for Question.
@@ -2609,6 +2614,9 @@ type System struct {
 
 	// OfferedTo Names an identity.
 	OfferedTo Ref `json:"offered_to,omitempty,omitzero"`
+
+	// OfferedUntil A moment in UTC, to the millisecond.
+	OfferedUntil Instant `json:"offered_until,omitempty,omitzero"`
 
 	// Owner Names an identity.
 	Owner Ref `json:"owner,omitempty,omitzero"`
@@ -3990,7 +3998,8 @@ type ClientInterface interface {
 	// ProposeWithBody Propose a change of the policy set or of the directory
 	//
 	// Scope `directory`, and a power over what is changed. The files are the whole
-	// of what should be. A second person publishes them.
+	// of what should be. A second person publishes or rejects them, or they lapse at
+	// `until`: after thirty days, unless the policy set says otherwise.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4000,7 +4009,8 @@ type ClientInterface interface {
 	// Propose Propose a change of the policy set or of the directory
 	//
 	// Scope `directory`, and a power over what is changed. The files are the whole
-	// of what should be. A second person publishes them.
+	// of what should be. A second person publishes or rejects them, or they lapse at
+	// `until`: after thirty days, unless the policy set says otherwise.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5642,7 +5652,8 @@ func (c *Operations) ListProposals(ctx context.Context, params *ListProposalsPar
 // ProposeWithBody Propose a change of the policy set or of the directory
 //
 // Scope `directory`, and a power over what is changed. The files are the whole
-// of what should be. A second person publishes them.
+// of what should be. A second person publishes or rejects them, or they lapse at
+// `until`: after thirty days, unless the policy set says otherwise.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5662,7 +5673,8 @@ func (c *Operations) ProposeWithBody(ctx context.Context, params *ProposeParams,
 // Propose Propose a change of the policy set or of the directory
 //
 // Scope `directory`, and a power over what is changed. The files are the whole
-// of what should be. A second person publishes them.
+// of what should be. A second person publishes or rejects them, or they lapse at
+// `until`: after thirty days, unless the policy set says otherwise.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -11911,7 +11923,8 @@ type ClientWithResponsesInterface interface {
 	// ProposeWithBodyWithResponse Propose a change of the policy set or of the directory
 	//
 	// Scope `directory`, and a power over what is changed. The files are the whole
-	// of what should be. A second person publishes them.
+	// of what should be. A second person publishes or rejects them, or they lapse at
+	// `until`: after thirty days, unless the policy set says otherwise.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11921,7 +11934,8 @@ type ClientWithResponsesInterface interface {
 	// ProposeWithResponse Propose a change of the policy set or of the directory
 	//
 	// Scope `directory`, and a power over what is changed. The files are the whole
-	// of what should be. A second person publishes them.
+	// of what should be. A second person publishes or rejects them, or they lapse at
+	// `until`: after thirty days, unless the policy set says otherwise.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16950,7 +16964,8 @@ func (c *ClientWithResponses) ListProposalsWithResponse(ctx context.Context, par
 // ProposeWithBodyWithResponse Propose a change of the policy set or of the directory
 //
 // Scope `directory`, and a power over what is changed. The files are the whole
-// of what should be. A second person publishes them.
+// of what should be. A second person publishes or rejects them, or they lapse at
+// `until`: after thirty days, unless the policy set says otherwise.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16966,7 +16981,8 @@ func (c *ClientWithResponses) ProposeWithBodyWithResponse(ctx context.Context, p
 // ProposeWithResponse Propose a change of the policy set or of the directory
 //
 // Scope `directory`, and a power over what is changed. The files are the whole
-// of what should be. A second person publishes them.
+// of what should be. A second person publishes or rejects them, or they lapse at
+// `until`: after thirty days, unless the policy set says otherwise.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

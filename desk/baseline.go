@@ -137,13 +137,7 @@ func (d *Desk) ProposeBaseline(ctx context.Context, caller Caller, key Key, name
 		}
 		digest := countersign.DigestBytes(baselineDomain, content)
 		tx.change.Contents = append(parts, store.Content{Digest: digest, Bytes: content})
-		proposal, event, err := workflow.DraftProposal(tx.occasion, countersign.BaselineProposal, digest, system.ID, reason)
-		if err != nil {
-			return "", err
-		}
-		tx.put(proposal, 0)
-		tx.events = append(tx.events, event)
-		return string(proposal.ID), nil
+		return tx.draft(ctx, countersign.BaselineProposal, digest, system.ID, reason)
 	})
 	return countersign.ProposalID(id), err
 }

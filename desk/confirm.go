@@ -206,27 +206,36 @@ func (tx *transaction) tellOfSilence(ctx context.Context, id string) error {
 }
 
 func (tx *transaction) toldOfSilence(o ownership, escalated bool) []countersign.IdentityID {
-	told := []countersign.IdentityID{}
-	tell := func(people ...countersign.IdentityID) {
+	if escalated {
+		return tx.answering(o.owned)
+	}
+	if owner := tx.directory.identities[o.owner]; owner != nil && owner.ActiveAt(tx.now()) {
+		return []countersign.IdentityID{o.owner}
+	}
+	return []countersign.IdentityID{}
+}
+
+// answering are the active people who can speak for a thing: its owner, who else answers
+// for it and the owner's manager; administrators, where there is nobody but the owner.
+func (tx *transaction) answering(thing owned) []countersign.IdentityID {
+	found := []countersign.IdentityID{}
+	add := func(people ...countersign.IdentityID) {
 		for _, id := range people {
-			if person := tx.directory.identities[id]; person != nil && person.ActiveAt(tx.now()) && !slices.Contains(told, id) {
-				told = append(told, id)
+			if person := tx.directory.identities[id]; person != nil && person.ActiveAt(tx.now()) && !slices.Contains(found, id) {
+				found = append(found, id)
 			}
 		}
 	}
-	tell(o.owner)
-	if !escalated {
-		return told
+	add(thing.owner)
+	owners := len(found)
+	add(thing.others...)
+	if owner := tx.directory.identities[thing.owner]; owner != nil {
+		add(owner.Manager)
 	}
-	asked := len(told)
-	tell(o.others...)
-	if owner := tx.directory.identities[o.owner]; owner != nil {
-		tell(owner.Manager)
+	if len(found) == owners {
+		add(tx.withPower(PowerAdministrator)...)
 	}
-	if len(told) == asked {
-		tell(tx.withPower(PowerAdministrator)...)
-	}
-	return told
+	return found
 }
 
 // refuseUnconfirmed refuses what is new for a machine, or on a system, whose owner

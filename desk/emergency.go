@@ -82,29 +82,6 @@ func (tx *transaction) endEmergency(ctx context.Context, proposal *countersign.P
 	return tx.activate(ctx, before, nil)
 }
 
-// TickProposals ends emergency changes that nobody has confirmed in time.
-func (d *Desk) TickProposals(ctx context.Context, works []store.Work) error {
-	err := d.together(ctx, len(works), nil, func(tx *transaction, i int) error {
-		tx.looked(works[i], 0)
-		proposal, err := d.Store.Proposal(ctx, countersign.ProposalID(works[i].Ref))
-		if err != nil || proposal.State != countersign.ProposalProvisional {
-			return err
-		}
-		standing := workflow.Standing{Actor: tx.occasion.Actor, Roles: []workflow.Role{workflow.Timer}}
-		after, event, err := workflow.DecideProposal(tx.occasion, proposal, workflow.ProposalCommand{Name: workflow.Tick}, standing)
-		if err != nil || after == nil {
-			return err
-		}
-		tx.put(after, proposal.Version)
-		tx.events = append(tx.events, event)
-		return tx.endEmergency(ctx, proposal)
-	})
-	if err != nil || len(works) == 0 {
-		return err
-	}
-	return d.Refresh(ctx)
-}
-
 // refuseAuthor refuses whatever whoever put a policy into force alone asks for, or
 // is to get, until somebody else has confirmed it.
 func (tx *transaction) refuseAuthor(m matter) []policy.Refusal {

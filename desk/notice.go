@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -39,6 +40,12 @@ const (
 	NoticeTaskToCheck    = "task-to-check"
 	NoticeConfirm        = "confirm"
 	NoticeOwnerSilent    = "owner-silent"
+	NoticeProposal       = "proposal"
+	NoticeOffer          = "ownership-offer"
+	NoticeLapsed         = "lapsed"
+	NoticeHold           = "hold"
+
+	NoticeFindingsOverdue = "findings-overdue"
 )
 
 // digestEvery gathers what can wait: all that a person is to be told of a quarter
@@ -52,9 +59,12 @@ type telling struct {
 	atOnce bool
 }
 
-// tellings says who hears of an event. The request is the one that the event
-// belongs to, as the transaction leaves it; nil for a grant without one.
-func (tx *transaction) tellings(payload countersign.Payload, request *countersign.Request, grant *countersign.Grant) []telling {
+// tellings says who hears of an event. The row is what the event belongs to, as the
+// transaction leaves it.
+func (tx *transaction) tellings(payload countersign.Payload, row countersign.Row) []telling {
+	request, _ := row.(*countersign.Request)
+	grant, _ := row.(*countersign.Grant)
+	proposal, _ := row.(*countersign.Proposal)
 	var askers []countersign.IdentityID
 	if request != nil {
 		askers = []countersign.IdentityID{request.Requester, request.Beneficiary, request.Consent.Of}
@@ -87,16 +97,28 @@ func (tx *transaction) tellings(payload countersign.Payload, request *countersig
 		return []telling{{kind: NoticeReminder, people: []countersign.IdentityID{grant.Holder, grant.Requester}}}
 	case *workflow.ProposalEnforced:
 		return []telling{{kind: NoticeEmergency, people: event.Change.Told, atOnce: true}}
+	case *workflow.ProposalDeadlineSet:
+		return []telling{{kind: NoticeProposal, people: event.Change.Told}}
+	case *workflow.ProposalReminded:
+		return []telling{{kind: NoticeProposal, people: append(slices.Clone(event.Change.Told), proposal.By)}}
+	case *workflow.ProposalLapsed:
+		return []telling{{kind: NoticeLapsed, people: []countersign.IdentityID{proposal.By, proposal.EnforcedBy}}}
 	case *workflow.RemovalAsked:
 		if !event.Change.ByHand {
 			return nil
 		}
 		return []telling{{kind: NoticeTask, people: event.Change.Told, atOnce: true}}
 	case *workflow.ReconciliationCompleted:
-		if event.Change.Opened+event.Change.Beyond == 0 {
-			return nil
+		var told []telling
+		if event.Change.Opened+event.Change.Beyond > 0 {
+			told = append(told, telling{kind: NoticeFindings, people: tx.ownersOf(event.Change.System)})
 		}
-		return []telling{{kind: NoticeFindings, people: tx.ownersOf(event.Change.System)}}
+		if event.Change.Overdue > 0 {
+			told = append(told, telling{kind: NoticeFindingsOverdue, people: append(tx.ownersOf(event.Change.System), tx.withPower(PowerAdministrator)...)})
+		}
+		return told
+	case *workflow.HoldReminded:
+		return []telling{{kind: NoticeHold, people: event.Change.Told}}
 	case *workflow.ReconciliationFailed:
 		return []telling{{kind: NoticeUnread, people: tx.ownersOf(event.Change.System)}}
 	case *workflow.GrantLapsing:
@@ -121,9 +143,17 @@ func (tx *transaction) tellings(payload countersign.Payload, request *countersig
 	case *workflow.TaskChecked:
 		return []telling{{kind: NoticeTask, people: event.Change.Told, atOnce: true}}
 	case *workflow.IdentityRecorded:
-		return tx.silenceTold(event.Change.Silence)
+		var before *countersign.OwnershipOffer
+		if was := tx.directory.identities[event.Change.ID]; was != nil {
+			before = was.Offer
+		}
+		return append(tx.silenceTold(event.Change.Silence), tx.offerTold(event.Change.Offer, before)...)
 	case *workflow.SystemRecorded:
-		return tx.silenceTold(event.Change.Silence)
+		var before *countersign.OwnershipOffer
+		if was := tx.directory.systems[event.Change.ID]; was != nil {
+			before = was.Offer
+		}
+		return append(tx.silenceTold(event.Change.Silence), tx.offerTold(event.Change.Offer, before)...)
 	case *workflow.IntentParked:
 		return []telling{{kind: NoticeParked, people: []countersign.IdentityID{event.Change.Person}, atOnce: true}}
 	}
@@ -169,14 +199,12 @@ func (tx *transaction) notify() {
 	}
 	for i, event := range tx.events {
 		seq := tx.change.Events[i].Header.Seq
-		request, _ := states[event.Stream].(*countersign.Request)
-		grant, _ := states[event.Stream].(*countersign.Grant)
 		switch states[event.Stream].(type) {
-		case *countersign.Request, *countersign.Grant, *countersign.Proposal, *countersign.Reconciliation, *countersign.Finding, *countersign.Identity, *countersign.System:
+		case *countersign.Request, *countersign.Grant, *countersign.Proposal, *countersign.Reconciliation, *countersign.Finding, *countersign.Identity, *countersign.System, *countersign.Hold:
 		default:
 			continue
 		}
-		for _, telling := range tx.tellings(event.Payload, request, grant) {
+		for _, telling := range tx.tellings(event.Payload, states[event.Stream]) {
 			due := tx.now()
 			if !telling.atOnce {
 				const quarter = countersign.Instant(digestEvery) * 1000
@@ -301,6 +329,9 @@ func (d *Desk) Notice(ctx context.Context, work store.Work) (*Notice, error) {
 	}
 	notice.Subject = noticeSubject(notice.Kind, what)
 	notice.Text = tx.directory.sentence(request, payload)
+	if key.kind == NoticeOffer || key.kind == NoticeLapsed {
+		notice.Text = cmp.Or(tx.directory.ofOffer(payload), notice.Text)
+	}
 	if notice.Kind == NoticeReminder {
 		notice.Text += tx.rotationOffered(ctx, countersign.GrantID(key.stream))
 	}
@@ -341,7 +372,14 @@ func (tx *transaction) aboutWhat(ctx context.Context, id string) (*countersign.R
 		if err != nil {
 			return nil, "", err
 		}
-		return &countersign.Request{}, tx.directory.nameOf(proposal.By) + ": policy", nil
+		return &countersign.Request{}, tx.directory.nameOf(proposal.By) + ": " + string(proposal.Kind), nil
+	}
+	if countersign.PrefixOf(id) == "hld" {
+		_, found, err := tx.loadHold(ctx, countersign.HoldID(id))
+		if err != nil {
+			return nil, "", err
+		}
+		return &countersign.Request{}, found.name, nil
 	}
 	if identity := tx.directory.identities[countersign.IdentityID(id)]; identity != nil {
 		return &countersign.Request{}, identity.Name, nil
@@ -375,6 +413,8 @@ func noticeSubject(kind, what string) string {
 		NoticeFindings: "A system differs from the record", NoticeUnread: "A system cannot be read",
 		NoticeTask: "A task waits for you", NoticeTaskOverdue: "A task is overdue", NoticeTaskToCheck: "Look at what was done",
 		NoticeConfirm: "Confirm what you answer for", NoticeOwnerSilent: "An owner does not answer",
+		NoticeProposal: "A change waits for a second person", NoticeOffer: "An offer waits for an answer", NoticeLapsed: "Nobody decided in time",
+		NoticeHold: "A stop is still in force", NoticeFindingsOverdue: "Differences of a system from the record are overdue",
 	}[kind]
 	return fmt.Sprintf("%s (%s)", words, what)
 }

@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/countersign/countersign"
@@ -151,7 +152,10 @@ func (tx *transaction) offer(ctx context.Context, thing owned, to string) (*coun
 		}
 	}
 	tx.relyOn(next)
-	return &countersign.OwnershipOffer{To: next.ID, By: who, At: tx.now()}, nil
+	offer := &countersign.OwnershipOffer{To: next.ID, By: who, At: tx.now(), ToldAt: tx.now()}
+	offer.Until, offer.RemindAt = tx.policy.ownerTerms().Offers().Clock(offer.At, tx.now())
+	offer.Told = tx.mayAccept(thing, offer)
+	return offer, nil
 }
 
 // accept checks that the actor is the second person whom an offer needs.
@@ -162,6 +166,8 @@ func (tx *transaction) accept(ctx context.Context, thing owned) error {
 	}
 	next := tx.directory.identities[offer.To]
 	switch {
+	case !offer.OpenAt(tx.now()):
+		return countersign.Errorf(countersign.Conflict, "offer-lapsed", "Nobody agreed by %s to %s answering for %s: offer it anew.", offer.Until, tx.directory.nameOf(offer.To), thing.name)
 	case next == nil || !next.ActiveAt(tx.now()):
 		return countersign.Errorf(countersign.Conflict, "not-an-active-person", "Who was to answer for %s is not active any more: offer it anew.", thing.name)
 	case offer.By == who:
@@ -199,4 +205,141 @@ func (tx *transaction) mayGiveAway(ctx context.Context, thing owned) error {
 	}
 	tx.relyOn(caller)
 	return nil
+}
+
+// mayAccept are those who are asked to agree to an offer: the new owner, or who answers
+// for the thing that somebody asks to take over.
+func (tx *transaction) mayAccept(thing owned, offer *countersign.OwnershipOffer) []countersign.IdentityID {
+	people := []countersign.IdentityID{offer.To}
+	if offer.By == offer.To {
+		people = tx.answering(thing)
+	}
+	return slices.DeleteFunc(people, func(id countersign.IdentityID) bool { return id == offer.By })
+}
+
+// offered is an offer with what it is of.
+type offered struct {
+	ownership
+	before countersign.Row
+	// with is the row with another offer.
+	with func(*countersign.OwnershipOffer) countersign.Row
+}
+
+// offerOf finds the offer of a machine or a system, with its owned part alone; nil where
+// there is none.
+func (d *snapshot) offerOf(id string) *offered {
+	if machine := d.identities[countersign.IdentityID(id)]; machine != nil && machine.Offer != nil {
+		return &offered{ownership{owned: ownedMachine(machine), machine: machine}, machine, func(offer *countersign.OwnershipOffer) countersign.Row {
+			after := *machine
+			after.Offer = offer
+			return &after
+		}}
+	}
+	if system := d.systems[countersign.SystemID(id)]; system != nil && system.Offer != nil {
+		return &offered{ownership{owned: ownedSystem(system), system: system}, system, func(offer *countersign.OwnershipOffer) countersign.Row {
+			after := *system
+			after.Offer = offer
+			return &after
+		}}
+	}
+	return nil
+}
+
+// dueOffer reports whether something is to be done about an offer by now: each gets a
+// deadline, is reminded of once, and lapses.
+func dueOffer(offer *countersign.OwnershipOffer, now countersign.Instant) bool {
+	return offer != nil && offer.LapsedAt == 0 && (offer.Until == 0 || now >= offer.Until || now >= offer.RemindAt && offer.ToldAt < offer.RemindAt)
+}
+
+// SweepOffers lets time pass for offers: who may accept one is reminded, and what nobody
+// has accepted in time lapses.
+func (d *Desk) SweepOffers(ctx context.Context) error {
+	tx, err := d.begin(ctx, countersign.SystemTimer)
+	if err != nil {
+		return err
+	}
+	var due []string
+	for id, machine := range tx.directory.identities {
+		if dueOffer(machine.Offer, tx.now()) {
+			due = append(due, string(id))
+		}
+	}
+	for id, system := range tx.directory.systems {
+		if dueOffer(system.Offer, tx.now()) {
+			due = append(due, string(id))
+		}
+	}
+	slices.Sort(due)
+	return d.together(ctx, len(due), nil, func(tx *transaction, i int) error {
+		if o := tx.directory.offerOf(due[i]); o != nil && dueOffer(o.offer, tx.now()) {
+			return tx.tickOffer(ctx, o)
+		}
+		return nil
+	})
+}
+
+func (tx *transaction) tickOffer(ctx context.Context, o *offered) error {
+	after := *o.offer
+	var why *workflow.Reason
+	switch {
+	case after.Until == 0:
+		after.Until, after.RemindAt = tx.policy.ownerTerms().Offers().Clock(after.At, tx.now())
+	case tx.now() >= after.Until:
+		after.LapsedAt, after.ToldAt, after.Told = tx.now(), tx.now(), []countersign.IdentityID{after.By}
+		if after.To != after.By {
+			after.Told = append(after.Told, after.To)
+		}
+		why = &workflow.Reason{Text: "Nobody accepted by " + after.Until.String() + "."}
+	default:
+		after.ToldAt, after.Told = tx.now(), append(tx.mayAccept(o.owned, &after), after.By)
+	}
+	// Nobody's standing changes by an offer.
+	if err := tx.recordRows(ctx, []directory.Change{{Verb: directory.Modify, Before: o.before, After: o.with(&after)}}); err != nil {
+		return err
+	}
+	switch recorded := tx.events[len(tx.events)-1].Payload.(type) {
+	case *workflow.IdentityRecorded:
+		recorded.Reason = why
+	case *workflow.SystemRecorded:
+		recorded.Reason = why
+	}
+	return nil
+}
+
+// offerTold says who hears of an offer in the transaction that made it, reminds of it or
+// lets it lapse; before is what it was.
+func (tx *transaction) offerTold(offer, before *countersign.OwnershipOffer) []telling {
+	if offer == nil || offer.ToldAt != tx.now() || before != nil && before.At == offer.At && before.ToldAt == offer.ToldAt {
+		return nil
+	}
+	if offer.LapsedAt != 0 {
+		return []telling{{kind: NoticeLapsed, people: offer.Told}}
+	}
+	return []telling{{kind: NoticeOffer, people: offer.Told}}
+}
+
+// ofOffer tells of the offer that a row was recorded with, to those whom it concerns; ""
+// where there is none.
+func (d *snapshot) ofOffer(payload countersign.Payload) string {
+	var o ownership
+	switch event := payload.(type) {
+	case *workflow.IdentityRecorded:
+		if machine := d.identities[event.Change.ID]; machine != nil {
+			o = ownership{owned: ownedMachine(machine), machine: machine}
+			o.offer = event.Change.Offer
+		}
+	case *workflow.SystemRecorded:
+		o = ownership{owned: ownedSystem(&event.Change), system: &event.Change}
+	}
+	if o.offer == nil {
+		return ""
+	}
+	what := fmt.Sprintf("%s is to answer for %s from now on", d.nameOf(o.offer.To), o.name)
+	if o.offer.By == o.offer.To {
+		what = fmt.Sprintf("%s asks to take over %s", d.nameOf(o.offer.To), o.name)
+	}
+	if o.offer.LapsedAt != 0 {
+		return fmt.Sprintf("%s, and nobody agreed by %s: nothing has changed. Offer it anew: %s", what, o.offer.Until, o.command("offer"))
+	}
+	return fmt.Sprintf("%s, once a second person agrees: %s. It lapses at %s", what, o.command("accept"), o.offer.Until)
 }

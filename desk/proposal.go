@@ -30,10 +30,11 @@ type ProposalView struct {
 	Files   countersign.Digest        `json:"files"`
 	// System is what a baseline is of.
 	System string `json:"system,omitempty"`
-	// EnforcedBy put it into force alone, because of Emergency; it lapses at Until.
+	// Until is when it lapses unless a second person decides; absent once it is decided.
+	Until countersign.Instant `json:"until,omitzero"`
+	// EnforcedBy put it into force alone, because of Emergency.
 	EnforcedBy *Ref                `json:"enforced_by,omitempty"`
 	Emergency  string              `json:"emergency,omitempty"`
-	Until      countersign.Instant `json:"until,omitzero"`
 	DecidedBy  *Ref                `json:"decided_by,omitempty"`
 	DecidedAt  countersign.Instant `json:"decided_at,omitzero"`
 	Outcome    string              `json:"outcome,omitempty"`
@@ -120,13 +121,7 @@ func (d *Desk) Propose(ctx context.Context, caller Caller, key Key, kind counter
 		}
 		digest := countersign.DigestBytes(proposalDomain, content)
 		tx.change.Contents = append(tx.change.Contents, store.Content{Digest: digest, Bytes: content})
-		proposal, event, err := workflow.DraftProposal(tx.occasion, kind, digest, "", reason)
-		if err != nil {
-			return "", err
-		}
-		tx.put(proposal, 0)
-		tx.events = append(tx.events, event)
-		return string(proposal.ID), nil
+		return tx.draft(ctx, kind, digest, "", reason)
 	})
 	return countersign.ProposalID(id), err
 }
@@ -364,7 +359,7 @@ func (d *Desk) onProposal(ctx context.Context, caller Caller, key Key, id counte
 		}
 		tx.put(after, proposal.Version)
 		tx.events = append(tx.events, event)
-		tx.schedule(string(id), store.ProposalWork, 0)
+		tx.schedule(string(id), store.ProposalWork, workflow.ProposalDue(after))
 		if name != workflow.Publish && name != workflow.Enforce {
 			if proposal.State == countersign.ProposalProvisional {
 				return string(id), tx.endEmergency(ctx, proposal)
@@ -375,7 +370,6 @@ func (d *Desk) onProposal(ctx context.Context, caller Caller, key Key, id counte
 		var emergency *countersign.EmergencyPolicy
 		if name == workflow.Enforce {
 			emergency = &countersign.EmergencyPolicy{Proposal: id, By: caller.Identity}
-			tx.schedule(string(id), store.ProposalWork, after.Until)
 		}
 		if baseline {
 			if err := would.publishable(); err != nil {
@@ -459,7 +453,7 @@ func (tx *transaction) proposalView(proposal *countersign.Proposal, standing wor
 		view.System = system.Name
 	}
 	view.DecidedBy, view.EnforcedBy, view.Emergency = tx.directory.refTo(proposal.DecidedBy), tx.directory.refTo(proposal.EnforcedBy), proposal.Emergency
-	if proposal.State == countersign.ProposalProvisional {
+	if !proposal.State.Decided() {
 		view.Until = proposal.Until
 	}
 	view.Offered = append(view.Offered, workflow.Offered(workflow.ProposalTransitions, proposal.State, standing)...)

@@ -251,12 +251,13 @@ type IdentityView struct {
 	Owner       *Ref                       `json:"owner,omitempty"`
 	SecondOwner *Ref                       `json:"second_owner,omitempty"`
 	Sponsor     *Ref                       `json:"sponsor,omitempty"`
-	// OfferedTo is who is to answer for it once a second person agrees.
-	OfferedTo   *Ref                `json:"offered_to,omitempty"`
-	Purpose     string              `json:"purpose,omitempty"`
-	Environment string              `json:"environment,omitempty"`
-	Record      string              `json:"record,omitempty"`
-	ContractEnd countersign.Instant `json:"contract_end,omitzero"`
+	// OfferedTo is who is to answer for it once a second person agrees, by OfferedUntil.
+	OfferedTo    *Ref                `json:"offered_to,omitempty"`
+	OfferedUntil countersign.Instant `json:"offered_until,omitzero"`
+	Purpose      string              `json:"purpose,omitempty"`
+	Environment  string              `json:"environment,omitempty"`
+	Record       string              `json:"record,omitempty"`
+	ContractEnd  countersign.Instant `json:"contract_end,omitzero"`
 	// LastConfirmed is when the NHI's owner, purpose and record were last confirmed.
 	LastConfirmed countersign.Instant `json:"last_confirmed,omitzero"`
 	Groups        []string            `json:"groups"`
@@ -288,8 +289,8 @@ func (d *snapshot) identityView(identity *countersign.Identity, terms policy.Own
 	}
 	view.Manager, view.Owner, view.Sponsor = d.refTo(identity.Manager), d.refTo(identity.Owner), d.refTo(identity.Sponsor)
 	view.SecondOwner = d.refTo(identity.SecondOwner)
-	if identity.Offer != nil {
-		view.OfferedTo = d.refTo(identity.Offer.To)
+	if identity.Offer.OpenAt(now) {
+		view.OfferedTo, view.OfferedUntil = d.refTo(identity.Offer.To), identity.Offer.Until
 	}
 	if record := d.records[identity.Record]; record != nil {
 		view.Record = record.Key
@@ -309,12 +310,13 @@ type SystemView struct {
 	Title       string               `json:"title"`
 	Owner       *Ref                 `json:"owner,omitempty"`
 	SecondOwner *Ref                 `json:"second_owner,omitempty"`
-	// OfferedTo is who is to answer for it once a second person agrees.
-	OfferedTo   *Ref             `json:"offered_to,omitempty"`
-	Environment string           `json:"environment"`
-	Risk        countersign.Risk `json:"risk"`
-	Connector   string           `json:"connector"`
-	Retired     bool             `json:"retired,omitempty"`
+	// OfferedTo is who is to answer for it once a second person agrees, by OfferedUntil.
+	OfferedTo    *Ref                `json:"offered_to,omitempty"`
+	OfferedUntil countersign.Instant `json:"offered_until,omitzero"`
+	Environment  string              `json:"environment"`
+	Risk         countersign.Risk    `json:"risk"`
+	Connector    string              `json:"connector"`
+	Retired      bool                `json:"retired,omitempty"`
 	// Unowned marks a system that nobody active answers for.
 	Unowned bool `json:"unowned,omitempty"`
 	// LastConfirmed is when its owner last said that he or she still answers for it.
@@ -339,10 +341,10 @@ func (d *Desk) System(ctx context.Context, name string) (*SystemView, error) {
 		Connector: system.Connector, Retired: system.Retired, Owner: known.refTo(system.Owner), SecondOwner: known.refTo(system.SecondOwner),
 		LastConfirmed: system.LastConfirmed, Entitlements: []EntitlementRef{},
 	}
-	if system.Offer != nil {
-		view.OfferedTo = known.refTo(system.Offer.To)
-	}
 	now := countersign.InstantOf(d.Clock.Now())
+	if system.Offer.OpenAt(now) {
+		view.OfferedTo, view.OfferedUntil = known.refTo(system.Offer.To), system.Offer.Until
+	}
 	o := known.ofSystem(system, active.ownerTerms(), now)
 	view.Unowned = o.lost
 	if !system.Retired {

@@ -303,6 +303,9 @@ func (d *Desk) completeReconciliation(ctx context.Context, r *Reconciling) error
 		if err != nil {
 			return err
 		}
+		if before != nil {
+			completed.Change.Overdue = overdueSince(before.ReadAt, r.began, open, closing)
+		}
 		if before != nil && before.Baseline.Pending() {
 			// It was signed while the target was read.
 			next.DueAt = tx.now()

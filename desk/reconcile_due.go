@@ -77,3 +77,15 @@ func (tx *transaction) reconcilable(caller Caller, name string) (*countersign.Sy
 	}
 	return system, nil
 }
+
+// overdueSince counts the findings whose time has passed after from and not after to,
+// and which stay open.
+func overdueSince(from, to countersign.Instant, open, closing []*countersign.Finding) int {
+	count := 0
+	for _, finding := range open {
+		if finding.Deadline > from && finding.Deadline <= to && !slices.Contains(closing, finding) {
+			count++
+		}
+	}
+	return count
+}

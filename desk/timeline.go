@@ -283,12 +283,23 @@ func (d *snapshot) grantSentence(payload countersign.Payload) string {
 		return fmt.Sprintf("the end is put off to %s, because fewer than two others hold this power; give it to somebody else first", event.Change.Until)
 	case *workflow.ProposalEnforced:
 		return fmt.Sprintf("%s put a policy into force alone%s. Publish or reject it; it lapses at %s", d.nameOf(event.Change.By), because(event.Reason), event.Change.Until)
+	case *workflow.ProposalDeadlineSet:
+		return fmt.Sprintf("waits for a second person, and lapses at %s. Look at it: countersign proposal show", event.Change.Until)
+	case *workflow.ProposalReminded:
+		return fmt.Sprintf("nobody has decided yet, and it lapses at %s. Look at it: countersign proposal show", event.Change.Until)
+	case *workflow.ProposalLapsed:
+		return "lapsed, and nothing has changed by it" + because(event.Reason)
+	case *workflow.HoldReminded:
+		return fmt.Sprintf("the stop is in force since %s, and ends only when somebody lifts it. Look whether it still has to be: countersign hold show", event.Change.Since)
 	case *workflow.RemovalAsked:
 		return "is to be taken away on the target by hand, and closes with the next reading that does not show it" + because(event.Reason)
 	case *workflow.ReconciliationCompleted:
 		text := fmt.Sprintf("%d new finding(s), see finding list", event.Change.Opened)
 		if event.Change.Beyond > 0 {
 			text += fmt.Sprintf("; %d more have none of their own", event.Change.Beyond)
+		}
+		if event.Change.Overdue > 0 {
+			text += fmt.Sprintf("; %d finding(s) are overdue by now", event.Change.Overdue)
 		}
 		return text
 	case *workflow.ReconciliationFailed:

@@ -125,7 +125,8 @@ func (e *Engine) Beat(ctx context.Context) error {
 }
 
 // Sweep makes due what depends on contracts that ended since the last sweep, what is
-// to be said of owners who keep silent, and once a day what rules give. What is due already does not wait for it.
+// to be said of owners who keep silent, what nobody has decided for too long, and once a
+// day what rules give. What is due already does not wait for it.
 func (e *Engine) Sweep(ctx context.Context) error {
 	now := e.now()
 	// After a clock that stepped back the same time is swept again.
@@ -146,6 +147,15 @@ func (e *Engine) Sweep(ctx context.Context) error {
 		return err
 	}
 	if err := e.Desk.ScheduleReconciliations(ctx); err != nil {
+		return err
+	}
+	if err := e.Desk.SweepProposals(ctx); err != nil {
+		return err
+	}
+	if err := e.Desk.SweepOffers(ctx); err != nil {
+		return err
+	}
+	if err := e.Desk.RemindOfHolds(ctx); err != nil {
 		return err
 	}
 	e.logged(ctx, "renewing keys", e.Renew(ctx))

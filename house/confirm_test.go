@@ -224,8 +224,8 @@ func TestWhereNobodyElseAnswersAdministratorsAreTold(t *testing.T) {
 	w.together("status: suspended}", "status: active}")
 	w.pass(time.Hour)
 	w.tell()
-	if view, err := w.house.Desk.System(w.ctx, "countersign"); err != nil || view.Ownership.State != desk.OwnerConfirmed || len(ear.heard) != before {
-		t.Errorf("the system shows %+v (%v), and %d were told", view.Ownership, err, len(ear.heard)-before)
+	if view, err := w.house.Desk.System(w.ctx, "countersign"); err != nil || view.Ownership.State != desk.OwnerConfirmed || len(ear.heard) != before+1 || ear.count("Alma Admin", desk.NoticeProposal) != 1 {
+		t.Errorf("the system shows %+v (%v), and %d were told beside of the proposal", view.Ownership, err, len(ear.heard)-before-1)
 	}
 	w.verified()
 }

@@ -724,7 +724,7 @@ type ProposalPage struct {
 	Proposals []Proposal `json:"proposals"`
 }
 
-// ProposalState defines model for ProposalState.
+// ProposalState A proposal that nobody has decided by `until` is `lapsed`, and nothing has changed by it.
 type ProposalState = countersign.ProposalState
 
 // QuestionDraft defines model for QuestionDraft.

@@ -23,8 +23,8 @@ func TestTheExamplesOfTheReferenceLoad(t *testing.T) {
 		}
 		files = append(files, File{Path: fmt.Sprintf("example-%d.yaml", i+1), Bytes: []byte(content)})
 	}
-	if len(files) != 12 {
-		t.Fatalf("the page has %d examples, want 12", len(files))
+	if len(files) != 13 {
+		t.Fatalf("the page has %d examples, want 13", len(files))
 	}
 	set, problems := Load(files, time.LoadLocation)
 	for _, problem := range problems {

@@ -20,10 +20,12 @@ type OwnerTerms struct {
 	// others have, once told, until nothing new is given.
 	Remind countersign.Seconds `json:"remind"`
 	Grace  countersign.Seconds `json:"grace"`
+	// AcceptWithin is how long an offer to answer for one waits for a second person.
+	AcceptWithin countersign.Seconds `json:"accept_within"`
 }
 
 // standardOwnerTerms count where a set says nothing.
-var standardOwnerTerms = OwnerTerms{ConfirmEvery: 180 * countersign.Day, Remind: 14 * countersign.Day, Grace: 14 * countersign.Day}
+var standardOwnerTerms = OwnerTerms{ConfirmEvery: 180 * countersign.Day, Remind: 14 * countersign.Day, Grace: 14 * countersign.Day, AcceptWithin: 30 * countersign.Day}
 
 // StandardOwnerTerms are those of a set that says nothing.
 func StandardOwnerTerms() OwnerTerms { return standardOwnerTerms }
@@ -33,6 +35,12 @@ func (s *Set) Owners() OwnerTerms {
 	terms := s.owners
 	terms.Kinds, terms.Risks = maps.Clone(terms.Kinds), maps.Clone(terms.Risks)
 	return terms
+}
+
+// Offers says how long an offer waits. Who may accept it is reminded as an owner is, and
+// not before half of the time has passed.
+func (t OwnerTerms) Offers() WaitingTerms {
+	return WaitingTerms{Within: t.AcceptWithin, Remind: min(t.Remind, t.AcceptWithin/2)}
 }
 
 // OfMachine is how often a machine is confirmed; its own is 0 where nobody said so.
@@ -62,7 +70,7 @@ func (l *loader) readOwners(s *source, root *yaml.Node) {
 	if !l.first(s, file.keys["owners"], "key", "owners") {
 		return
 	}
-	m := s.mapping(file.values["owners"], "`owners`", "confirm_every", "kinds", "risks", "remind", "grace")
+	m := s.mapping(file.values["owners"], "`owners`", "confirm_every", "kinds", "risks", "remind", "grace", "accept_within")
 	terms := &l.set.owners
 	if m.has("confirm_every") {
 		terms.ConfirmEvery = m.between("confirm_every", countersign.ShortestConfirmation, countersign.LongestConfirmation)
@@ -73,6 +81,9 @@ func (l *loader) readOwners(s *source, root *yaml.Node) {
 		if m.has(key) {
 			*into = m.between(key, countersign.Day, 90*countersign.Day)
 		}
+	}
+	if m.has("accept_within") {
+		terms.AcceptWithin = m.between("accept_within", shortestWait, longestWait)
 	}
 }
 

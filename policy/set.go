@@ -28,6 +28,7 @@ type Set struct {
 	birthrights []*birthright
 	sources     []SourceInfo
 	owners      OwnerTerms
+	proposals   WaitingTerms
 	ticketing   []TicketingInfo
 	verifiers   []verifier
 }
@@ -53,7 +54,7 @@ func Load(files []File, zones Zones) (*Set, []Problem) {
 	}
 	files = slices.Clone(files)
 	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(a.Path, b.Path) })
-	set := &Set{calendars: map[string]*calendar{defaultCalendar: plainCalendar()}, owners: standardOwnerTerms}
+	set := &Set{calendars: map[string]*calendar{defaultCalendar: plainCalendar()}, owners: standardOwnerTerms, proposals: standardProposalTerms}
 	loader := loader{set: set, zones: zones, pending: map[string][]pendingFile{}, byName: map[string]*requestType{}, places: map[string]Problem{}}
 	kept := content{Files: []contentFile{}}
 	for i, file := range files {
@@ -113,7 +114,7 @@ type pendingFile struct {
 }
 
 // fileKinds are what a file can begin with, in the words of problems.
-var fileKinds = []string{"request", "calendars", "separation", "exceptions", "packages", "birthrights", "sources", "verifiers", "owners", "ticketing"}
+var fileKinds = []string{"request", "calendars", "separation", "exceptions", "packages", "birthrights", "sources", "verifiers", "owners", "proposals", "ticketing"}
 
 func beginning() string { return "the file should begin with " + enumerate(fileKinds, "or") }
 
@@ -209,6 +210,7 @@ func (l *loader) finish() []Problem {
 		{"sources", l.readSources},
 		{"verifiers", l.readVerifiers},
 		{"owners", l.readOwners},
+		{"proposals", l.readProposals},
 		{"request", l.readRequestType},
 		{"ticketing", l.readTicketing},
 	} {

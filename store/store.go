@@ -203,8 +203,8 @@ const (
 	// OpenWork looks anew at the next requests that wait for somebody, older than the
 	// one that Ref names.
 	OpenWork WorkKind = "open"
-	// ProposalWork ends an emergency change that nobody confirmed; its key is the
-	// proposal's id.
+	// ProposalWork reminds of a proposal that nobody has decided, and lets it lapse; its
+	// key is the proposal's id.
 	ProposalWork WorkKind = "proposal"
 	// ReconcileWork compares a target with the record; Ref is the system.
 	ReconcileWork WorkKind = "reconcile"

@@ -21,6 +21,18 @@ func RequestDue(r *countersign.Request) countersign.Instant {
 	return due
 }
 
+// ProposalDue returns when time next matters to the proposal, zero for never: one that
+// has no deadline yet is due since it was made.
+func ProposalDue(p *countersign.Proposal) countersign.Instant {
+	switch {
+	case p.State.Decided():
+		return 0
+	case p.Until == 0:
+		return p.At
+	}
+	return countersign.Earliest(p.Until, p.RemindAt)
+}
+
 // GrantDue returns when time next matters to the grant; zero for never.
 // lastUsed is the latest use that the target reports, zero if none is known;
 // useAgain and ticketAgain are the earliest moments to ask for use and ticket

@@ -28,7 +28,20 @@ type HoldLiftedChange struct {
 
 func (HoldLifted) EventKind() string { return "hold.lifted@1" }
 
-func init() { Registry.Register(&HoldPut{}, &HoldLifted{}) }
+// HoldReminded says that a hold is in force for long. Time never lifts one: that would
+// let access back by silence.
+type HoldReminded struct {
+	Change HoldRemindedChange `json:"change"`
+}
+
+type HoldRemindedChange struct {
+	Since countersign.Instant      `json:"since"`
+	Told  []countersign.IdentityID `json:"told"`
+}
+
+func (HoldReminded) EventKind() string { return "hold.reminded@1" }
+
+func init() { Registry.Register(&HoldPut{}, &HoldLifted{}, &HoldReminded{}) }
 
 // ApplyHold folds one event of a hold's stream into its state, which it takes
 // over and returns; nil is the state before the first event.
@@ -41,9 +54,14 @@ func ApplyHold(h *countersign.Hold, stamp Stamp, payload countersign.Payload) (*
 		if event.Reason != nil {
 			h.Reason = event.Reason.Text
 		}
+	case *HoldReminded:
+		if h == nil {
+			return nil, holdWithoutBeginning()
+		}
+		h.RemindedAt = stamp.Time
 	case *HoldLifted:
 		if h == nil {
-			return nil, countersign.Errorf(countersign.Internal, "stream-without-beginning", "a hold's stream begins with %s", HoldPut{}.EventKind())
+			return nil, holdWithoutBeginning()
 		}
 		h.LiftedBy, h.LiftedAt = event.Change.By, stamp.Time
 		if event.Reason != nil {
@@ -54,6 +72,10 @@ func ApplyHold(h *countersign.Hold, stamp Stamp, payload countersign.Payload) (*
 	}
 	h.Version = stamp.Seq
 	return h, nil
+}
+
+func holdWithoutBeginning() error {
+	return countersign.Errorf(countersign.Internal, "stream-without-beginning", "a hold's stream begins with %s", HoldPut{}.EventKind())
 }
 
 // PutHold opens a hold on the id of an identity, a system or a grant.
@@ -80,4 +102,31 @@ func LiftHold(occasion Occasion, state *countersign.Hold, reason string, standin
 	stamp := Stamp{Stream: countersign.Stream(state.ID), Seq: state.Version + 1, Time: occasion.Now, Actor: occasion.Actor}
 	after, err := ApplyHold(Copy(state), stamp, lifted)
 	return after, countersign.Event{Stream: stamp.Stream, Payload: lifted}, err
+}
+
+// HoldReminder is how long a hold is in force until somebody is asked whether it still
+// has to be, again and again.
+const HoldReminder = 7 * countersign.Day
+
+// HoldDue returns when somebody is asked about the hold next; zero for never.
+func HoldDue(h *countersign.Hold) countersign.Instant {
+	if h.State() != countersign.HoldActive {
+		return 0
+	}
+	return max(h.At, h.RemindedAt).Add(HoldReminder)
+}
+
+// TickHold lets time pass for a hold: those who put it and can lift it are told that it
+// is there. A nil hold without an error means that there is nothing to do yet.
+func TickHold(occasion Occasion, state *countersign.Hold, told []countersign.IdentityID, standing Standing) (*countersign.Hold, countersign.Event, error) {
+	if err := Allowed(HoldTransitions, state.State(), Tick, standing); err != nil {
+		return nil, countersign.Event{}, err
+	}
+	if occasion.Now < HoldDue(state) {
+		return nil, countersign.Event{}, nil
+	}
+	reminded := &HoldReminded{Change: HoldRemindedChange{Since: state.At, Told: told}}
+	stamp := Stamp{Stream: countersign.Stream(state.ID), Seq: state.Version + 1, Time: occasion.Now, Actor: occasion.Actor}
+	after, err := ApplyHold(Copy(state), stamp, reminded)
+	return after, countersign.Event{Stream: stamp.Stream, Payload: reminded}, err
 }

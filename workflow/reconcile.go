@@ -109,6 +109,8 @@ type ReconciliationCompleted struct {
 		System countersign.SystemID   `json:"system"`
 		ReadAt countersign.Instant    `json:"read_at"`
 		Owner  countersign.IdentityID `json:"owner"`
+		// Overdue counts the findings whose time has passed since the list before.
+		Overdue int `json:"overdue,omitempty"`
 		countersign.Comparison
 	} `json:"change"`
 }

@@ -127,7 +127,7 @@ var (
 	RequestCommands  = []Command{Consent, Attach, Fetch, Open, Approve, Deny, Classify, Prioritise, Merge, Decline, Ask, Answer, Amend, Cancel, Close, Review, Unblock, Tick, Progress}
 	GrantCommands    = []Command{Revoke, Rotate, Retry, Done, Refuse, Check, Observe, Park, Wake}
 	ProposalCommands = []Command{Publish, Enforce, Reject, Withdraw, Tick}
-	HoldCommands     = []Command{Lift}
+	HoldCommands     = []Command{Lift, Tick}
 )
 
 // Transition is one line of the law: in the state From, the roles By may give
@@ -226,6 +226,7 @@ var ProposalTransitions = []Transition[countersign.ProposalState]{
 	{countersign.ProposalOpen, Reject, []Role{Reviewer}, to(countersign.ProposalRejected)},
 	{countersign.ProposalOpen, Enforce, []Role{EmergencyAuthor}, to(countersign.ProposalProvisional)},
 	{countersign.ProposalOpen, Withdraw, []Role{Proposer}, to(countersign.ProposalWithdrawn)},
+	{countersign.ProposalOpen, Tick, []Role{Timer}, to(countersign.ProposalOpen, countersign.ProposalLapsed)},
 
 	{countersign.ProposalProvisional, Publish, []Role{Reviewer}, to(countersign.ProposalPublished)},
 	{countersign.ProposalProvisional, Reject, []Role{Reviewer}, to(countersign.ProposalRejected)},
@@ -236,6 +237,7 @@ var ProposalTransitions = []Transition[countersign.ProposalState]{
 // HoldTransitions is the whole law of holds. What is not listed is refused.
 var HoldTransitions = []Transition[countersign.HoldState]{
 	{countersign.HoldActive, Lift, []Role{Accountable, SystemOwner, Administrator}, to(countersign.HoldLifted)},
+	{countersign.HoldActive, Tick, []Role{Timer}, to(countersign.HoldActive)},
 }
 
 func to[State any](states ...State) []State { return states }
