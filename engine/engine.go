@@ -163,9 +163,11 @@ func (e *Engine) Sweep(ctx context.Context) error {
 	return nil
 }
 
-// Claim leases up to limit due deliveries to this replica.
+// Claim leases up to limit due deliveries to this replica. A claim that is under way
+// when the context ends is heard to its end: what it leased could not be given back by
+// somebody who does not know of it.
 func (e *Engine) Claim(ctx context.Context, limit int) ([]store.Work, error) {
-	return e.Store.Claim(ctx, store.Claim{Now: e.now(), Owner: e.Replica, Kinds: []store.WorkKind{store.DeliverWork}, Limit: limit, Lease: desk.Lease})
+	return e.Store.Claim(context.WithoutCancel(ctx), store.Claim{Now: e.now(), Owner: e.Replica, Kinds: []store.WorkKind{store.DeliverWork}, Limit: limit, Lease: desk.Lease})
 }
 
 // Timers lets time pass for what is due, and returns how many items it took.

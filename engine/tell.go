@@ -26,12 +26,12 @@ const (
 // its notices for later. When the context ends, the message under way is brought to
 // its end, and the others are given back.
 func (e *Engine) Tell(ctx context.Context) (int, error) {
+	ended := ctx.Done()
+	ctx = context.WithoutCancel(ctx)
 	works, err := e.Store.Claim(ctx, store.Claim{Now: e.now(), Owner: e.Replica, Kinds: []store.WorkKind{store.NoticeWork}, Limit: toldAtOnce, Lease: desk.Lease})
 	if err != nil {
 		return 0, err
 	}
-	ended := ctx.Done()
-	ctx = context.WithoutCancel(ctx)
 	messages, silent, err := e.gather(ctx, works)
 	err = errors.Join(err, e.Desk.Told(ctx, silent))
 	// What one message meets, the next ones would: they are not tried now.

@@ -22,12 +22,12 @@ const (
 // returns how many items it took. A ticket system that is away keeps its items for
 // later. When the context ends, the item under way is brought to its end.
 func (e *Engine) Write(ctx context.Context) (int, error) {
+	ended := ctx.Done()
+	ctx = context.WithoutCancel(ctx)
 	works, err := e.Store.Claim(ctx, store.Claim{Now: e.now(), Owner: e.Replica, Kinds: []store.WorkKind{store.TicketWork}, Limit: writtenAtOnce, Lease: desk.Lease})
 	if err != nil {
 		return 0, err
 	}
-	ended := ctx.Done()
-	ctx = context.WithoutCancel(ctx)
 	away := map[string]error{}
 	for _, work := range works {
 		select {

@@ -2,6 +2,7 @@ package house_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,6 +163,47 @@ func TestWhatWasNotBegunAtTheEndIsDueSoonAndNobodyWaits(t *testing.T) {
 	w.move(3 * time.Second)
 	if works := w.claim(); len(works) != 1 || w.target.Total() != 0 {
 		t.Errorf("%v are due, and the target was reached %d times", works, w.target.Total())
+	}
+}
+
+// hasty ends the context while a claim of the kind is under way. As with PostgreSQL, the
+// claim counts, and who gave it up does not hear what was leased.
+type hasty struct {
+	store.Store
+	kind store.WorkKind
+	end  func()
+}
+
+func (h hasty) Claim(ctx context.Context, claim store.Claim) ([]store.Work, error) {
+	works, err := h.Store.Claim(context.WithoutCancel(ctx), claim)
+	if slices.Contains(claim.Kinds, h.kind) {
+		h.end()
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return works, err
+}
+
+func TestWhatIsClaimedAtTheEndIsGivenBack(t *testing.T) {
+	for _, kind := range []store.WorkKind{store.DeliverWork, store.NoticeWork} {
+		t.Run(string(kind), func(t *testing.T) {
+			w := listening(t, onSQLite(t), &listener{}, policyFor(managerStage, ""))
+			w.approved(asking())
+			w.move(15 * time.Minute)
+			ctx, stop := context.WithCancel(w.ctx)
+			defer stop()
+			before := w.house.Engine.Store
+			w.house.Engine.Store = hasty{before, kind, stop}
+			w.house.Run(ctx)
+			w.house.Engine.Store = before
+			w.move(3 * time.Second)
+			works, err := before.Claim(w.ctx, store.Claim{Now: countersign.InstantOf(w.clock.Now()), Owner: "next", Kinds: []store.WorkKind{kind}, Limit: 10, Lease: desk.Lease})
+			w.must(err)
+			if len(works) == 0 {
+				t.Error("nothing is due, so what was claimed is still leased")
+			}
+		})
 	}
 }
 
