@@ -130,8 +130,8 @@ func (s *shop) request() string {
 // withShop founds a house on SQLite that deploys certificates to the shop.
 func withShop(t *testing.T, s *shop) *house {
 	t.Helper()
-	data := filepath.Join(t.TempDir(), "house")
-	h := &house{t: t, place: []string{"--data", data}, database: filepath.Join(data, "countersign.db"), replicas: make([]*process, 1), organisation: organisation(t)}
+	h := newHouse(t)
+	h.organisation = organisation(t)
 	write := func(path, text string) {
 		t.Helper()
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -249,9 +249,12 @@ func (h *house) grantOf(ctx context.Context, id, says string) {
 	}
 }
 
+// certificatePoints are where the program is killed while it deploys a certificate.
+var certificatePoints = []faultpoint.Point{faultpoint.AfterIssue, faultpoint.AfterDeploy, faultpoint.AfterRestore}
+
 func TestKilledBetweenTheStepsOfADeploymentTheServerShowsTheOneCertificateThatIsGood(t *testing.T) {
 	t.Parallel()
-	for _, point := range []faultpoint.Point{faultpoint.AfterIssue, faultpoint.AfterDeploy, faultpoint.AfterRestore} {
+	for _, point := range certificatePoints {
 		t.Run(string(point), func(t *testing.T) {
 			t.Parallel()
 			s := newShop(t)
@@ -304,7 +307,7 @@ func TestKilledBetweenTheStepsOfADeploymentTheServerShowsTheOneCertificateThatIs
 				t.Errorf("the server shows %s, and good are %v; the former one is %s", shown, good, former)
 			}
 			h.intact()
-			if said, err := run(t, append([]string{"audit", "verify"}, h.place...)...); err != nil {
+			if said, err := h.run("audit", "verify"); err != nil {
 				t.Errorf("audit verify: %v %s", err, said)
 			}
 		})

@@ -155,7 +155,7 @@ func (h *house) check(all []*asked) {
 	for _, finding := range judge(all, read) {
 		h.t.Error(finding)
 	}
-	if said, err := run(h.t, append([]string{"audit", "verify"}, h.place...)...); err != nil {
+	if said, err := h.run("audit", "verify"); err != nil {
 		h.t.Errorf("audit verify: %v\n%s", err, said)
 	}
 	fates := map[fate]int{}

@@ -69,7 +69,7 @@ func TestWhatReplicasAnswerAtTheSameInstantIsWhatOneAfterTheOtherCouldHaveBeenAn
 	t.Parallel()
 	chance := seeded(t)
 	h := onPostgres(t, 3)
-	h.sign("otto", reviewer(0), reviewer(1), reviewer(2))
+	h.sign("otto")
 	l := &load{house: h, pairs: map[string]int{}}
 	fresh := func() *recorder { return &recorder{house: h, began: time.Now()} }
 	var all []*asked
@@ -78,12 +78,12 @@ func TestWhatReplicasAnswerAtTheSameInstantIsWhatOneAfterTheOtherCouldHaveBeenAn
 		rounds int
 		record func(*load, *recorder, *rand.Rand, int) []*asked
 	}{
-		{"request", rounds(t, 8), (*load).requestHistory},
-		{"grant", rounds(t, 4), (*load).grantHistory},
-		// The people of these can be used once.
-		{"toxic", askers, (*load).toxicHistory},
-		{"break-glass", askers, (*load).emergencyHistory},
-		{"group", reviewers, (*load).membershipHistory},
+		{"request", rounds(8), (*load).requestHistory},
+		{"grant", rounds(4), (*load).grantHistory},
+		// The people of these can be used once, so there are as many.
+		{"toxic", askers(), (*load).toxicHistory},
+		{"break-glass", askers(), (*load).emergencyHistory},
+		{"group", reviewers(), (*load).membershipHistory},
 	} {
 		for round := range kind.rounds {
 			r := fresh()
@@ -243,6 +243,7 @@ func (l *load) grantHistory(r *recorder, chance *rand.Rand, _ int) []*asked {
 func (l *load) toxicHistory(r *recorder, chance *rand.Rand, round int) []*asked {
 	ctx := context.Background()
 	by := asker(round)
+	l.signed(by)
 	other := by
 	if round%2 == 1 {
 		other = fmt.Sprintf("svc%d", round)
@@ -292,6 +293,7 @@ func (l *load) emergencyHistory(r *recorder, _ *rand.Rand, round int) []*asked {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	by := asker(round)
+	l.signed(by)
 	eligible, _ := l.granted(ctx, by, by, "wiki/books/r00-on-call")
 	said := r.post(0, by, "/targets/tickets/tickets", map[string]any{"kind": "incident", "title": "The wiki shows the wrong handbook"})
 	var ticket struct{ Key string }
@@ -324,6 +326,7 @@ func (l *load) emergencyHistory(r *recorder, _ *rand.Rand, round int) []*asked {
 func (l *load) membershipHistory(r *recorder, chance *rand.Rand, round int) []*asked {
 	ctx := context.Background()
 	who := reviewer(round)
+	l.signed(who)
 	var all []*asked
 	var clients []func()
 	for client := range 3 {
@@ -346,7 +349,7 @@ func (l *load) membershipHistory(r *recorder, chance *rand.Rand, round int) []*a
 		})
 	}
 	var left []string
-	for i := round + 1; i < reviewers; i++ {
+	for i := round + 1; i < reviewers(); i++ {
 		left = append(left, reviewer(i))
 	}
 	text := directoryFile()

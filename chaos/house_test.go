@@ -36,18 +36,24 @@ type house struct {
 	organisation string
 	// configuration is a file for serve; "" for none.
 	configuration string
-	target        *outside
-	balancer      *balancer
-	replicas      []*process
-	lock          sync.Mutex
-	tokens        map[string]string
+	// program is another version than the present one; "" for that.
+	program string
+	target  *outside
+	// door is where callers reach the house in place of the balancer; "" for that.
+	door     string
+	balancer *balancer
+	replicas []*process
+	lock     sync.Mutex
+	tokens   map[string]string
 }
 
 // onSQLite founds a house on the embedded database; one process serves it.
-func onSQLite(t *testing.T) *house {
+func onSQLite(t *testing.T) *house { return newHouse(t).found() }
+
+// newHouse is one on SQLite that is not founded yet.
+func newHouse(t *testing.T) *house {
 	data := filepath.Join(t.TempDir(), "house")
-	h := &house{t: t, place: []string{"--data", data}, database: filepath.Join(data, "countersign.db"), replicas: make([]*process, 1)}
-	return h.found()
+	return &house{t: t, place: []string{"--data", data}, database: filepath.Join(data, "countersign.db"), replicas: make([]*process, 1)}
 }
 
 // onPostgres founds a house that several replicas serve.
@@ -71,7 +77,10 @@ func (h *house) found() *house {
 	if h.organisation == "" {
 		h.organisation = organisation(h.t)
 	}
-	h.target, h.balancer = newOutside(h.t), newBalancer(h.t)
+	if h.target == nil {
+		h.target = newOutside(h.t)
+	}
+	h.balancer = newBalancer(h.t)
 	h.tokens = map[string]string{}
 	for i := range h.replicas {
 		h.up(i, "")
@@ -88,13 +97,30 @@ func (h *house) up(replica int, point string) {
 	if h.configuration != "" {
 		arguments = append(arguments, "--config", h.configuration)
 	}
-	started, err := start(h.t, []string{"COUNTERSIGN_FAULTPOINT=" + point, "COUNTERSIGN_OUTSIDE_TARGET=" + h.target.server.URL}, arguments...)
+	// The target learns from the path which replica calls it.
+	target := fmt.Sprintf("%s/%d", h.target.address, replica)
+	started, err := start(h.t, h.version(), []string{"COUNTERSIGN_FAULTPOINT=" + point, "COUNTERSIGN_OUTSIDE_TARGET=" + target}, arguments...)
 	if err != nil {
 		h.t.Fatalf("the house does not start: %v", err)
 	}
 	h.replicas[replica] = started
 	h.ready(started)
 	h.balance()
+}
+
+// version is the program that the house is served with.
+func (h *house) version() string {
+	h.t.Helper()
+	if h.program != "" {
+		return h.program
+	}
+	return program(h.t)
+}
+
+// run runs a command of that program on the house's host.
+func (h *house) run(arguments ...string) (string, error) {
+	h.t.Helper()
+	return runOf(h.t, h.version(), append(arguments, h.place...)...)
 }
 
 // ready waits until the replica says that it should get requests, as a balancer does,
@@ -148,7 +174,7 @@ func (h *house) sign(logins ...string) {
 	var all sync.WaitGroup
 	for _, login := range logins {
 		all.Go(func() {
-			token, err := run(h.t, append([]string{"token", "issue", "--as", login}, h.place...)...)
+			token, err := h.run("token", "issue", "--as", login)
 			if err != nil {
 				h.t.Errorf("no token for %s: %v %s", login, err, token)
 			}
@@ -160,6 +186,17 @@ func (h *house) sign(logins ...string) {
 	all.Wait()
 	if h.t.Failed() {
 		h.t.FailNow()
+	}
+}
+
+// signed gets a token for somebody who has none yet.
+func (h *house) signed(login string) {
+	h.t.Helper()
+	h.lock.Lock()
+	has := h.tokens[login] != ""
+	h.lock.Unlock()
+	if !has {
+		h.sign(login)
 	}
 }
 
@@ -226,8 +263,21 @@ func (h *house) call(ctx context.Context, base, login, method, path, key string,
 // insist sends a command through the balancer, again and again under the same key,
 // until it is known what became of it.
 func (h *house) insist(ctx context.Context, login, method, path, key string, body any) (answer, error) {
+	return h.insistAt(ctx, h.front(), login, method, path, key, body)
+}
+
+// front is where callers reach the house.
+func (h *house) front() string {
+	if h.door != "" {
+		return h.door
+	}
+	return h.balancer.server.URL
+}
+
+// insistAt does so at one server.
+func (h *house) insistAt(ctx context.Context, base, login, method, path, key string, body any) (answer, error) {
 	for {
-		said := h.call(ctx, h.balancer.server.URL, login, method, path, key, body)
+		said := h.call(ctx, base, login, method, path, key, body)
 		if said.definite() {
 			return said, nil
 		}

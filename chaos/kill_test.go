@@ -3,8 +3,13 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"math/rand/v2"
 	"os"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -29,9 +34,37 @@ var points = []struct {
 	{faultpoint.InBatch, 3, "batch"},
 }
 
+// A point that no test goes through would prove nothing.
+func TestEachPointThatIsNamedIsOneAtWhichTheProgramIsKilled(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "../faultpoint/faultpoint.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := slices.Concat(certificatePoints, accountPoints)
+	for _, at := range points {
+		gone = append(gone, at.point)
+	}
+	named := 0
+	ast.Inspect(file, func(node ast.Node) bool {
+		declared, is := node.(*ast.ValueSpec)
+		if !is || fmt.Sprint(declared.Type) != "Point" {
+			return true
+		}
+		named++
+		value, err := strconv.Unquote(declared.Values[0].(*ast.BasicLit).Value)
+		if err != nil || !slices.Contains(gone, faultpoint.Point(value)) {
+			t.Errorf("%s (%s) is a point, and no test here kills the program there: add a line to points, or to the list of its scenario", declared.Names[0], value)
+		}
+		return true
+	})
+	if named < len(points) {
+		t.Errorf("%d points were found in faultpoint.go, and %d are gone through", named, len(points))
+	}
+}
+
 func TestKilledAtNamedPointsAndAtRandomNothingIsLostHalfDoneOrDoneTwice(t *testing.T) {
 	t.Parallel()
-	for round := range rounds(t, 1) {
+	for round := range rounds(1) {
 		t.Run(fmt.Sprintf("sqlite %d", round), func(t *testing.T) {
 			t.Parallel()
 			chance := seeded(t)

@@ -245,10 +245,15 @@ func (l *load) ask(ctx context.Context, by, holder string, rights ...string) (*a
 		return nil, fmt.Errorf("%s asks for %v for %s: %s", by, rights, holder, said)
 	}
 	a.id = view.ID
+	l.note(a)
+	return a, nil
+}
+
+// note keeps what was acknowledged.
+func (l *load) note(a *asked) {
 	l.lock.Lock()
 	defer l.lock.Unlock()
 	l.asked = append(l.asked, a)
-	return a, nil
 }
 
 // view reads a request until it is answered.

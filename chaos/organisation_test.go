@@ -11,11 +11,14 @@ import (
 // The organisation: a few who ask, many who benefit, one manager and a group that
 // decide, and what they ask for.
 const (
-	askers        = 4
 	beneficiaries = 24
 	rights        = 40
-	reviewers     = 3
 )
+
+// askers and reviewers grow with the rounds: in some histories each of them can be
+// used once.
+func askers() int    { return rounds(callers) }
+func reviewers() int { return rounds(3) }
 
 func asker(i int) string       { return fmt.Sprintf("asker%d", i) }
 func reviewer(i int) string    { return fmt.Sprintf("reviewer%d", i) }
@@ -36,19 +39,19 @@ func directoryFile() string {
   - {login: aud, name: Aud Auditor, email: aud@test.example, manager: bea}
   - {login: aura, name: Aura Auditor, email: aura@test.example, manager: bea}
 `)
-	for i := range askers {
+	for i := range askers() {
 		fmt.Fprintf(&file, "  - {login: %s, name: Asker %d, email: %[1]s@test.example, manager: max}\n", asker(i), i)
 	}
 	for i := range beneficiaries {
 		fmt.Fprintf(&file, "  - {login: %s, name: Beneficiary %d, email: %[1]s@test.example, manager: max}\n", beneficiary(i), i)
 	}
 	var members []string
-	for i := range reviewers {
+	for i := range reviewers() {
 		fmt.Fprintf(&file, "  - {login: %s, name: Reviewer %d, email: %[1]s@test.example, manager: bea}\n", reviewer(i), i)
 		members = append(members, reviewer(i))
 	}
 	file.WriteString("services:\n")
-	for i := range askers {
+	for i := range askers() {
 		fmt.Fprintf(&file, "  - {login: svc%d, name: Service %[1]d, owner: asker%[1]d, purpose: does what its owner says it should do, record: SR-1, environment: prod, last_confirmed: 2026-10-01}\n", i)
 	}
 	fmt.Fprintf(&file, `groups:

@@ -30,18 +30,10 @@ const (
 )
 
 // rounds is how often something is repeated: few times in an ordinary run.
-func rounds(t *testing.T, few int) int {
-	t.Helper()
-	text := os.Getenv(roundsVariable)
-	if text == "" {
-		return few
-	}
-	times, err := strconv.Atoi(text)
-	if err != nil || times < 1 {
-		t.Fatalf("%s=%q is not how often", roundsVariable, text)
-	}
-	return few * times
-}
+func rounds(few int) int { return few * moreRounds }
+
+// moreRounds is what roundsVariable asks for, once TestMain has read it.
+var moreRounds = 1
 
 // seeded returns chance, by the seed that was asked for or a fresh one.
 func seeded(t *testing.T) *rand.Rand {
@@ -63,13 +55,16 @@ func TestMain(m *testing.M) {
 	// Most of the time the tests of an ordinary run wait for leases, and not for a
 	// processor.
 	flag.Parse()
-	if os.Getenv(roundsVariable) == "" {
-		if err := flag.Set("test.parallel", "8"); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	}
 	var err error
+	if text := os.Getenv(roundsVariable); text == "" {
+		err = flag.Set("test.parallel", "8")
+	} else if moreRounds, err = strconv.Atoi(text); err != nil || moreRounds < 1 {
+		err = fmt.Errorf("%s=%q is not how often", roundsVariable, text)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	if folder, err = os.MkdirTemp("", "countersign-chaos-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -85,18 +80,24 @@ func TestMain(m *testing.M) {
 // binary builds the program once, and not for the race detector: its races are
 // looked for by every other room's tests, and here it should be as it is shipped.
 var binary = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(folder, "countersign")
+	return path, buildAt("..", path)
+})
+
+// buildAt builds the program of the source in a folder. With trimpath, what two
+// folders have in common is compiled once.
+func buildAt(source, path string) error {
 	tags := os.Getenv(tagsVariable)
 	if tags == "" {
 		tags = "faultpoint,shortlease"
 	}
-	path := filepath.Join(folder, "countersign")
-	build := exec.Command("go", "build", "-tags", tags, "-o", path, "github.com/countersign/countersign/cmd/countersign")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", tags, "-o", path, "./cmd/countersign")
+	build.Dir, build.Env = source, append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, output)
+		return fmt.Errorf("building the program in %s: %w\n%s", source, err, output)
 	}
-	return path, nil
-})
+	return nil
+}
 
 func program(t *testing.T) string {
 	t.Helper()
@@ -110,7 +111,13 @@ func program(t *testing.T) string {
 // run runs the program to its end and returns what it printed.
 func run(t *testing.T, arguments ...string) (string, error) {
 	t.Helper()
-	command := exec.Command(program(t), arguments...)
+	return runOf(t, program(t), arguments...)
+}
+
+// runOf does so with another version of the program.
+func runOf(t *testing.T, program string, arguments ...string) (string, error) {
+	t.Helper()
+	command := exec.Command(program, arguments...)
 	command.Dir, command.Env = t.TempDir(), environment()
 	output, err := command.CombinedOutput()
 	return strings.TrimSpace(string(output)), err
@@ -135,11 +142,11 @@ type process struct {
 // has ended: nothing outlives a test that was killed itself.
 const guardScript = `cat >/dev/null; kill -9 "$1" 2>/dev/null`
 
-// start starts the program with the arguments, and returns when it listens; or, as
+// start starts a program with the arguments, and returns when it listens; or, as
 // an error, what it said before it ended.
-func start(t *testing.T, variables []string, arguments ...string) (*process, error) {
+func start(t *testing.T, program string, variables []string, arguments ...string) (*process, error) {
 	t.Helper()
-	p := &process{command: exec.Command(program(t), arguments...), ended: make(chan struct{}), log: &safeBuffer{}}
+	p := &process{command: exec.Command(program, arguments...), ended: make(chan struct{}), log: &safeBuffer{}}
 	p.command.Dir, p.command.Env, p.command.Stderr = folder, environment(variables...), p.log
 	output, err := p.command.StdoutPipe()
 	if err != nil {
@@ -199,14 +206,15 @@ func (p *process) signal(t *testing.T, signal syscall.Signal) {
 	}
 }
 
-// ends waits until the process has killed itself at its point.
+// ends waits until the process has ended: killed itself at its point, or done what a
+// signal asked for.
 func (p *process) ends(ctx context.Context) error {
 	select {
 	case <-p.ended:
 		return nil
 	case <-ctx.Done():
 		log := p.log.String()
-		return fmt.Errorf("the process does not come to its point; its log ends with\n%s", log[max(0, len(log)-2000):])
+		return fmt.Errorf("the process does not end; its log ends with\n%s", log[max(0, len(log)-2000):])
 	}
 }
 

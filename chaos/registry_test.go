@@ -17,8 +17,8 @@ import (
 // registry; the owner of a service reads its secret.
 func withGateway(t *testing.T) *house {
 	t.Helper()
-	data := filepath.Join(t.TempDir(), "house")
-	h := &house{t: t, place: []string{"--data", data}, database: filepath.Join(data, "countersign.db"), replicas: make([]*process, 1), organisation: organisation(t)}
+	h := newHouse(t)
+	h.organisation = organisation(t)
 	for path, text := range map[string]string{
 		"directory/all.yaml": directoryFile() + `  - name: gateway
     title: Gateway
@@ -70,9 +70,12 @@ func (h *house) token(ctx context.Context, client, secret string) (int, string) 
 	return response.StatusCode, answer.Token
 }
 
+// accountPoints are where the program is killed while it makes an account.
+var accountPoints = []faultpoint.Point{faultpoint.AfterAccount, faultpoint.AfterDeposit, faultpoint.BeforeObserve}
+
 func TestKilledBetweenTheStepsOfAnAccountItHasOneSecretThatIsReadOnceAndWorks(t *testing.T) {
 	t.Parallel()
-	for _, point := range []faultpoint.Point{faultpoint.AfterAccount, faultpoint.AfterDeposit, faultpoint.BeforeObserve} {
+	for _, point := range accountPoints {
 		t.Run(string(point), func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -115,7 +118,7 @@ func TestKilledBetweenTheStepsOfAnAccountItHasOneSecretThatIsReadOnceAndWorks(t 
 				t.Errorf("with the secret that was read the answer is %d", status)
 			}
 			// The host renews the key beside the running house.
-			if said, err := run(t, append([]string{"signing-key", "rotate"}, h.place...)...); err != nil {
+			if said, err := h.run("signing-key", "rotate"); err != nil {
 				t.Errorf("signing-key rotate: %v %s", err, said)
 			}
 			var set struct{ Keys []json.RawMessage }
@@ -123,7 +126,7 @@ func TestKilledBetweenTheStepsOfAnAccountItHasOneSecretThatIsReadOnceAndWorks(t 
 				t.Errorf("the keys are %s", said)
 			}
 			h.intact()
-			if said, err := run(t, append([]string{"audit", "verify"}, h.place...)...); err != nil {
+			if said, err := h.run("audit", "verify"); err != nil {
 				t.Errorf("audit verify: %v %s", err, said)
 			}
 		})

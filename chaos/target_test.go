@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -24,21 +25,25 @@ type credential struct {
 // outside is a target that outlives every process of the house. It is as plain as
 // one can be, and remembers what was deleted only for the checker.
 type outside struct {
-	server *httptest.Server
-	lock   sync.Mutex
-	held   map[string]credential
+	// address is where it is reached; the name of a replica comes after it.
+	address string
+	lock    sync.Mutex
+	held    map[string]credential
 	// given counts how often a credential came to be, by id.
 	given map[string]int
+	// putBy are the replicas that put a credential, by its id.
+	putBy map[string][]string
 	// before, if it is set, is called before each call takes effect.
 	before func(method, id string)
 }
 
 func newOutside(t *testing.T) *outside {
-	o := &outside{held: map[string]credential{}, given: map[string]int{}}
+	o := &outside{held: map[string]credential{}, given: map[string]int{}, putBy: map[string][]string{}}
 	mux := http.NewServeMux()
-	mux.HandleFunc("/credentials/{id}", o.serve)
-	o.server = httptest.NewServer(mux)
-	t.Cleanup(o.server.Close)
+	mux.HandleFunc("/{replica}/credentials/{id}", o.serve)
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	o.address = server.URL
 	return o
 }
 
@@ -76,6 +81,7 @@ func (o *outside) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		found = sent
 		o.held[id] = sent
+		o.putBy[id] = append(o.putBy[id], r.PathValue("replica"))
 	case http.MethodDelete:
 		delete(o.held, id)
 		there = false
@@ -87,6 +93,13 @@ func (o *outside) serve(w http.ResponseWriter, r *http.Request) {
 	if err := json.NewEncoder(w).Encode(found); err != nil {
 		panic(fmt.Sprintf("a credential cannot be written: %v", err))
 	}
+}
+
+// put says which replicas have put a credential.
+func (o *outside) put(id string) []string {
+	o.lock.Lock()
+	defer o.lock.Unlock()
+	return slices.Clone(o.putBy[id])
 }
 
 // now returns what gives access at this moment, by credential.
