@@ -222,6 +222,11 @@ func (h *house) suspensions(again func() error) {
 	if approved == 0 && !h.t.Failed() {
 		h.t.Error("nothing was approved, so that nothing was in the way")
 	}
+	// A busy machine is nobody's fault, and what waits for every reader takes longer than
+	// that. How long it takes on an idle one is measured in bench.
+	if most := max(20*middle(idle), 2*time.Second); slices.Max(busy) > most {
+		h.t.Errorf("a suspension took %s among readers, and %s in peace: more than %s says that it waits for them", slices.Max(busy), middle(idle), most)
+	}
 	h.t.Logf("a suspension took %s in peace and %s among %.0f reads and %.0f approvals a second, in the middle of %d; at most %s",
 		middle(idle), middle(busy), float64(reads.Load())/time.Since(from).Seconds(), float64(approved+refused)/time.Since(from).Seconds(), times, slices.Max(busy))
 }
