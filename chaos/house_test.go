@@ -120,7 +120,7 @@ func (h *house) version() string {
 // run runs a command of that program on the house's host.
 func (h *house) run(arguments ...string) (string, error) {
 	h.t.Helper()
-	return runOf(h.t, h.version(), append(arguments, h.place...)...)
+	return run(h.t, h.version(), append(arguments, h.place...)...)
 }
 
 // ready waits until the replica says that it should get requests, as a balancer does,

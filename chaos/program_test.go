@@ -108,14 +108,8 @@ func program(t *testing.T) string {
 	return path
 }
 
-// run runs the program to its end and returns what it printed.
-func run(t *testing.T, arguments ...string) (string, error) {
-	t.Helper()
-	return runOf(t, program(t), arguments...)
-}
-
-// runOf does so with another version of the program.
-func runOf(t *testing.T, program string, arguments ...string) (string, error) {
+// run runs a program to its end and returns what it printed.
+func run(t *testing.T, program string, arguments ...string) (string, error) {
 	t.Helper()
 	command := exec.Command(program, arguments...)
 	command.Dir, command.Env = t.TempDir(), environment()

@@ -58,7 +58,7 @@ func TestTwoNeighbouringVersionsServeOneHouseAndEndWhatTheOtherBegan(t *testing.
 		t: t, place: []string{"--database", url, "--key-file", filepath.Join(t.TempDir(), "master.key")}, database: url,
 		replicas: make([]*process, 1), program: older.path,
 	}
-	if said, err := runOf(t, older.path, "migrate", "--database", url); err != nil {
+	if said, err := run(t, older.path, "migrate", "--database", url); err != nil {
 		t.Fatalf("the version before does not found its schema: %v %s", err, said)
 	}
 	h.found()
@@ -68,7 +68,7 @@ func TestTwoNeighbouringVersionsServeOneHouseAndEndWhatTheOtherBegan(t *testing.
 	if h.program = ""; older.earlier {
 		h.refused("schema-older", "serve", "--listen", "127.0.0.1:0")
 	}
-	if said, err := runOf(t, h.version(), "migrate", "--database", url); err != nil {
+	if said, err := run(t, h.version(), "migrate", "--database", url); err != nil {
 		t.Fatalf("the present version does not migrate: %v %s", err, said)
 	}
 	h.replicas = append(h.replicas, nil)
