@@ -216,6 +216,35 @@ func TestRotationKeepsBothForTheOverlapAndThenOnlyTheNewOne(t *testing.T) {
 	}
 }
 
+func TestAnotherRotationLetsWhatIsBeingReplacedLiveNoLonger(t *testing.T) {
+	w := found(t, onSQLite(t), policyFor(managerStage, ""))
+	id, grant := w.approved(asking())
+	w.settle()
+	rotate := func(overlap countersign.Seconds) {
+		t.Helper()
+		w.must(w.house.Desk.Rotate(w.ctx, w.as("ana"), desk.Key{}, grant.ID, overlap, "it was printed"))
+		w.settle()
+	}
+	works := func(want ...bool) {
+		t.Helper()
+		for i, credential := range w.grant(id).Credentials {
+			if got := w.target.Holds(credential.ID); got != want[i] {
+				t.Errorf("the credential %d works: %v", i+1, got)
+			}
+		}
+	}
+	rotate(2 * countersign.Hour)
+	w.pass(time.Hour)
+	rotate(2 * countersign.Hour)
+	works(true, true, true)
+	w.pass(time.Hour)
+	works(false, true, true)
+	// And sooner where the later overlap is shorter.
+	rotate(0)
+	works(false, false, false, true)
+	w.verified()
+}
+
 func TestTheGrantEndsInTheMiddleOfARotation(t *testing.T) {
 	for _, moment := range []string{"before the new one", "apply without an answer", "in the overlap", "new one rejected"} {
 		t.Run(moment, func(t *testing.T) {

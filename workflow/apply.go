@@ -377,10 +377,10 @@ func applyCredential(g *countersign.Grant, stamp Stamp, change CredentialApplied
 		for i := range g.Credentials {
 			credential := &g.Credentials[i]
 			if credential.ID != change.Observation.Credential && credential.State == countersign.CredentialLive {
-				retiring := credential.RetireAt
-				// What an approved rotation replaces ends no later than it would have.
-				if credential.RetireAt = change.RetireOthersAt; g.Issuing() {
-					credential.RetireAt = countersign.Earliest(change.RetireOthersAt, retiring, credential.Until)
+				// No rotation lets what an earlier one replaced live any longer, and an
+				// approved one nothing at all.
+				if credential.RetireAt = countersign.Earliest(change.RetireOthersAt, credential.RetireAt); g.Issuing() {
+					credential.RetireAt = countersign.Earliest(credential.RetireAt, credential.Until)
 				}
 			}
 		}
