@@ -27,7 +27,7 @@ fuzz:
 # Fuzz targets, as folder and name. A test compares the list with the code.
 FUZZ = ticketing:FuzzRead .:FuzzCanonicalJSON .:FuzzID .:FuzzInstant .:FuzzSeconds \
 	attest:FuzzVerify backup:FuzzOpen directory:FuzzParse \
-	httpapi:FuzzBody httpapi:FuzzCursor httpapi:FuzzIdempotencyKey httpapi:FuzzQuery \
+	httpapi:FuzzBody httpapi:FuzzCursor httpapi:FuzzIdempotencyKey httpapi:FuzzIdempotentCommands httpapi:FuzzQuery \
 	notify:FuzzTemplates policy:FuzzAnswers policy:FuzzLoad workflow:FuzzEvent
 FUZZTIME ?= 120s
 

@@ -55,6 +55,8 @@ func (d *Desk) answered(ctx context.Context, caller Caller, key Key) (object str
 		return "", false, nil
 	case err != nil:
 		return "", false, err
+	case kept.At < countersign.InstantOf(d.Clock.Now()).Add(-store.KeepAnswers):
+		return "", false, nil
 	case kept.Body != key.Body:
 		return "", false, countersign.Errorf(countersign.Conflict, keyReused, "The Idempotency-Key %q was used with another body before; a new command needs a new key.", key.Value).At("Idempotency-Key")
 	}

@@ -285,7 +285,11 @@ type Claim struct {
 	Lease countersign.Seconds
 }
 
-// Idempotency is what a door keeps of an answered command, for 48 hours.
+// KeepAnswers is how long the answer to a command is kept under its key. What is older
+// may be read until it is removed, and stands in nobody's way.
+const KeepAnswers = 48 * countersign.Hour
+
+// Idempotency is what a door keeps of an answered command.
 type Idempotency struct {
 	Caller string
 	Route  string

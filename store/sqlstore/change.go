@@ -10,9 +10,6 @@ import (
 	"github.com/countersign/countersign/store"
 )
 
-// keepAnswers is how long an idempotency key is kept.
-const keepAnswers = 48 * countersign.Hour
-
 // Commit writes the whole change or nothing of it; see store.Store.
 func (s *Store) Commit(ctx context.Context, change store.Change) error {
 	tx, err := planChange(change)
@@ -265,7 +262,7 @@ func (tx *transaction) planContents(table string, contents []store.Content) {
 // planIdempotency keeps an answer, and removes a few that are past their time:
 // more than one, so that what is kept does not grow for ever.
 func (tx *transaction) planIdempotency(i store.Idempotency, now countersign.Instant) {
-	expired := int64(now.Add(-keepAnswers))
+	expired := int64(now.Add(-store.KeepAnswers))
 	tx.wrote(i.Caller + "\n" + i.Route + "\n" + i.Key)
 	tx.add(
 		statement{phase: phaseIdempotency, query: `DELETE FROM idempotency WHERE (caller, route, key) IN
