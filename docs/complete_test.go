@@ -138,3 +138,28 @@ func TestPagesTellNothingOfTheMachineTheyWereWrittenOn(t *testing.T) {
 		}
 	}
 }
+
+// inWords are numbers as pages write them.
+var inWords = []string{"ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty", "twenty-one", "twenty-two", "twenty-three", "twenty-four", "twenty-five"}
+
+func TestPagesThatCountTheAlertsCountThemRight(t *testing.T) {
+	count := strings.Count(read(t, "../deploy/alerts.yaml"), "\n      - alert: ")
+	if count < 10 || count >= 10+len(inWords) {
+		t.Fatalf("there are %d alerts, which nobody could write in words here", count)
+	}
+	counted := 0
+	for _, page := range pages(t) {
+		for _, found := range regexp.MustCompile(`\b([a-z]+(?:-[a-z]+)?|\d+) alerts\b`).FindAllStringSubmatch(read(t, page), -1) {
+			if number := strings.ToLower(found[1]); !slices.Contains(inWords, number) && !regexp.MustCompile(`^\d+$`).MatchString(number) {
+				continue
+			}
+			counted++
+			if found[1] != inWords[count-10] && found[1] != fmt.Sprint(count) {
+				t.Errorf("%s says %q, and there are %d", page, found[0], count)
+			}
+		}
+	}
+	if counted == 0 {
+		t.Error("no page says how many alerts there are")
+	}
+}
