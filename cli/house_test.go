@@ -38,7 +38,15 @@ func newHouse(t *testing.T, organisation fs.FS) *served {
 	t.Helper()
 	clock := connectortest.NewClock()
 	clock.Advance(time.Since(clock.Now()))
-	place := house.Place{Data: filepath.Join(t.TempDir(), "house")}
+	s := newHouseAt(t, house.Place{Data: filepath.Join(t.TempDir(), "house")}, organisation, clock)
+	s.clock = clock
+	return s
+}
+
+// newHouseAt founds a house at a place, with a clock that is not the test's to move. On
+// PostgreSQL it has to agree with the database's.
+func newHouseAt(t *testing.T, place house.Place, organisation fs.FS, clock connector.Clock) *served {
+	t.Helper()
 	h, _, err := house.Start(t.Context(), place, organisation, house.Options{
 		Clock: clock, Entropy: rand.Reader, Log: slog.New(slog.DiscardHandler), Replica: "test", Issuer: "http://countersign.test", DeliverByClaim: true,
 	})
@@ -46,7 +54,7 @@ func newHouse(t *testing.T, organisation fs.FS) *served {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Store.Close() })
-	s := &served{h, t, place, clock, httptest.NewServer(doors(h, testDoors(clock)))}
+	s := &served{House: h, t: t, place: place, server: httptest.NewServer(doors(h, testDoors(clock)))}
 	t.Cleanup(s.server.Close)
 	s.settle()
 	return s
