@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/house"
+	"github.com/countersign/countersign/httpapi"
 )
 
 func TestOnlyATokenThatReadsReadsSecrets(t *testing.T) {
@@ -36,5 +38,33 @@ func TestOnlyATokenThatReadsReadsSecrets(t *testing.T) {
 		if got := strings.Contains(answer.Body.String(), "missing-scope"); got != lacks {
 			t.Errorf("with the scope %s: %d %s", scope, answer.Code, answer.Body)
 		}
+	}
+}
+
+func TestGuessedClientSecretsCountAsFailedSignInsOfTheirAddress(t *testing.T) {
+	s := newHouse(t, nil)
+	options := testDoors(s.clock)
+	options.limits.SignIn = httpapi.Rate{Count: 3, Per: time.Minute}
+	handler := doors(s.House, options)
+	guess := func(address string) int {
+		request := httptest.NewRequest(http.MethodPost, "/targets/registry/token", strings.NewReader("grant_type=client_credentials"))
+		request.RemoteAddr = address
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		request.SetBasicAuth("crd_01h455vb4pex5vsknk084sn02q", "csc_guess")
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, request)
+		return answer.Code
+	}
+	for i, want := range []int{http.StatusUnauthorized, http.StatusUnauthorized, http.StatusUnauthorized, http.StatusTooManyRequests} {
+		if got := guess("192.0.2.1:9"); got != want {
+			t.Errorf("guess %d: %d, want %d", i+1, got, want)
+		}
+	}
+	if got := guess("192.0.2.2:9"); got != http.StatusUnauthorized {
+		t.Errorf("from elsewhere: %d", got)
+	}
+	s.clock.Advance(20 * time.Second)
+	if got := guess("192.0.2.1:9"); got != http.StatusUnauthorized {
+		t.Errorf("after its time: %d", got)
 	}
 }

@@ -32,6 +32,7 @@ import (
 	"github.com/countersign/countersign/pdp"
 	"github.com/countersign/countersign/target"
 	"github.com/countersign/countersign/target/pki"
+	"github.com/countersign/countersign/target/registry"
 	"github.com/countersign/countersign/target/tickets"
 	"github.com/countersign/countersign/target/vault"
 )
@@ -276,9 +277,9 @@ func doors(h *house.House, options doorOptions) http.Handler {
 		{Path: pdp.EvaluationPath, Scope: auth.Evaluate, Handler: h.Point.Evaluation(caller), Limit: httpapi.Evaluates},
 	}
 	public := h.PKI.Public()
-	maps.Copy(public, h.Registry.Public())
+	maps.Copy(public, h.Registry.Public(httpapi.SignInFailed))
 	for path, handler := range public {
-		mounts = append(mounts, httpapi.Mount{Path: path, Public: true, Handler: handler, Limit: httpapi.Evaluates})
+		mounts = append(mounts, httpapi.Mount{Path: path, Public: true, SignsIn: path == registry.TokenPath, Handler: handler, Limit: httpapi.Evaluates})
 	}
 	return httpapi.New(httpapi.Config{
 		Desk: h.Desk, Authenticate: h.Authenticate, Tokens: h.Auth, Clock: options.clock, Log: options.log, Sample: options.sample,

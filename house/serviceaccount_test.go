@@ -64,7 +64,7 @@ func (w *world) token(client countersign.CredentialID, secret countersign.Secret
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.SetBasicAuth(string(client), secret.Reveal())
 	recorder := httptest.NewRecorder()
-	w.house.Registry.Public()[registry.TokenPath].ServeHTTP(recorder, request)
+	w.house.Registry.Public(func(*http.Request) {})[registry.TokenPath].ServeHTTP(recorder, request)
 	var answer struct {
 		Token       string `json:"access_token"`
 		Code        string `json:"error"`
@@ -199,7 +199,7 @@ func TestTheHouseRenewsTheKeyThatSignsTokensByItself(t *testing.T) {
 		w.account()
 		published := func() (ids []string) {
 			recorder := httptest.NewRecorder()
-			w.house.Registry.Public()[registry.KeysPath].ServeHTTP(recorder, httptest.NewRequest("GET", registry.KeysPath, nil))
+			w.house.Registry.Public(func(*http.Request) {})[registry.KeysPath].ServeHTTP(recorder, httptest.NewRequest("GET", registry.KeysPath, nil))
 			var set struct {
 				Keys []struct {
 					ID string `json:"kid"`

@@ -63,6 +63,9 @@ type Mount struct {
 	Limit   Class
 	// Public lets anybody call it, without a token.
 	Public bool
+	// SignsIn says that callers of a public one show a secret. Its handler tells
+	// SignInFailed of each that is wrong.
+	SignsIn bool
 }
 
 // requestTime bounds how long one answer may take, watching aside.
@@ -187,11 +190,14 @@ func New(config Config) http.Handler {
 	strict := NewStrictHandlerWithOptions(a, nil, StrictHTTPServerOptions{RequestErrorHandlerFunc: a.refuse, ResponseErrorHandlerFunc: a.refuse})
 	HandlerWithOptions(strict, StdHTTPServerOptions{BaseURL: Prefix, BaseRouter: guarded{a}, ErrorHandlerFunc: a.refuse})
 	for _, mount := range config.Mounts {
-		if mount.Public {
+		switch {
+		case mount.Public && mount.SignsIn:
+			a.mux.Handle(mount.Path, a.public(mount.Limit, a.signingIn(mount.Handler)))
+		case mount.Public:
 			a.mux.Handle(mount.Path, a.public(mount.Limit, mount.Handler))
-			continue
+		default:
+			a.mux.Handle(mount.Path, a.authenticated(mount.Scope, mount.Limit, mount.Handler))
 		}
-		a.mux.Handle(mount.Path, a.authenticated(mount.Scope, mount.Limit, mount.Handler))
 	}
 	a.mux.Handle(ticketingPath, a.public(Evaluates, http.HandlerFunc(a.hearTicket)))
 	a.mux.HandleFunc("GET "+healthPath, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, health{"alive"}) })

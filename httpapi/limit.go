@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"math"
 	"net/http"
 	"strconv"
@@ -25,7 +26,8 @@ type Bound struct{ Caller, Address Rate }
 // Limits are bounds on what costs the house something. The zero value has none.
 type Limits struct {
 	// SignIn bounds attempts that fail, of one address. A token that works is never
-	// refused for what its neighbours try.
+	// refused for what its neighbours try; a secret that is shown beyond the bound is
+	// not looked at.
 	SignIn Rate
 	// Submit bounds asking: previews, requests, batches, amendments.
 	Submit Bound
@@ -76,18 +78,47 @@ func (b *buckets) take(name string, bound Rate, now time.Time) time.Duration {
 	}
 	b.lock.Lock()
 	defer b.lock.Unlock()
+	reserved := b.bucket(name, bound, now).ReserveN(now, 1)
+	wait := reserved.DelayFrom(now)
+	if wait > 0 {
+		reserved.CancelAt(now)
+	}
+	return wait
+}
+
+// owe counts one that has happened already, beyond the bound as well: of many that
+// began at once, each is waited for.
+func (b *buckets) owe(name string, bound Rate, now time.Time) {
+	if bound.Count == 0 {
+		return
+	}
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	b.bucket(name, bound, now).ReserveN(now, 1)
+}
+
+// wait returns how long it is until one more of the name is within the bound. It
+// counts nothing.
+func (b *buckets) wait(name string, bound Rate, now time.Time) time.Duration {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	bucket := b.of[name]
+	if bucket == nil {
+		return 0
+	}
+	missing := max(0, 1-bucket.TokensAt(now))
+	return time.Duration(missing * float64(bound.Per) / float64(bound.Count))
+}
+
+// bucket is the name's, under the lock.
+func (b *buckets) bucket(name string, bound Rate, now time.Time) *rate.Limiter {
 	bucket := b.of[name]
 	if bucket == nil {
 		b.makeRoom(now)
 		bucket = rate.NewLimiter(rate.Limit(float64(bound.Count)/bound.Per.Seconds()), bound.Count)
 		b.of[name] = bucket
 	}
-	reserved := bucket.ReserveN(now, 1)
-	wait := reserved.DelayFrom(now)
-	if wait > 0 {
-		reserved.CancelAt(now)
-	}
-	return wait
+	return bucket
 }
 
 // makeRoom forgets who has been quiet for long enough, and somebody where all are
@@ -145,9 +176,36 @@ func (a *api) failedSignIn(w http.ResponseWriter, r *http.Request, err error) er
 		return err
 	}
 	if wait := a.failures.take(neighbourhood(a.address(r)), a.Limits.SignIn, a.Clock.Now()); wait > 0 {
-		return tooMany(w, wait, "Too many attempts to sign in from this address have failed; try again after %s.", seconds(wait))
+		return tooManyFailed(w, wait)
 	}
 	return err
+}
+
+func tooManyFailed(w http.ResponseWriter, wait time.Duration) error {
+	return tooMany(w, wait, "Too many attempts to sign in from this address have failed; try again after %s.", seconds(wait))
+}
+
+type signingInKey struct{}
+
+// signingIn lets no secret be tried from an address where too many were wrong. The
+// right one is refused as well: whoever guesses would otherwise go on, and know it by
+// its answer. Tokens are too long to be guessed; nobody promises that of a secret.
+func (a *api) signingIn(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if wait := a.failures.wait(neighbourhood(a.address(r)), a.Limits.SignIn, a.Clock.Now()); wait > 0 {
+			a.refuse(w, r, tooManyFailed(w, wait))
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), signingInKey{}, a)))
+	})
+}
+
+// SignInFailed counts a wrong secret of the address that it comes from, for the
+// handlers of Mounts that sign in.
+func SignInFailed(r *http.Request) {
+	if a, counts := r.Context().Value(signingInKey{}).(*api); counts {
+		a.failures.owe(neighbourhood(a.address(r)), a.Limits.SignIn, a.Clock.Now())
+	}
 }
 
 func seconds(wait time.Duration) string {

@@ -61,7 +61,7 @@ func (s *scene) hands() *hands.Connector { return hands.New(s.registry, s.vault,
 
 func (s *scene) serve(request *http.Request) *httptest.ResponseRecorder {
 	mux := http.NewServeMux()
-	for path, handler := range s.registry.Public() {
+	for path, handler := range s.registry.Public(func(*http.Request) {}) {
 		mux.Handle(path, handler)
 	}
 	recorder := httptest.NewRecorder()

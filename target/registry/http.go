@@ -33,10 +33,11 @@ type metadata struct {
 }
 
 // Public returns the endpoints that anybody may call: whoever wants a token shows
-// the credentials of its client, and verifiers need none.
-func (r *Registry) Public() map[string]http.Handler {
+// the credentials of its client, and verifiers need none. Wrong is told of each
+// request whose secret is not its client's.
+func (r *Registry) Public(wrong func(*http.Request)) map[string]http.Handler {
 	return map[string]http.Handler{
-		TokenPath:    http.HandlerFunc(r.giveToken),
+		TokenPath:    http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) { r.giveToken(w, request, wrong) }),
 		KeysPath:     http.HandlerFunc(r.readKeys),
 		MetadataPath: http.HandlerFunc(r.readMetadata),
 	}
@@ -71,7 +72,7 @@ func (r *Registry) readKeys(w http.ResponseWriter, request *http.Request) {
 const clientCredentials = "client_credentials"
 
 // giveToken exchanges client credentials for a token (RFC 6749, section 4.4).
-func (r *Registry) giveToken(w http.ResponseWriter, request *http.Request) {
+func (r *Registry) giveToken(w http.ResponseWriter, request *http.Request, wrong func(*http.Request)) {
 	if !only(w, request, http.MethodPost) {
 		return
 	}
@@ -81,6 +82,9 @@ func (r *Registry) giveToken(w http.ResponseWriter, request *http.Request) {
 	case err == nil:
 		target.Answer(w, http.StatusOK, given)
 	case errors.As(err, &refused):
+		if refused == unproven {
+			wrong(request)
+		}
 		status := http.StatusBadRequest
 		if refused.Code == invalidClient {
 			status = http.StatusUnauthorized

@@ -37,6 +37,8 @@ type lab struct {
 	owned  *owned
 	order  Order
 	secret string
+	// wrong counts the requests whose secret was wrong.
+	wrong int
 }
 
 func newLab(t *testing.T) *lab {
@@ -76,7 +78,7 @@ func (l *lab) send(request *http.Request) (*httptest.ResponseRecorder, map[strin
 	l.Helper()
 	recorder := httptest.NewRecorder()
 	mux := http.NewServeMux()
-	for path, handler := range l.Public() {
+	for path, handler := range l.Public(func(*http.Request) { l.wrong++ }) {
 		mux.Handle(path, handler)
 	}
 	mux.ServeHTTP(recorder, request)
@@ -170,7 +172,7 @@ func TestWhatIsWrongIsAnsweredAsTheStandardSays(t *testing.T) {
 		"a wrong secret":         {false, grantType("client_id", id, "client_secret", l.secret+"x"), 401, invalidClient},
 		"an empty secret":        {false, grantType("client_id", id, "client_secret", ""), 401, invalidClient},
 		"an unknown client":      {false, grantType("client_id", "crd_01h455vb4pex5vsknk084sn02q", "client_secret", l.secret), 401, invalidClient},
-		"no client id at all":    {false, grantType("client_id", "signing-key", "client_secret", l.secret), 401, invalidClient},
+		"an unknown name":        {false, grantType("client_id", "signing-key", "client_secret", l.secret), 401, invalidClient},
 		"credentials twice":      {true, grantType("client_id", id, "client_secret", l.secret), 400, invalidRequest},
 		"another client id":      {true, grantType("client_id", "crd_01h455vb4pex5vsknk084sn02q"), 400, invalidRequest},
 		"no grant type":          {true, url.Values{}, 400, invalidRequest},
@@ -182,6 +184,11 @@ func TestWhatIsWrongIsAnsweredAsTheStandardSays(t *testing.T) {
 	} {
 		recorder, answer := l.ask(c.basic, c.form)
 		challenged := strings.HasPrefix(recorder.Header().Get("WWW-Authenticate"), "Basic ")
+		guessed := strings.HasPrefix(name, "a wrong") || strings.HasPrefix(name, "an unknown")
+		if guessed != (l.wrong == 1) {
+			t.Errorf("%s: counts as %d wrong secrets", name, l.wrong)
+		}
+		l.wrong = 0
 		if recorder.Code != c.status || answer["error"] != c.code || challenged != (c.status == 401) || strings.Contains(recorder.Body.String(), l.secret) {
 			t.Errorf("%s: got %d %v", name, recorder.Code, answer)
 		}
@@ -223,6 +230,9 @@ func TestAStopRefusesTheTokenFromThatMomentOn(t *testing.T) {
 		}
 		if recorder, answer := l.ask(true, grantType()); recorder.Code != 401 || answer["error"] != invalidClient {
 			t.Errorf("%s: got %d %v", name, recorder.Code, answer)
+		}
+		if l.wrong != 0 {
+			t.Errorf("%s: the right secret counts as wrong", name)
 		}
 	}
 	l := newLab(t)
