@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"path"
 	"reflect"
+	"runtime"
 	"strings"
 	"time"
 	"unicode"
@@ -182,12 +183,14 @@ type api struct {
 	// counted is what the limits count, by class; failures are of signing in.
 	counted  [Evaluates + 1]buckets
 	failures buckets
+	// turns has a place for each read that is being worked out.
+	turns chan struct{}
 }
 
 // New returns the door.
 func New(config Config) http.Handler {
-	a := &api{Config: config, mux: http.NewServeMux()}
-	strict := NewStrictHandlerWithOptions(a, nil, StrictHTTPServerOptions{RequestErrorHandlerFunc: a.refuse, ResponseErrorHandlerFunc: a.refuse})
+	a := &api{Config: config, mux: http.NewServeMux(), turns: make(chan struct{}, max(4, readsOfProcessor*runtime.GOMAXPROCS(0)))}
+	strict := NewStrictHandlerWithOptions(a, []StrictMiddlewareFunc{a.inTurn}, StrictHTTPServerOptions{RequestErrorHandlerFunc: a.refuse, ResponseErrorHandlerFunc: a.refuse})
 	HandlerWithOptions(strict, StdHTTPServerOptions{BaseURL: Prefix, BaseRouter: guarded{a}, ErrorHandlerFunc: a.refuse})
 	for _, mount := range config.Mounts {
 		switch {
