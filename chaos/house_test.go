@@ -86,7 +86,40 @@ func (h *house) found() *house {
 		h.up(i, "")
 	}
 	h.sign("max", "syd", "adam", "aud", asker(0), asker(1), asker(2), asker(3))
+	h.empowered()
 	return h
+}
+
+// empowered waits until the powers that the files hand out are there: like all access,
+// they are carried out after they were given.
+func (h *house) empowered() {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		said, err := h.insist(ctx, "adam", http.MethodGet, "/api/v1/grants?system=countersign", "", nil)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		var list struct{ Grants []seenGrant }
+		if err := json.Unmarshal(said.body, &list); err != nil {
+			h.t.Fatalf("the powers are read as %s, %v", said, err)
+		}
+		live := 0
+		for _, grant := range list.Grants {
+			if grant.State == "live" {
+				live++
+			}
+		}
+		if live == powers {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			h.t.Fatalf("the powers are never there: %s", said)
+		case <-time.After(pace):
+		}
+	}
 }
 
 // up starts a replica, which kills itself at the point; "" for none. The replica

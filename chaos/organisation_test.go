@@ -13,6 +13,8 @@ import (
 const (
 	beneficiaries = 24
 	rights        = 40
+	// powers are two administrators and two auditors.
+	powers = 4
 )
 
 // askers and reviewers grow with the rounds: in some histories each of them can be
