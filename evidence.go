@@ -52,7 +52,8 @@ type Slot struct {
 	// Within is the time after the end of access in which a slot due at closure
 	// must be filled, as written in the policy.
 	Within string `json:"within,omitempty"`
-	// Deadline is set when the slot falls due; Overdue once it has passed.
+	// Deadline is set when the slot falls due; Overdue once it has passed, and from then
+	// on it is when people are told again.
 	Deadline Instant `json:"deadline,omitempty"`
 	Overdue  bool    `json:"overdue,omitempty"`
 	// EscalateTo is who is told when the slot is overdue.

@@ -206,11 +206,12 @@ func slotText(slot client.EvidenceSlot) string {
 	if slot.InPlaceOf != "" && slot.Held.Id == "" {
 		text = "asked of the reviewer where " + slot.InPlaceOf + " is not available"
 	}
-	if !slot.Deadline.IsZero() && slot.Held.Id == "" {
+	switch {
+	case slot.Deadline.IsZero() || slot.Held.Id != "":
+	case slot.Overdue:
+		text += ", OVERDUE, told again at " + stamp(slot.Deadline)
+	default:
 		text += ", due " + stamp(slot.Deadline)
-	}
-	if slot.Overdue && slot.Held.Id == "" {
-		text += ", OVERDUE"
 	}
 	if slot.MustOpen {
 		text += "; whoever approves has to open it"

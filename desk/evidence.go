@@ -201,3 +201,11 @@ func (d *Desk) OpenEvidence(ctx context.Context, caller Caller, id countersign.R
 	}
 	return content, err
 }
+
+// followUpSentence says what the end of a request waits for, and until when.
+func followUpSentence(slot *countersign.Slot) string {
+	if slot.Overdue {
+		return "the follow-up " + slot.Name + ", which is overdue; people are told again at " + slot.Deadline.String()
+	}
+	return "the follow-up " + slot.Name + ", due " + slot.Deadline.String()
+}

@@ -91,7 +91,7 @@ func (tx *transaction) tellings(payload countersign.Payload, row countersign.Row
 		return []telling{{kind: NoticeQuestion, people: []countersign.IdentityID{request.Requester}, atOnce: true}}
 	case *workflow.QuestionAnswered:
 		return []telling{{kind: NoticeQuestion, people: []countersign.IdentityID{request.Questions[len(request.Questions)-1].By}, atOnce: true}}
-	case *workflow.EvidenceOverdue:
+	case *workflow.EvidenceOverdue2:
 		return []telling{{kind: NoticeOverdue, people: append(slices.Clone(event.Change.Told), askers...), atOnce: true}}
 	case *workflow.GrantReminded:
 		return []telling{{kind: NoticeReminder, people: []countersign.IdentityID{grant.Holder, grant.Requester}}}

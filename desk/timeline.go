@@ -235,6 +235,8 @@ func (d *snapshot) sentence(request *countersign.Request, payload countersign.Pa
 		return fmt.Sprintf("the access is %s; the request is %s", event.Change.GrantState, event.Change.State)
 	case *workflow.EvidenceOverdue:
 		return fmt.Sprintf("the follow-up %q is overdue", event.Change.Slot)
+	case *workflow.EvidenceOverdue2:
+		return fmt.Sprintf("the follow-up %q is overdue; told: %s; again at %s unless it is there", event.Change.Slot, d.namesOf(event.Change.Told), event.Change.Again)
 	}
 	return d.grantSentence(payload)
 }

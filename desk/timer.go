@@ -195,7 +195,7 @@ func (d *Desk) TickRequests(ctx context.Context, works []store.Work) error {
 				return err
 			}
 			s.standing.Roles = []workflow.Role{workflow.Timer}
-			verdict := workflow.RequestVerdict{Standing: s.standing, Rungs: s.rungs, Systems: s.matter.systems(), Told: s.told(request)}
+			verdict := workflow.RequestVerdict{Standing: s.standing, Rungs: s.rungs, Systems: s.matter.systems(), Told: tx.told(request, s)}
 			if request.State == countersign.RequestCollecting || request.State == countersign.RequestDeciding {
 				if err := tx.reroute(ctx, request, s, &verdict); err != nil {
 					return err
@@ -237,17 +237,30 @@ func (tx *transaction) reroute(ctx context.Context, request *countersign.Request
 	return nil
 }
 
-// told finds who hears of overdue evidence.
-func (s *stance) told(request *countersign.Request) map[string][]countersign.IdentityID {
+// told finds who hears of overdue evidence. Where neither they nor those who asked are
+// there any more, it is who answers for the systems, or administrators: somebody has to
+// bring it, or to close the request without.
+func (tx *transaction) told(request *countersign.Request, s *stance) map[string][]countersign.IdentityID {
 	told := map[string][]countersign.IdentityID{}
+	askers := tx.fit([]countersign.IdentityID{request.Requester, request.Beneficiary, request.Consent.Of}, nil)
 	for _, slot := range request.Evidence {
+		var named []countersign.IdentityID
 		for _, rule := range slot.EscalateTo {
 			for _, candidate := range s.resolver.answer(rule)[rule] {
 				if candidate.Active && candidate.Human {
-					told[slot.Name] = append(told[slot.Name], candidate.ID)
+					named = append(named, candidate.ID)
 				}
 			}
 		}
+		if len(named) == 0 && len(askers) == 0 {
+			for _, item := range s.matter.items {
+				named = append(named, item.system.Owner, item.system.SecondOwner)
+			}
+			if named = tx.fit(named, nil); len(named) == 0 {
+				named = tx.withPower(PowerAdministrator)
+			}
+		}
+		told[slot.Name] = named
 	}
 	return told
 }

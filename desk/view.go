@@ -443,7 +443,7 @@ func (d *snapshot) waitsFor(request *countersign.Request) string {
 		case slot.Deadline == 0:
 			first = "; the evidence " + slot.Name + " is fetched for it first"
 		default:
-			return "the follow-up " + slot.Name + ", due " + slot.Deadline.String()
+			return followUpSentence(slot)
 		}
 		if open := request.OpenStages(); len(open) > 0 {
 			_, who := workflow.StillNeeded(&request.Stages[open[0]])

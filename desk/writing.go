@@ -35,7 +35,7 @@ func writtenOf(payload countersign.Payload, request *countersign.Request) (told 
 		return true, event.Change.State
 	case *workflow.RequestProgressed:
 		return true, event.Change.State
-	case *workflow.RequestDecided, *workflow.RequestAmended, *workflow.RequestRerouted, *workflow.RequestRedefined, *workflow.QuestionAsked, *workflow.QuestionAnswered, *workflow.EvidenceOverdue:
+	case *workflow.RequestDecided, *workflow.RequestAmended, *workflow.RequestRerouted, *workflow.RequestRedefined, *workflow.QuestionAsked, *workflow.QuestionAnswered, *workflow.EvidenceOverdue, *workflow.EvidenceOverdue2:
 		return true, ""
 	}
 	return false, ""

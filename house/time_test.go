@@ -333,6 +333,24 @@ func TestWhatIsNeverCompletedExpires(t *testing.T) {
 	w.verified()
 }
 
+func TestOverdueEvidenceIsToldToOwnersWhereNobodyElseIsLeft(t *testing.T) {
+	w := found(t, onSQLite(t), policyFor(managerStage, "evidence: [{name: ticket, kind: ticket, due: at-closure, within: 4h, escalate_to: [person(ana)]}]"))
+	id, grant := w.approved(asking())
+	w.settle()
+	w.must(w.revocation("ana", grant.ID)())
+	w.settle()
+	w.must(w.house.Desk.Suspend(w.ctx, w.as("adam"), desk.Key{}, "ana", "on the way out", false))
+	w.pass(4 * time.Hour)
+	w.tells(id, `the follow-up "ticket" is overdue; told: Otto Other, Pit Platform;`)
+	for _, who := range []string{"otto", "pit"} {
+		w.must(w.house.Desk.Suspend(w.ctx, w.as("adam"), desk.Key{}, who, "on the way out", false))
+	}
+	w.pass(7 * 24 * time.Hour)
+	w.tells(id, `the follow-up "ticket" is overdue; told: A`)
+	w.tells(id, "Adam Admin")
+	w.verified()
+}
+
 func TestClosureEvidenceKeepsTheRequestClosingUntilItIsThere(t *testing.T) {
 	w := found(t, onSQLite(t), policyFor(managerStage, "evidence: [{name: ticket, kind: ticket, due: at-closure, within: 4h, escalate_to: [group(security), person(ana)]}]"))
 	early := asking()
@@ -360,6 +378,14 @@ func TestClosureEvidenceKeepsTheRequestClosingUntilItIsThere(t *testing.T) {
 	w.pass(24 * time.Hour)
 	if w.view(id).Version != version {
 		t.Error("it is told more than once")
+	}
+	w.pass(6*24*time.Hour - time.Second)
+	if w.view(id).Version != version {
+		t.Error("it is told again before a week is over")
+	}
+	w.pass(time.Second)
+	if view := w.view(id); view.Version == version || view.Evidence[0].Deadline != countersign.InstantOf(monday.Add(4*time.Hour+14*24*time.Hour)) || !view.Evidence[0].Overdue {
+		t.Errorf("nobody is told again: %+v", view.Evidence[0])
 	}
 	w.refused(attach(id, "tikcet"), "no-such-slot")
 	w.must(attach(id, "ticket"))

@@ -18,7 +18,7 @@ type Stamp struct {
 // Registry knows the decoder of every event version of requests and grants.
 var Registry = countersign.PayloadRegistry{}.Register(
 	&RequestSubmitted{}, &RequestConsented{}, &EvidenceAttached{}, &StageOpened{}, &RequestDecided{},
-	&StageSettled{}, &RequestApproved{}, &RequestEnded{}, &RequestProgressed{}, &EvidenceOverdue{},
+	&StageSettled{}, &RequestApproved{}, &RequestEnded{}, &RequestProgressed{}, &EvidenceOverdue{}, &EvidenceOverdue2{},
 	&RequestAmended{}, &RequestRedefined{}, &EvidenceOpened{}, &EvidenceWrittenOff{}, &RequestRerouted{}, &QuestionAsked{}, &QuestionAnswered{}, &BlockLifted{},
 	&GrantOpened{}, &CredentialApplied{}, &RotationStarted{}, &CredentialRetiring{}, &GrantEnding{},
 	&CredentialRevoked{}, &GrantReminded{}, &EndDeferred{}, &IntentParked{}, &IntentRetried{},
@@ -148,6 +148,10 @@ func ApplyRequest(r *countersign.Request, stamp Stamp, payload countersign.Paylo
 	case *EvidenceOverdue:
 		if slot := findSlot(r, event.Change.Slot); slot != nil {
 			slot.Overdue = true
+		}
+	case *EvidenceOverdue2:
+		if slot := findSlot(r, event.Change.Slot); slot != nil {
+			slot.Overdue, slot.Deadline = true, event.Change.Again
 		}
 	default:
 		return nil, countersign.Errorf(countersign.Internal, "unknown-event", "%s is not an event of a request", payload.EventKind())

@@ -11,7 +11,7 @@ func RequestDue(r *countersign.Request) countersign.Instant {
 		}
 	}
 	for _, slot := range r.Evidence {
-		if r.State == countersign.RequestClosing && slot.Held == nil && !slot.Overdue {
+		if r.State == countersign.RequestClosing && slot.Held == nil {
 			due = countersign.Earliest(due, slot.Deadline)
 		}
 	}

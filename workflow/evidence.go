@@ -149,7 +149,7 @@ func (f *folding) close(command RequestCommand, verdict RequestVerdict) error {
 	for _, slot := range r.Evidence {
 		switch {
 		case slot.Due != countersign.DueAtClosure || slot.Held != nil:
-		case f.Now < slot.Deadline:
+		case !slot.Overdue && f.Now < slot.Deadline:
 			return countersign.Errorf(countersign.Conflict, "not-overdue", "The evidence %q has time until %s.", slot.Name, slot.Deadline)
 		default:
 			missing = append(missing, slot.Name)

@@ -407,9 +407,9 @@ func (f *folding) tick(verdict RequestVerdict) error {
 		}
 	case countersign.RequestClosing:
 		for _, slot := range slices.Clone(r.Evidence) {
-			if slot.Deadline != 0 && slot.Held == nil && !slot.Overdue && f.Now >= slot.Deadline {
-				overdue := &EvidenceOverdue{}
-				overdue.Change.Slot, overdue.Change.Told = slot.Name, verdict.Told[slot.Name]
+			if slot.Deadline != 0 && slot.Held == nil && f.Now >= slot.Deadline {
+				overdue := &EvidenceOverdue2{}
+				overdue.Change.Slot, overdue.Change.Told, overdue.Change.Again = slot.Name, verdict.Told[slot.Name], f.Now.Add(evidenceAgain)
 				if err := f.request(r.ID, overdue); err != nil {
 					return err
 				}

@@ -314,3 +314,14 @@ type EvidenceOverdue struct {
 }
 
 func (EvidenceOverdue) EventKind() string { return "request.evidence-overdue@1" }
+
+// EvidenceOverdue2 is told again, at Again, while the evidence is owed.
+type EvidenceOverdue2 struct {
+	Change struct {
+		Slot  string                   `json:"slot"`
+		Told  []countersign.IdentityID `json:"told"`
+		Again countersign.Instant      `json:"again"`
+	} `json:"change"`
+}
+
+func (EvidenceOverdue2) EventKind() string { return "request.evidence-overdue@2" }

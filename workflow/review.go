@@ -25,6 +25,9 @@ func (f *folding) openReviews(verdict RequestVerdict) error {
 // be read that says so.
 const reviewAgain = countersign.Day
 
+// evidenceAgain is after how long people are told again of evidence that is overdue.
+const evidenceAgain = 7 * countersign.Day
+
 // askReview asks the first rung from the given one on that can do the review, or
 // the last.
 func (f *folding) askReview(index int, rungs []Rung, first int, why string) error {
