@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/desk"
 )
 
 // Each of these breaks one thing that the checker is there to find, in a story that
@@ -88,6 +89,80 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 				}
 			}
 			s.laws.only = "ends"
+		}},
+		"evidence that is overdue and has no clock": {"an owner and a clock", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, request := range l.requests {
+					if request.State == countersign.RequestClosing {
+						request.Evidence = append(request.Evidence, countersign.Slot{Name: "other", Due: countersign.DueAtClosure, Overdue: true, Deadline: 1})
+					}
+				}
+			}
+			s.endsOne()
+		}},
+		"evidence that is overdue and nobody hears of": {"an owner and a clock", func(s *story) {
+			s.settled()
+			for _, request := range s.look().requests {
+				if request.State == countersign.RequestClosing {
+					s.laws.see = func(l *look) {
+						for _, person := range l.identities {
+							person.Status = countersign.IdentityDeparted
+							s.laws.rows[string(person.ID)] = person.Version
+						}
+						l.requests[request.ID].Evidence[0].Overdue = true
+					}
+					return
+				}
+			}
+			s.endsOne()
+		}},
+		"an older credential that goes on": {"an old credential ends", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, grant := range l.grants {
+					if grant.State == countersign.GrantLive {
+						grant.Credentials = append(grant.Credentials, countersign.Credential{ID: "crd_other", State: countersign.CredentialLive})
+					}
+				}
+			}
+		}},
+		"an older credential that lasts too long": {"an old credential ends", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, grant := range l.grants {
+					if grant.State == countersign.GrantLive {
+						grant.Credentials[0].RetireAt = grant.Credentials[0].From.Add(4 * countersign.Day)
+					}
+				}
+			}
+		}},
+		"an older credential whose overlap has passed": {"an old credential ends", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, grant := range l.grants {
+					if grant.State == countersign.GrantLive {
+						grant.Credentials[0].RetireAt = l.now
+					}
+				}
+			}
+			s.laws.only = "an old credential ends"
+			s.checkRetired(s.look())
+		}},
+		"an older credential that nothing ends": {"an owner and a clock", func(s *story) {
+			s.laws.see = func(l *look) {
+				for _, grant := range l.grants {
+					if grant.State == countersign.GrantLive {
+						grant.Credentials[0].RetireAt = 1
+					}
+				}
+			}
+		}},
+		"a finding that is nobody's": {"an owner and a clock", func(s *story) {
+			s.laws.see = func(l *look) {
+				l.findings = append(l.findings, &countersign.Finding{ID: "fnd_other", Kind: countersign.UnownedFinding, OpenedAt: l.now, Deadline: l.now.Add(1)})
+			}
+		}},
+		"a finding without a deadline": {"an owner and a clock", func(s *story) {
+			s.laws.see = func(l *look) {
+				l.findings = append(l.findings, &countersign.Finding{ID: "fnd_other", Kind: countersign.UnownedFinding, Owner: s.as("otto").Identity, OpenedAt: l.now})
+			}
 		}},
 		"an end that passed": {"ends", func(s *story) {
 			s.laws.see = func(l *look) { l.now = l.now.Add(400 * countersign.Day) }
@@ -330,6 +405,16 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 			}
 			t.Errorf("nothing was found of %q", wrong.law)
 		})
+	}
+}
+
+// endsOne takes away what was given first, so that evidence is owed.
+func (s *story) endsOne() {
+	l := s.look()
+	for _, grant := range l.grants {
+		if l.names[grant.Entitlement] == "read" && grant.State == countersign.GrantLive {
+			_ = s.houses[0].Desk.Revoke(s.ctx, s.as("adam"), desk.Key{}, grant.ID, "not needed any more")
+		}
 	}
 }
 

@@ -39,6 +39,8 @@ type laws struct {
 	rows    map[string]int64
 	// lean says of policy sets whether they give the crew less.
 	lean map[countersign.Digest]bool
+	// told are the deadlines of overdue evidence of which it was looked at who heard.
+	told map[string]countersign.Instant
 	// record is the replay of all streams.
 	record *record
 	// hidden hides a grant from the checker, see changes what it sees, and only limits
@@ -51,7 +53,7 @@ type laws struct {
 func newLaws() *laws {
 	return &laws{final: map[string]string{}, version: map[string]int64{}, decided: map[countersign.DecisionID]int{}, enforced: map[countersign.ProposalID]int{}, given: map[countersign.IntentID]int{},
 		owners: map[countersign.IdentityID]countersign.IdentityID{}, handed: map[countersign.IdentityID]bool{},
-		missing: map[string]countersign.Instant{}, rows: map[string]int64{}, lean: map[countersign.Digest]bool{}, record: newRecord()}
+		missing: map[string]countersign.Instant{}, rows: map[string]int64{}, lean: map[countersign.Digest]bool{}, record: newRecord(), told: map[string]countersign.Instant{}}
 }
 
 // look is what storage says at one moment.
@@ -117,6 +119,9 @@ func (s *story) check(all bool) {
 	s.checkRows()
 	s.checkTarget(l)
 	s.checkMemory(l)
+	s.checkOwed(l)
+	s.checkRotated(l)
+	s.checkFindingsOwned(l)
 	s.checkDeciders(l)
 	s.checkClocks(l)
 	s.checkSeparation(l, false)
@@ -134,6 +139,7 @@ func (s *story) check(all bool) {
 	if s.settled() {
 		l := s.look()
 		s.checkEnds(l)
+		s.checkRetired(l)
 		s.checkSeparation(l, true)
 		s.checkBirthrights(l)
 		s.checkMoves(l)
@@ -362,11 +368,13 @@ func (s *story) checkClocks(l *look) {
 			if slot == nil && len(request.OpenStages()) == 0 {
 				waits = "it waits for nothing"
 			}
-			if slot != nil && !slot.Overdue {
-				due = countersign.Earliest(due, slot.Deadline)
-				if slot.Deadline == 0 && len(request.OpenStages()) == 0 {
-					// What a review looks at has the review's.
-					waits = "its evidence has no deadline"
+			if slot != nil && slot.Deadline == 0 && len(request.OpenStages()) == 0 {
+				// What a review looks at has the review's.
+				waits = "its evidence has no deadline"
+			}
+			for _, slot := range request.Evidence {
+				if slot.Held == nil {
+					due = countersign.Earliest(due, slot.Deadline)
 				}
 			}
 		case countersign.RequestFulfilling, countersign.RequestActive:
@@ -400,11 +408,20 @@ func (s *story) checkClockOf(grant *countersign.Grant) {
 		if grant.Until == 0 && grant.Birthright == nil {
 			s.breaks("an owner and a clock", "the grant %s has no end", grant.ID)
 		}
-		s.wakes(string(grant.ID), grant.Until)
+		due := grant.Until
+		for _, credential := range grant.Credentials {
+			if credential.State == countersign.CredentialLive {
+				due = countersign.Earliest(due, credential.RetireAt)
+			}
+		}
+		s.wakes(string(grant.ID), due)
 	case countersign.GrantProvisioning, countersign.GrantRevoking, countersign.GrantRevoked:
 		if grant.Intent == nil {
 			s.breaks("an owner and a clock", "the grant %s is %s, and nothing is under way", grant.ID, grant.State)
 		}
+	}
+	if grant.State == countersign.GrantProvisioning {
+		s.wakes(string(grant.ID), grant.LatestEnd)
 	}
 	if grant.Intent == nil {
 		return
