@@ -164,6 +164,105 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 				l.findings = append(l.findings, &countersign.Finding{ID: "fnd_other", Kind: countersign.UnownedFinding, Owner: s.as("otto").Identity, OpenedAt: l.now})
 			}
 		}},
+		"somebody who looks at what he or she did": {"who did it does not look", func(s *story) {
+			s.laws.see = s.byHand(countersign.Check{Operation: countersign.ApplyOperation, Present: true, By: s.as("oda").Identity, DoneBy: s.as("oda").Identity})
+		}},
+		"somebody who looks at what he or she asked for": {"who did it does not look", func(s *story) {
+			s.laws.see = s.byHand(countersign.Check{Operation: countersign.ApplyOperation, Present: true, By: s.as("ana").Identity, DoneBy: s.as("oda").Identity})
+		}},
+		"somebody who gives what he decided": {"who did it does not look", func(s *story) {
+			s.laws.see = s.byHand(countersign.Check{Operation: countersign.ApplyOperation, Present: true, By: s.as("oda").Identity, DoneBy: s.as("max").Identity})
+		}},
+		"what is live and nobody looked at": {"who did it does not look", func(s *story) { s.laws.see = s.byHand() }},
+		"what is gone and nobody looked at": {"who did it does not look", func(s *story) {
+			given := s.byHand(countersign.Check{Operation: countersign.ApplyOperation, Present: true, By: s.as("oda").Identity, DoneBy: s.as("odo").Identity})
+			s.laws.see = func(l *look) {
+				given(l)
+				l.manual(func(grant *countersign.Grant) { grant.State = countersign.GrantGone })
+			}
+			s.laws.only = "who did it does not look"
+		}},
+		"what is gone and still in the archive": {"no access after its end", func(s *story) {
+			for _, grant := range s.grants() {
+				s.archive[grant.ID] = true
+			}
+			s.laws.see = func(l *look) {
+				s.byHand()(l)
+				l.manual(func(grant *countersign.Grant) { grant.State = countersign.GrantGone })
+			}
+			s.laws.only = "no access after its end"
+		}},
+		"a task of nobody": {"an owner and a clock", func(s *story) {
+			s.laws.see = func(l *look) {
+				s.byHand(countersign.Check{Operation: countersign.ApplyOperation, Present: true, By: s.as("oda").Identity, DoneBy: s.as("odo").Identity})(l)
+				l.manual(func(grant *countersign.Grant) {
+					grant.Task = &countersign.Task{Deadline: l.now.Add(400 * countersign.Day)}
+				})
+			}
+		}},
+		"a task that nothing wakes": {"an owner and a clock", func(s *story) {
+			s.laws.see = func(l *look) {
+				s.byHand(countersign.Check{Operation: countersign.ApplyOperation, Present: true, By: s.as("oda").Identity, DoneBy: s.as("odo").Identity})(l)
+				l.manual(func(grant *countersign.Grant) {
+					grant.Task = &countersign.Task{Deadline: 1, Told: []countersign.IdentityID{s.as("oda").Identity}}
+				})
+			}
+		}},
+		"a removal that nobody asked for": {"a removal is asked for by name", func(s *story) {
+			s.target.takes(taskOf{Principal: string(s.as("ana").Identity), Entitlement: "read"})
+		}},
+		"a removal of what a grant gives": {"a removal is asked for by name", func(s *story) {
+			s.laws.see = s.legacy("pro_other")
+			for _, grant := range s.look().grants {
+				if grant.Adopted == nil {
+					continue
+				}
+				by, legacy := adoptedAs(grant), s.laws.see
+				s.laws.see = func(l *look) {
+					legacy(l)
+					l.findings = append(l.findings, &countersign.Finding{Holder: by.holder, System: by.system, Entitlement: by.entitlement, Removal: &countersign.Removal{Intent: "int_other"}})
+				}
+				s.target.takes(taskOf{Intent: "int_other", Principal: string(by.holder), System: by.system, Entitlement: by.entitlement})
+				return
+			}
+		}},
+		"a removal that somebody else asked for": {"a removal is asked for by name", func(s *story) {
+			s.laws.see = func(l *look) {
+				l.findings = append(l.findings, &countersign.Finding{ID: "fnd_other", Kind: countersign.OutOfBandFinding, State: countersign.FindingOpen, Removal: &countersign.Removal{By: s.as("ana").Identity, At: l.now}})
+			}
+			s.laws.only = "a removal is asked for by name"
+		}},
+		"a removal that is nobody's work": {"an owner and a clock", func(s *story) {
+			s.laws.see = func(l *look) {
+				l.findings = append(l.findings, &countersign.Finding{ID: "fnd_other", Kind: countersign.OutOfBandFinding, State: countersign.FindingOpen, Owner: s.as("otto").Identity, Deadline: l.now, OpenedAt: l.now - 1, Removal: &countersign.Removal{By: s.as("otto").Identity, At: l.now}})
+			}
+			s.laws.only = "an owner and a clock"
+		}},
+		"legacy that nobody signed": {"legacy is signed by a second person", func(s *story) { s.laws.see = s.legacy("pro_other") }},
+		"legacy that was never there": {"legacy is signed by a second person", func(s *story) {
+			s.laws.see = s.signed("adam", "alma", countersign.ProposalPublished, 400*countersign.Day)
+			s.laws.only = "legacy is signed by a second person"
+		}},
+		"legacy that lasts too long": {"legacy is signed by a second person", func(s *story) {
+			s.laws.see = s.signed("adam", "alma", countersign.ProposalPublished, -400*countersign.Day)
+			for _, grant := range s.look().grants {
+				if grant.Adopted != nil {
+					s.target.ever[adoptedAs(grant)] = true
+				}
+			}
+			s.laws.only = "legacy is signed by a second person"
+		}},
+		"legacy that one person signs": {"a proposal takes a second person", func(s *story) {
+			s.laws.see = s.signed("adam", "adam", countersign.ProposalPublished, 0)
+		}},
+		"a proposal that somebody else withdraws": {"a proposal takes a second person", func(s *story) {
+			s.laws.see = s.signed("adam", "alma", countersign.ProposalWithdrawn, 0)
+		}},
+		"a proposal that comes back": {"what has ended stays so", func(s *story) {
+			s.laws.final["pro_other"] = "withdrawn"
+			s.laws.see = s.signed("adam", "alma", countersign.ProposalPublished, 0)
+			s.laws.only = "what has ended stays so"
+		}},
 		"an end that passed": {"ends", func(s *story) {
 			s.laws.see = func(l *look) { l.now = l.now.Add(400 * countersign.Day) }
 		}},
@@ -267,6 +366,7 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 				clear(l.grants)
 			}
 			s.laws.only = "who moves is judged anew"
+			_, _ = s.houses[0].Desk.Submit(s.ctx, s.as("max"), desk.Key{}, desk.Asking{Entitlements: []string{"ledger/books/brief"}, Reason: "the books of the month are due"})
 			s.checkMoves(s.look())
 		}},
 		"a manager of somebody else who decides": {"who decides may", func(s *story) {
@@ -290,7 +390,12 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 			}
 		}},
 		"what is given by hand and nobody finds": {"what is given by hand is found", func(s *story) {
-			s.laws.see = func(l *look) { l.findings = nil }
+			s.laws.see = func(l *look) {
+				l.findings = nil
+				for _, grant := range l.grants {
+					grant.Adopted, grant.Origin = nil, countersign.FromRequest
+				}
+			}
 			s.laws.only = "what is given by hand is found"
 			_ = s.giveByHand()
 		}},
@@ -405,6 +510,53 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 			}
 			t.Errorf("nothing was found of %q", wrong.law)
 		})
+	}
+}
+
+// byHand shows what was given first as if people had given it, and looked so.
+func (s *story) byHand(checks ...countersign.Check) func(*look) {
+	return func(l *look) {
+		for _, grant := range l.grants {
+			if l.names[grant.Entitlement] == "read" && grant.Request != "" {
+				grant.Step.Connector, grant.Checks, grant.State = "manual", checks, countersign.GrantLive
+			}
+		}
+	}
+}
+
+// manual does something to what people give.
+func (l *look) manual(change func(*countersign.Grant)) {
+	for _, grant := range l.grants {
+		if grant.Step.Connector == "manual" {
+			change(grant)
+		}
+	}
+}
+
+// legacy shows what was given first as if a baseline had taken it on the record.
+func (s *story) legacy(baseline countersign.ProposalID) func(*look) {
+	return func(l *look) {
+		for _, grant := range l.grants {
+			if l.names[grant.Entitlement] == "read" && grant.Request != "" && grant.State == countersign.GrantLive {
+				grant.Origin, grant.Request = countersign.FromBaseline, ""
+				grant.Adopted = &countersign.Adopted{Baseline: baseline, Principal: string(grant.Holder), Entitlement: "read"}
+			}
+		}
+	}
+}
+
+// signed shows a baseline, signed so long after now, and what it took on the record.
+func (s *story) signed(by, decided string, state countersign.ProposalState, after countersign.Seconds) func(*look) {
+	legacy := s.legacy("pro_other")
+	return func(l *look) {
+		legacy(l)
+		proposal := &countersign.Proposal{ID: "pro_other", Kind: countersign.BaselineProposal, State: state, By: s.as(by).Identity, DecidedBy: s.as(decided).Identity, DecidedAt: l.now.Add(after)}
+		for _, system := range l.directory.Systems {
+			if system.Name == "ledger" {
+				proposal.System = system.ID
+			}
+		}
+		l.proposals = append(l.proposals, proposal)
 	}
 }
 

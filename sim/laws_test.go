@@ -122,6 +122,9 @@ func (s *story) check(all bool) {
 	s.checkOwed(l)
 	s.checkRotated(l)
 	s.checkFindingsOwned(l)
+	s.checkRemovals(l)
+	s.checkLegacy(l)
+	s.checkTasks(l)
 	s.checkDeciders(l)
 	s.checkClocks(l)
 	s.checkSeparation(l, false)
@@ -285,6 +288,9 @@ func (s *story) checkMemory(l *look) {
 	for _, grant := range l.grants {
 		remember(string(grant.ID), string(grant.State), grant.State.Ended(), grant.Version)
 	}
+	for _, proposal := range l.proposals {
+		remember(string(proposal.ID), string(proposal.State), proposal.State.Decided(), proposal.Version)
+	}
 	for id := range s.laws.version {
 		if !seen[id] {
 			s.breaks("nothing is lost", "%s was there and is not any more", id)
@@ -423,8 +429,8 @@ func (s *story) checkClockOf(grant *countersign.Grant) {
 	if grant.State == countersign.GrantProvisioning {
 		s.wakes(string(grant.ID), grant.LatestEnd)
 	}
-	if grant.Intent == nil {
-		return
+	if grant.Intent == nil || grant.Step.Connector == "manual" {
+		return // what people carry out is held to its task
 	}
 	gives := grant.Intent.Operation == countersign.ApplyOperation || grant.Intent.Operation == countersign.ExtendOperation
 	work, err := s.store.Work(s.ctx, string(grant.Intent.ID))

@@ -157,7 +157,7 @@ func (s *story) giveByHand() error {
 	if s.target.byHand[by] {
 		return errNothing
 	}
-	s.target.byHand[by], s.target.ever[by] = true, true
+	s.target.byHand[by], s.target.ever[by], s.target.again[by] = true, true, s.target.ever[by]
 	return nil
 }
 

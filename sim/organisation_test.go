@@ -49,6 +49,7 @@ var people = []string{"ana", "max", "bea", "olga", "otto", "syd", "sam", "sue", 
 
 func (o organisation) directory() []directory.File {
 	text := strings.Replace(directoryText, "SECURITY", strings.Join(o.security, ", "), 1)
+	text = strings.Replace(text, "records:\n", archiveSystem+"records:\n", 1)
 	text = strings.Replace(text, "CREW", strings.Join(o.crew, ", "), 1)
 	joined := ""
 	for _, login := range o.joined {
@@ -92,6 +93,7 @@ func (o organisation) policies() []directory.File {
 	for i, text := range []string{strings.Replace(ledgerPolicy, "STAGES", stages, 1), basics, birthrights, exceptions, rotationPolicy, wikiPolicy, onCallPolicy, breakGlassPolicy, policyOnCall, emergencyPolicy, separation, sources} {
 		files = append(files, directory.File{Path: fmt.Sprintf("policies/%d.yaml", i), Bytes: []byte(text)})
 	}
+	files = append(files, directory.File{Path: "policies/archive.yaml", Bytes: []byte(archivePolicy)})
 	return files
 }
 
@@ -125,6 +127,7 @@ groups:
   - {name: security, members: [SECURITY]}
   - {name: leads, members: [pia, pit]}
   - {name: board, members: [otto, pit, sue, bea]}
+  - {name: clerks, members: [oda, odo, sam, syd]}
   - {name: crew, members: [CREW]}
 systems:
   - name: countersign

@@ -300,6 +300,10 @@ func (s *story) checkSeparation(l *look, rest bool) {
 	for id, grants := range halves["write"] {
 		for _, grant := range grants {
 			for _, other := range halves["open"][id] {
+				// What was there before is taken on the record as it is.
+				if grant.Adopted != nil && grant.OpenedAt >= other.OpenedAt || other.Adopted != nil && other.OpenedAt >= grant.OpenedAt {
+					continue
+				}
 				if !l.waived(grant, now) && !l.waived(other, now) {
 					s.breaks("separation of duties", "%s has both halves of a toxic combination by %s and %s", id, grant.ID, other.ID)
 				}
@@ -363,7 +367,7 @@ func (s *story) checkFindings(l *look) {
 	for _, finding := range l.findings {
 		by := handed{finding.Holder, finding.System, finding.Resource, finding.Entitlement}
 		switch {
-		case finding.Kind == countersign.LostFinding, finding.Kind == countersign.OutOfBandFinding && !s.target.ever[by]:
+		case finding.Kind == countersign.LostFinding && (l.grants[finding.Grant] == nil || l.grants[finding.Grant].Adopted == nil), finding.Kind == countersign.OutOfBandFinding && !s.target.ever[by]:
 			s.breaks("no false finding", "%s: %s of %s (%s)", finding.Kind, finding.Entitlement, finding.Holder, finding.Credential)
 		case adopted[finding.ID] && s.target.byHand[by]:
 			s.breaks("what is adopted is taken over", "%s of %s was adopted, and is still there as it was given by hand", finding.Entitlement, finding.Holder)
@@ -381,7 +385,16 @@ func (s *story) checkFound(l *look) {
 			open[handed{finding.Holder, finding.System, finding.Resource, finding.Entitlement}] = finding
 		}
 	}
+	legacy := map[handed]bool{}
+	for _, grant := range l.grants {
+		if grant.Adopted != nil && !grant.State.Ended() {
+			legacy[adoptedAs(grant)] = true
+		}
+	}
 	for by := range s.target.byHand {
+		if legacy[by] {
+			continue
+		}
 		if finding := open[by]; finding == nil || finding.Owner == "" || finding.Deadline == 0 {
 			s.breaks(law, "%s has %s by hand, and the finding is %+v", by.holder, by.entitlement, finding)
 		}

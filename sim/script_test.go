@@ -48,6 +48,13 @@ var acts = []act{
 	{6, "move", (*story).move},
 	{2, "leave", (*story).leave},
 	{2, "change the policy", (*story).changePolicy},
+	{2, "withdraw", (*story).withdraw},
+	{4, "remove", (*story).removeFound},
+	{3, "sign a baseline", (*story).signBaseline},
+	{6, "ask for the archive", (*story).askForArchive},
+	{6, "do a task", (*story).doTask},
+	{2, "refuse a task", (*story).refuseTask},
+	{6, "look at a task", (*story).checkTask},
 	{5, "describe", (*story).describe},
 	{5, "classify", (*story).classify},
 	{2, "prioritise", (*story).prioritise},
@@ -639,12 +646,14 @@ func (s *story) someRequest(fits func(*countersign.Request) bool) *countersign.R
 	return pick(s, all...)
 }
 
-// someGrant draws one of the grants of requests and rules that fit; nil if there is
-// none.
+// someGrant draws one of the grants of requests, rules and baselines that fit; nil if
+// there is none.
 func (s *story) someGrant(fits func(*countersign.Grant) bool) *countersign.Grant {
 	all, err := s.store.Grants(s.ctx, store.GrantQuery{})
 	s.must(err)
-	all = slices.DeleteFunc(all, func(g *countersign.Grant) bool { return g.Request == "" && g.Birthright == nil || !fits(g) })
+	all = slices.DeleteFunc(all, func(g *countersign.Grant) bool {
+		return g.Request == "" && g.Birthright == nil && g.Adopted == nil || !fits(g)
+	})
 	if len(all) == 0 {
 		return nil
 	}

@@ -27,6 +27,8 @@ type story struct {
 	seen map[string]bool
 	// widening are the proposals whose text gives somebody approval standing.
 	widening map[countersign.ProposalID]bool
+	// archive is what people gave by hand on the system without an interface.
+	archive map[countersign.GrantID]bool
 	// last is the command that was sent last from outside of another one.
 	last *sent
 	// depth counts commands that happen in the middle of another one.
@@ -60,12 +62,17 @@ func (s *story) tell(format string, args ...any) {
 }
 
 func newStory(w *world) *story {
-	s := &story{world: w, patience: 150, tallies: map[string]tally{}, widening: map[countersign.ProposalID]bool{}}
+	s := &story{world: w, patience: 150, tallies: map[string]tally{}, widening: map[countersign.ProposalID]bool{}, archive: map[countersign.GrantID]bool{}}
 	s.faults.answered = map[string]string{}
 	s.laws = newLaws()
 	s.target.gives = func(task taskOf) {
 		if why := s.unauthorised(task, true); why != "" {
 			s.breaks("no access without a decision", "at the moment of its effect: %s", why)
+		}
+	}
+	s.target.takes = func(task taskOf) {
+		if why := s.unremovable(task); why != "" {
+			s.breaks("a removal is asked for by name", "at the moment of its effect: %s", why)
 		}
 	}
 	return s
@@ -326,6 +333,7 @@ func (s *story) duties() {
 			_ = s.liftOne(hold, who)
 		}
 	}
+	s.taskDuties()
 	for _, grant := range s.grants() {
 		if grant.Parked != nil {
 			err := s.retryOn(grant)
@@ -377,7 +385,7 @@ func (s *story) open() []string {
 		}
 	}
 	for _, grant := range s.grants() {
-		if !grant.State.Ended() && grant.Request != "" {
+		if !grant.State.Ended() && (grant.Request != "" || grant.Adopted != nil) {
 			open = append(open, fmt.Sprintf("the grant %s is %s", grant.ID, grant.State))
 		}
 	}
@@ -386,6 +394,13 @@ func (s *story) open() []string {
 			continue // it has no end but that of its rule
 		}
 		open = append(open, fmt.Sprintf("the target holds %s", credential))
+	}
+	findings, err := s.store.Findings(s.ctx, store.FindingQuery{})
+	s.must(err)
+	for _, finding := range findings {
+		if finding.Removal != nil {
+			open = append(open, fmt.Sprintf("the removal of the finding %s is under way", finding.ID))
+		}
 	}
 	for _, batch := range s.batches() {
 		if slices.ContainsFunc(batch.Items, func(item countersign.BatchItem) bool { return !item.Done() }) {

@@ -21,8 +21,8 @@ type fakeTarget struct {
 	ended map[countersign.CredentialID]bool
 	notes []note
 	// byHand is what somebody gave behind the house's back, ever what there was of it
-	// at any time.
-	byHand, ever map[handed]bool
+	// at any time, and again what came back.
+	byHand, ever, again map[handed]bool
 
 	// slow, deaf, busy and rejecting count writes that take effect and then time out,
 	// time out before the effect, are throttled, and are refused for good.
@@ -42,6 +42,8 @@ type fakeTarget struct {
 	bites     bites
 	// gives is called before each effect that gives something.
 	gives func(connector.Task)
+	// takes is called before something is taken away that others gave.
+	takes func(connector.Task)
 
 	// deafToRevokes makes it answer that it took away what it keeps, and liar that it
 	// holds nothing any more: for proving that the laws find it.
@@ -72,7 +74,7 @@ type arrival struct {
 }
 
 func newTarget(clock *clock) *fakeTarget {
-	return &fakeTarget{clock: clock, gives: func(connector.Task) {}, held: map[countersign.CredentialID]connector.Task{}, ended: map[countersign.CredentialID]bool{}, byHand: map[handed]bool{}, ever: map[handed]bool{}}
+	return &fakeTarget{clock: clock, gives: func(connector.Task) {}, held: map[countersign.CredentialID]connector.Task{}, ended: map[countersign.CredentialID]bool{}, byHand: map[handed]bool{}, ever: map[handed]bool{}, again: map[handed]bool{}, takes: func(connector.Task) {}}
 }
 
 // heal ends every fault.
