@@ -11,11 +11,15 @@ test: install-test-tools
 
 ## soak: the same properties, many more times, and each fuzz target for a while
 soak: install-test-tools
-	$(GO) test -race -timeout 3600s -count 5 -rapid.checks=2000 ./workflow ./store/... ./house . 
-	COUNTERSIGN_SIM_SEEDS=200 $(GO) test -race -timeout 7200s -rapid.checks=1000 ./sim
+	$(GO) test -race -timeout 7200s -count 5 ./store/... ./house
+	$(GO) test -race -timeout 7200s $(RAPID) -rapid.checks=2000
+	COUNTERSIGN_SIM_SEEDS=200 $(GO) test -race -timeout 7200s ./sim -rapid.checks=1000
 	COUNTERSIGN_CHAOS_ROUNDS=10 $(GO) test -timeout 7200s -v ./chaos
 	COUNTERSIGN_CHAOS_TAGS=faultpoint $(GO) test -timeout 1800s -v ./chaos -run Stopped
 	@$(MAKE) --no-print-directory fuzz
+
+# Rooms with properties, which take the flags of rapid; sim has its own line.
+RAPID = . ./auth ./directory ./httpapi ./pdp ./policy ./reconcile ./target ./target/vault ./workflow
 
 ## fuzz: each fuzz target for FUZZTIME
 fuzz:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -109,32 +110,75 @@ func FuzzSeconds(f *testing.F) {
 
 // Every fuzz target is in the soak run, and has seeds that are kept.
 func TestEveryFuzzTargetIsSoaked(t *testing.T) {
-	makefile, err := os.ReadFile("Makefile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(makefile), "\nFUZZ = ")
-	list, _, _ := strings.Cut(rest, "\nFUZZTIME")
-	listed := slices.Sorted(slices.Values(strings.Fields(strings.ReplaceAll(list, "\\\n", " "))))
 	var found []string
-	err = filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || !strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		text, err := os.ReadFile(path)
-		for _, target := range regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`).FindAllStringSubmatch(string(text), -1) {
-			folder := filepath.Dir(path)
-			found = append(found, filepath.ToSlash(folder)+":"+target[1])
+	eachTestFile(t, func(folder, text string) {
+		for _, target := range regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`).FindAllStringSubmatch(text, -1) {
+			found = append(found, folder+":"+target[1])
 			if seeds, _ := os.ReadDir(filepath.Join(folder, "testdata", "fuzz", target[1])); len(seeds) == 0 {
 				t.Errorf("%s has no seeds in testdata/fuzz", target[1])
 			}
 		}
+	})
+	if listed := makefileList(t, "FUZZ"); !slices.Equal(slices.Sorted(slices.Values(found)), listed) {
+		t.Errorf("fuzz targets are\n%v\nand the Makefile soaks\n%v", found, listed)
+	}
+}
+
+// Every room with properties is in the soak run, with more of them than otherwise. The
+// flags of rapid stand after the rooms: go test takes what follows a flag that it does
+// not know for the test's own.
+func TestEveryPropertyIsSoaked(t *testing.T) {
+	rooms := map[string]bool{}
+	eachTestFile(t, func(folder, text string) {
+		if strings.Contains(text, `"pgregory.net/rapid"`) && folder != "sim" {
+			rooms[strings.TrimSuffix("./"+folder, "/.")] = true
+		}
+	})
+	if found, listed := slices.Sorted(maps.Keys(rooms)), makefileList(t, "RAPID"); !slices.Equal(found, listed) {
+		t.Errorf("rooms with properties are\n%v\nand the Makefile soaks\n%v", found, listed)
+	}
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	soaked := regexp.MustCompile(`(?m)^.*test .*-rapid\..*$`).FindAllString(string(makefile), -1)
+	if len(soaked) != 2 {
+		t.Fatalf("%d lines of the Makefile soak properties", len(soaked))
+	}
+	for _, line := range soaked {
+		if before, _, _ := strings.Cut(line, "-rapid."); !regexp.MustCompile(`\$\(RAPID\) $|\./sim $`).MatchString(before) {
+			t.Errorf("the rooms do not stand before the flags of rapid: %s", line)
+		}
+	}
+}
+
+// eachTestFile calls visit with each file of tests.
+func eachTestFile(t *testing.T, visit func(folder, text string)) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		visit(filepath.ToSlash(filepath.Dir(path)), string(text))
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if slices.Sort(found); !slices.Equal(found, listed) {
-		t.Errorf("fuzz targets are\n%v\nand the Makefile soaks\n%v", found, listed)
+}
+
+// makefileList returns what a variable of the Makefile lists, sorted.
+func makefileList(t *testing.T, variable string) []string {
+	t.Helper()
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
 	}
+	_, rest, found := strings.Cut(string(makefile), "\n"+variable+" = ")
+	if !found {
+		t.Fatalf("the Makefile has no %s", variable)
+	}
+	list, _, _ := strings.Cut(strings.ReplaceAll(rest, "\\\n", " "), "\n")
+	return slices.Sorted(slices.Values(strings.Fields(list)))
 }
