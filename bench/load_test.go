@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -76,7 +77,7 @@ func newLoader(t *testing.T, where house.Place) *loader {
 }
 
 // atOnce is how many nouns one commit loads.
-const atOnce = 1000
+const atOnce = 4096
 
 // grants loads live grants of a right of each system of each person, count in all
 // and until the given end, with an event, a timer and an assignment each.
@@ -181,4 +182,25 @@ func count(t *testing.T, where house.Place, query string) int {
 		t.Fatal(err)
 	}
 	return found
+}
+
+// onDisk is how many bytes the database of a house takes.
+func onDisk(t *testing.T, where house.Place) float64 {
+	t.Helper()
+	if where.Database != "" {
+		return float64(count(t, where, `SELECT pg_database_size(current_database())`))
+	}
+	files, err := filepath.Glob(filepath.Join(where.Data, "countersign.db*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var total int64
+	for _, file := range files {
+		about, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += about.Size()
+	}
+	return float64(total)
 }

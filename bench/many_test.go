@@ -38,6 +38,10 @@ func sizes(t *testing.T, list string, few int) []int {
 	return all
 }
 
+// smallestCrowd is how many grants or open requests a house has at least whose growth
+// is shown; fewer are clients.
+const smallestCrowd = 1000
+
 // rightsOfSystem is how many rights each system of the large houses has.
 const rightsOfSystem = 5
 
@@ -71,7 +75,7 @@ func TestManyGrants(t *testing.T) {
 }
 
 func manyGrants(t *testing.T, r *report, database string, crowd crowd) {
-	where, _ := place(t, database)
+	where := place(t, database)
 	size, idle, allowance := strconv.Itoa(crowd.grants), 6*time.Second, 30*time.Second+time.Duration(crowd.grants)*30*time.Microsecond
 	if !*measure {
 		idle, allowance = time.Second, 8*time.Second
@@ -99,6 +103,7 @@ func manyGrants(t *testing.T, r *report, database string, crowd crowd) {
 	c := newCaller(p)
 	r.atMost(database, size, "ready after", p.ready.Seconds(), "s", 5)
 	r.atMost(database, size, "a look for what is due", look.Seconds()*1000, "ms", 1)
+	r.add(database, size, "the database on disk", onDisk(t, where)/1e6, "MB")
 	r.add(database, size, "memory, just started", float64(resident(t, p.command.Process.Pid))/1e6, "MB")
 
 	var next atomic.Int64
@@ -139,7 +144,8 @@ func manyGrants(t *testing.T, r *report, database string, crowd crowd) {
 	if gone == 0 {
 		t.Error("the ends were not observed in five minutes")
 	}
-	r.atMost(database, size, fmt.Sprintf("%d ends in one second: observed gone after", crowd.ends), gone.Seconds(), "s", 30)
+	r.add(database, size, "ends in one second", float64(crowd.ends), "")
+	r.atMost(database, size, "observed gone after", gone.Seconds(), "s", 30)
 	r.atMost(database, size, "p99 of new requests meanwhile, in parts of idle", quantile(busy, 0.99).Seconds()/quantile(quiet, 0.99).Seconds(), "", 2)
 
 	c.holdAll(t, r, database, size, crowd, func() int {
@@ -238,7 +244,7 @@ func (c *caller) left(t *testing.T, system string) int {
 // holdAll puts a hold on a whole system and lets everything under it be revoked.
 func (c *caller) holdAll(t *testing.T, r *report, database, size string, crowd crowd, gone func() int) {
 	t.Helper()
-	under := min(crowd.grants-crowd.ends, crowd.People*rightsOfSystem)
+	r.add(database, size, "grants under the hold of a system", float64(min(crowd.grants-crowd.ends, crowd.People*rightsOfSystem)), "")
 	if !c.allowed(t, "p0", "s0", "e0") {
 		t.Error("what is to be held is refused before")
 	}
@@ -250,22 +256,28 @@ func (c *caller) holdAll(t *testing.T, r *report, database, size string, crowd c
 	if err := c.call("admin", http.MethodPost, "/api/v1/holds", map[string]any{"on": "s0", "reason": "measured", "revoke": true}, &hold, http.StatusCreated); err != nil {
 		t.Fatal(err)
 	}
-	r.add(database, size, fmt.Sprintf("hold of a system with %d grants: answered in", under), time.Since(began).Seconds()*1000, "ms")
+	r.add(database, size, "the hold: answered in", time.Since(began).Seconds()*1000, "ms")
 	for n := 0; n < crowd.People; n += max(1, crowd.People/50) {
 		if c.allowed(t, fmt.Sprintf("p%d", n), "s0", "e0") {
 			t.Fatal("access under a hold is allowed after its answer")
 		}
 	}
 	began = time.Now()
+	r.add(database, size, "left to revoke at once", float64(hold.Left), "")
 	for hold.Left > 0 && time.Since(began) < *watching {
 		time.Sleep(200 * time.Millisecond)
+		left := hold.Left
 		if err := c.call("admin", http.MethodGet, "/api/v1/holds/"+hold.ID, nil, &hold, http.StatusOK); err != nil {
 			t.Fatal(err)
+		}
+		if hold.Left > left {
+			t.Errorf("%d are left to revoke under the hold, and %d were", hold.Left, left)
 		}
 	}
 	ended, lasted := gone(), time.Since(began).Seconds()
 	if ended == 0 {
 		t.Error("nothing under the hold was revoked")
 	}
+	r.add(database, size, "left to revoke when no longer watched", float64(hold.Left), "")
 	r.add(database, size, "revoked under the hold and read back", float64(ended)/lasted, "/s")
 }

@@ -20,7 +20,7 @@ func TestOpenRequests(t *testing.T) {
 }
 
 func manyOpen(t *testing.T, r *report, database string, count int) {
-	where, _ := place(t, database)
+	where := place(t, database)
 	// One right more than the requests take, for the one that the others are copies of.
 	org := organisation{People: min(10_000, count), Connector: "noop", Entitlements: 1}
 	org.Systems = count/org.People + 1

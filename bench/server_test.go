@@ -105,6 +105,7 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	if *measure {
 		figures.print()
+		figures.printGrowth()
 		if err := figures.keep(*results); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1

@@ -3,8 +3,11 @@ package bench
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -89,5 +92,48 @@ func (r *report) print() {
 			met = map[bool]string{true: "yes", false: "NO"}[*l.Met]
 		}
 		fmt.Printf("%-52s %-9s %-10s %12.2f %-7s %10s %6s %8s %s\n", l.What, l.Database, l.Size, l.Value, l.Unit, limit, ratio, l.Bar, met)
+	}
+}
+
+// printGrowth writes what was measured at several sizes once more, a line for each
+// measure and a column for each size.
+func (r *report) printGrowth() {
+	type measure struct{ database, what, unit string }
+	var measures []measure
+	values := map[measure]map[int]float64{}
+	sizes := map[int]bool{}
+	for _, l := range r.lines {
+		size, err := strconv.Atoi(l.Size)
+		if err != nil || size < smallestCrowd {
+			continue
+		}
+		m := measure{l.Database, l.What, l.Unit}
+		if values[m] == nil {
+			measures, values[m] = append(measures, m), map[int]float64{}
+		}
+		values[m][size], sizes[size] = l.Value, true
+	}
+	if len(sizes) < 2 {
+		return
+	}
+	columns := slices.Sorted(maps.Keys(sizes))
+	fmt.Printf("\n%-60s %-9s", "growth", "database")
+	for _, size := range columns {
+		fmt.Printf(" %12d", size)
+	}
+	fmt.Println()
+	for _, m := range measures {
+		if len(values[m]) < 2 {
+			continue
+		}
+		fmt.Printf("%-60s %-9s", strings.TrimRight(m.what+", "+m.unit, ", "), m.database)
+		for _, size := range columns {
+			text := ""
+			if value, known := values[m][size]; known {
+				text = fmt.Sprintf("%.2f", value)
+			}
+			fmt.Printf(" %12s", text)
+		}
+		fmt.Println()
 	}
 }

@@ -2,14 +2,18 @@ package bench
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign/countersign/house"
 )
 
 // tick is the unit of /proc/PID/stat on every Linux that Go runs on.
@@ -82,14 +86,18 @@ func resident(t *testing.T, pid int) int64 {
 type meter struct {
 	house    int
 	postgres *pgx.Conn
+	// walIndex is the file beside SQLite's log that counts its transactions.
+	walIndex string
 	// postmaster is the parent of every process of the server, where it runs here.
 	postmaster int
 }
 
-func newMeter(t *testing.T, house *process, url string) *meter {
+func newMeter(t *testing.T, of *process, where house.Place) *meter {
 	t.Helper()
-	m := &meter{house: house.command.Process.Pid}
+	m := &meter{house: of.command.Process.Pid}
+	url := where.Database
 	if url == "" {
+		m.walIndex = filepath.Join(where.Data, "countersign.db-shm")
 		return m
 	}
 	var err error
@@ -113,9 +121,9 @@ func newMeter(t *testing.T, house *process, url string) *meter {
 type reading struct {
 	at              time.Time
 	house, database time.Duration
-	// writing counts the transactions that wrote: each of them, and no other, has
-	// taken a transaction id. commits counts all of them, reads included; a server
-	// learns of it up to ten seconds late.
+	// writing counts the transactions that wrote. On PostgreSQL each of them, and no
+	// other, has taken a transaction id. commits counts all of them, reads included; a
+	// server learns of it up to ten seconds late.
 	writing, commits int64
 }
 
@@ -123,6 +131,7 @@ func (m *meter) read(t *testing.T) reading {
 	t.Helper()
 	r := reading{at: time.Now(), house: used(t, m.house)}
 	if m.postgres == nil {
+		r.writing = m.walChanges(t)
 		return r
 	}
 	if m.postmaster != 0 {
@@ -135,6 +144,23 @@ func (m *meter) read(t *testing.T) reading {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// walChanges reads iChange of the index of SQLite's log, which each transaction that
+// writes moves on by one; see https://sqlite.org/walformat.html, section 2.1. It is written in
+// the byte order of the machine.
+func (m *meter) walChanges(t *testing.T) int64 {
+	t.Helper()
+	file, err := os.Open(m.walIndex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var change [4]byte
+	if _, err := file.ReadAt(change[:], 8); err != nil {
+		t.Fatal(err)
+	}
+	return int64(binary.NativeEndian.Uint32(change[:]))
 }
 
 func (r reading) since(before reading) reading {

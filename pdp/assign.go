@@ -190,6 +190,9 @@ func (p *Point) load(ctx context.Context, credential countersign.CredentialID) (
 }
 
 func decode(item store.Item) (record, error) {
+	if held, plain := decodePlain(item.Body); plain {
+		return held, nil
+	}
 	var held record
 	if err := json.Unmarshal(item.Body, &held); err != nil {
 		return record{}, fmt.Errorf("assignment %s: %w", item.Key, err)

@@ -35,37 +35,40 @@ type heartbeat struct {
 func (p *Point) Follow(ctx context.Context) error {
 	p.following.Lock()
 	defer p.following.Unlock()
-	return p.follow(ctx, false)
+	return p.follow(ctx, 0, false)
 }
 
-// follow is Follow with the lock held. In short it does not look again for what has
-// become visible meanwhile: the next look finds it.
-func (p *Point) follow(ctx context.Context, short bool) error {
+// follow is Follow with the lock held. It writes a heartbeat before its time where the
+// last one has a lower version than atLeast. In short it does not look again for what
+// has become visible meanwhile: the next look finds it.
+func (p *Point) follow(ctx context.Context, atLeast int64, short bool) error {
 	begun := p.clock.Now()
-	if err := p.writeBeat(ctx, begun); err != nil {
+	if err := p.writeBeat(ctx, begun, atLeast); err != nil {
 		return fmt.Errorf("heartbeat of the decision point: %w", err)
 	}
 	var poisoned []error
-	for {
-		items, position, err := p.shelf.Changes(ctx, p.position, followPage)
-		if countersign.ReasonOf(err) == "unknown-position" {
+	for read := p.changes(ctx, p.position); ; {
+		changes := <-read
+		if countersign.ReasonOf(changes.err) == "unknown-position" {
 			// The database is an older one, restored under us: nothing that is in
 			// memory can be trusted, and the next step begins anew.
 			p.forget()
 		}
-		if err != nil {
-			return fmt.Errorf("following the assignments: %w", err)
+		if changes.err != nil {
+			return fmt.Errorf("following the assignments: %w", changes.err)
 		}
-		for _, item := range items {
+		last := changes.position == p.position || short && len(changes.items) < followPage
+		if !last {
+			// The next ones are read while these are taken over.
+			read = p.changes(ctx, changes.position)
+		}
+		for _, item := range changes.items {
 			if err := p.take(item); err != nil {
 				poisoned = append(poisoned, err)
 			}
 		}
-		if position == p.position {
-			break
-		}
-		p.position = position
-		if short && len(items) < followPage {
+		p.position = changes.position
+		if last {
 			break
 		}
 	}
@@ -73,6 +76,25 @@ func (p *Point) follow(ctx context.Context, short bool) error {
 		p.markFresh(begun)
 	}
 	return errors.Join(poisoned...)
+}
+
+// changes are what a look at the shelf found, and the position to go on from.
+type changes struct {
+	items    []store.Item
+	position int64
+	err      error
+}
+
+// changes reads what changed after the position. Who does not wait for it leaves
+// nothing behind.
+func (p *Point) changes(ctx context.Context, after int64) <-chan changes {
+	read := make(chan changes, 1)
+	go func() {
+		var found changes
+		found.items, found.position, found.err = p.shelf.Changes(ctx, after, followPage)
+		read <- found
+	}()
+	return read
 }
 
 // look is one step of Follow that several checks wait for.
@@ -107,7 +129,7 @@ func (p *Point) lookOnce(ctx context.Context) error {
 	// Others wait for it, too: it does not end with who came first.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.freshness)
 	defer cancel()
-	mine.err = p.follow(ctx, true)
+	mine.err = p.follow(ctx, 0, true)
 	p.following.Unlock()
 	close(mine.done)
 	return mine.err
@@ -147,12 +169,13 @@ func (p *Point) markFresh(at time.Time) {
 	p.freshAt = at
 }
 
-// writeBeat writes the replica's next heartbeat if it is time for one.
-func (p *Point) writeBeat(ctx context.Context, now time.Time) error {
+// writeBeat writes the replica's next heartbeat if it is time for one, or if the last
+// one has a lower version than atLeast; none while one is awaited.
+func (p *Point) writeBeat(ctx context.Context, now time.Time, atLeast int64) error {
 	p.mu.RLock()
 	age := now.Sub(p.freshAt)
 	p.mu.RUnlock()
-	if p.beat.key == "" || !p.beat.begun.IsZero() || (age >= 0 && age < beatEvery) {
+	if p.beat.key == "" || !p.beat.begun.IsZero() || (p.beat.version >= atLeast && age >= 0 && age < beatEvery) {
 		return nil
 	}
 	var changed *store.Changed

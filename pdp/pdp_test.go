@@ -3,9 +3,11 @@ package pdp
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/countersign/countersign"
@@ -201,6 +203,65 @@ func TestAnotherReplicaFollows(t *testing.T) {
 	l.remove(order)
 	if err := other.Follow(context.Background()); err != nil || other.Evaluate(ask(order)).Reason != NoAssignment {
 		t.Errorf("the other replica has not heard of the removal: %v", err)
+	}
+}
+
+// A list tells what another replica wrote before it was asked for, also where memory
+// has not heard of it and changes are held back for a while.
+func TestAListHasCaughtUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, Options{Replica: "one"})
+		l.follow()
+		other := New(l.shelf, l.stops, l.people, l.clock, Options{Replica: "two"})
+		ctx := context.Background()
+		if err := other.Follow(ctx); err != nil {
+			t.Fatal(err)
+		}
+		l.shelf.held = true
+		kept, gone, elsewhere := l.order(), l.order(), l.order()
+		gone.System = kept.System
+		for _, order := range []Order{kept, gone, elsewhere} {
+			if err := other.Assign(ctx, order); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := other.Remove(ctx, gone.Credential, 0); err != nil {
+			t.Fatal(err)
+		}
+		var listed []Listed
+		done := make(chan error, 1)
+		go func() {
+			done <- l.List(ctx, kept.System, func(one Listed) error {
+				listed = append(listed, one)
+				return nil
+			})
+		}()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		select {
+		case err := <-done:
+			t.Fatalf("the list does not wait for what is held back: %v, %v", listed, err)
+		default:
+		}
+		l.shelf.held = false
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		want := []Listed{{kept.Credential, kept.Subject, kept.Action, kept.Resource, kept.Until}}
+		if !slices.Equal(listed, want) {
+			t.Errorf("listed is %v, want %v", listed, want)
+		}
+	})
+}
+
+func TestAListNeedsTheShelf(t *testing.T) {
+	l := newLab(t, Options{})
+	order := l.order()
+	l.assign(order)
+	l.shelf.broken = errors.New("out of reach")
+	err := l.List(context.Background(), order.System, func(Listed) error { return nil })
+	if countersign.KindOf(err) != countersign.Unavailable {
+		t.Errorf("without the shelf the list answers %v", err)
 	}
 }
 

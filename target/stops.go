@@ -23,18 +23,15 @@ type ID [17]byte
 // small form. It stands in every decision, where the general parser of TypeIDs
 // would take half of the time.
 func ParseID[T countersign.IdentityID | countersign.SystemID | countersign.EntitlementID | countersign.GrantID | countersign.CredentialID](id T) (ID, error) {
-	const suffix = 26 // characters of five bits for a UUID of 128
 	text := string(id)
 	if len(text) != len("idn_")+suffix || text[4] > '7' {
 		return ID{}, malformed(text)
 	}
 	var small ID
-	switch text[:4] {
-	case "idn_", "sys_", "ent_", "grt_", "crd_":
-		small[0] = text[0]
-	default:
+	if prefixes[text[0]] != text[:4] {
 		return ID{}, malformed(text)
 	}
+	small[0] = text[0]
 	var high, low uint64
 	for i := 4; i < len(text); i++ {
 		value := digits[text[i]]
@@ -49,14 +46,39 @@ func ParseID[T countersign.IdentityID | countersign.SystemID | countersign.Entit
 	return small, nil
 }
 
+// String is the id that ParseID was given; "" for none.
+func (id ID) String() string {
+	if id == (ID{}) {
+		return ""
+	}
+	high, low := binary.BigEndian.Uint64(id[1:9]), binary.BigEndian.Uint64(id[9:17])
+	var text [4 + suffix]byte
+	copy(text[:], prefixes[id[0]])
+	for i := len(text) - 1; i >= 4; i-- {
+		text[i] = alphabet[low&31]
+		low = low>>5 | high<<59
+		high >>= 5
+	}
+	return string(text[:])
+}
+
+// prefixes are those of the ids that have a small form, by their first letters.
+var prefixes = [256]string{'i': "idn_", 's': "sys_", 'e': "ent_", 'g': "grt_", 'c': "crd_"}
+
+// suffix is how many characters of five bits a UUID of 128 bits has.
+const suffix = 26
+
+// alphabet is Crockford's base 32 as TypeIDs write it.
+const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+
 const noDigit = 0xff
 
-// digits are the values of Crockford's base 32 as TypeIDs write it.
+// digits are the values of the characters of the alphabet.
 var digits = func() (values [256]byte) {
 	for i := range values {
 		values[i] = noDigit
 	}
-	for value, digit := range []byte("0123456789abcdefghjkmnpqrstvwxyz") {
+	for value, digit := range []byte(alphabet) {
 		values[digit] = byte(value)
 	}
 	return values

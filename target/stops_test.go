@@ -86,5 +86,8 @@ func TestIDsAreReadAsTheGeneralParserReadsThem(t *testing.T) {
 		if accepted && (small[0] != 'i' || !bytes.Equal(small[1:], known.UUIDBytes())) {
 			t.Fatalf("%q became %x", text, small)
 		}
+		if accepted && small.String() != string(text) {
+			t.Fatalf("%q is written as %q", text, small)
+		}
 	})
 }
