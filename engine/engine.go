@@ -330,11 +330,14 @@ func carryOut(ctx context.Context, hands connector.Connector, delivery *desk.Del
 		}
 		return observed(reading), nil
 	case countersign.RevokeOperation, countersign.ConfirmOperation:
-		before, err := hands.VerifyGone(ctx, task)
-		if err != nil {
-			return countersign.Observation{}, err
+		reappeared := false
+		if delivery.Intent.Operation == countersign.ConfirmOperation {
+			before, err := hands.VerifyGone(ctx, task)
+			if err != nil {
+				return countersign.Observation{}, err
+			}
+			reappeared = before.Present
 		}
-		reappeared := before.Present && delivery.Intent.Operation == countersign.ConfirmOperation
 		if err := hands.Revoke(ctx, task); err != nil {
 			return countersign.Observation{}, err
 		}

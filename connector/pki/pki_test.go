@@ -327,7 +327,7 @@ func (s *scene) task() connector.Task {
 }
 
 func (s *scene) hands(target hands.Target, probe string) connector.Connector {
-	return &asking{open(s.T, target, hands.Options{Name: "edge", Deploy: s.place, Probe: probe, Within: 300 * time.Millisecond}, s.clock), s.T, s.place.holder}
+	return &asking{open(s.T, target, hands.Options{Name: "edge", Deploy: s.place, Probe: probe, Within: time.Second}, s.clock), s.T, s.place.holder}
 }
 
 func (s *scene) edge() connector.Connector {
