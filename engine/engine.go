@@ -33,7 +33,7 @@ type Config struct {
 	Log        *slog.Logger
 	// Channels bring what people are told out of the house.
 	Channels []notify.Channel
-	// Workers is how many operations run at once; 0 means 16.
+	// Workers is how many operations run at once; 0 means 32.
 	Workers int
 	// Follow keeps the decision point up to date; called at every beat.
 	Follow func(ctx context.Context) error
@@ -63,7 +63,7 @@ type Engine struct {
 // New returns an engine; nothing runs until a step or Run is called.
 func New(config Config) *Engine {
 	if config.Workers == 0 {
-		config.Workers = 16
+		config.Workers = 32
 	}
 	return &Engine{Config: config}
 }

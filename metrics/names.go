@@ -19,7 +19,7 @@ var (
 	beatAt            = gauge("engine_beat_timestamp_seconds", "When the engine of this replica last did all that a beat does.")
 	stepFailures      = counter("engine_step_failures_total", "Steps of the engine that failed, by step.", "step")
 	operations        = counter("operations_total", "Operations of connectors, by what became of them: done, or the kind of the failure.", "connector", "operation", "result")
-	workDue           = gauge("work_due", "Work that is due and not taken, by kind; counted up to 10000 in all.", "kind")
+	workDue           = gauge("work_due", "Work that is due and not taken, by kind; counted up to 10000 of each.", "kind")
 	workDueAge        = gauge("work_due_age_seconds", "For how long the oldest of it has been due; 0 for none.", "kind")
 	workParked        = gauge("work_parked", "Work that waits for a person, by kind; counted up to 10000 in all.", "kind")
 	workParkedAge     = gauge("work_parked_age_seconds", "For how long the oldest of it has been parked; 0 for none.", "kind")

@@ -12,7 +12,7 @@ import (
 )
 
 // followPage is how many changes are read at a time.
-const followPage = 1000
+const followPage = 4000
 
 const beatPrefix = "beat/"
 

@@ -74,20 +74,10 @@ func TestABacklogReadsOnlyWhatWaits(t *testing.T) {
 	s := databases["SQLite"](t)()
 	defer s.Close()
 	for query, index := range map[string]string{
-		dueWork: "work_due", parkedWork: "work_parked", endings: "grant_ending", removals: "sqlite_autoindex_work_1", overdues: "request_overdue", untold: "work_untold",
+		dueWork: "work_due_of_kind", parkedWork: "work_parked", endings: "grant_ending", removals: "sqlite_autoindex_work_1", overdues: "request_overdue", untold: "work_untold", unwritten: "work_unwritten",
 	} {
-		var plan []string
-		err := s.database.query(background, `EXPLAIN QUERY PLAN `+query, func(row row) error {
-			var id, parent, none int
-			var step string
-			err := row.Scan(&id, &parent, &none, &step)
-			plan = append(plan, step)
-			return err
-		}, make([]any, strings.Count(query, "?"))...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if steps := fmt.Sprint(plan); !strings.Contains(steps, "INDEX "+index) {
+		arguments := make([]any, strings.Count(sqliteDialect.text(query, false), "?"))
+		if steps := sqlitePlan(t, s, query, arguments...); !strings.Contains(steps, "INDEX "+index) {
 			t.Errorf("%s\ngoes by %s, and not by %s", query, steps, index)
 		}
 	}

@@ -13,8 +13,12 @@ import (
 //	{any}       true of what is in an argument that is a list of texts; stands after it
 //	{in state}  after an id: in the order of the indexes that begin with a state,
 //	            which the table's own index does not have
+//	{of one}    after an id: in the order of the indexes that begin with a system or an
+//	            entitlement, and a state, which those that begin with a state do not have
 //	{state}     the state of a row that something else finds: an index of states holds
 //	            too many rows to look there
+//	{by …}      the index of what waits to be told or written; SQLite would take that of
+//	            all work of the kind
 //	{locking}   locks the selected rows and leaves out those that others locked
 //	{position}  the next position on the shelf that the argument names
 //	{visible}   true for positions behind which nothing can appear any more
@@ -64,7 +68,10 @@ var sqliteDialect = &dialect{
 		"{list}", "json_each(?)",
 		"{any}", "IN (SELECT value FROM json_each(?))",
 		"{in state}", "",
+		"{of one}", "",
 		"{state}", "+state",
+		"{by untold}", "INDEXED BY work_untold",
+		"{by unwritten}", "INDEXED BY work_unwritten",
 		"{locking}", "",
 		"{position}", "(SELECT coalesce(max(position), 0) + 1 FROM shelf_item WHERE shelf = ?)",
 		"{visible}", "true",
@@ -76,7 +83,10 @@ var postgresDialect = &dialect{
 		"{list}", "unnest(CAST(? AS text[])) AS each (value)",
 		"{any}", "= ANY (CAST(? AS text[]))",
 		"{in state}", `COLLATE "POSIX"`,
+		"{of one}", `COLLATE "ucs_basic"`,
 		"{state}", "(state || '')",
+		"{by untold}", "",
+		"{by unwritten}", "",
 		"{locking}", "FOR UPDATE SKIP LOCKED",
 		"{position}", "countersign_position(?)",
 		"{visible}", "position < pg_snapshot_xmin(pg_current_snapshot())::text::bigint << 12",

@@ -185,9 +185,8 @@ func ignoreSame(err, reported error) error {
 func (p *postgres) claim(ctx context.Context, claim store.Claim) ([]store.Work, error) {
 	var claimed []store.Work
 	var due []countersign.Instant
-	err := p.query(ctx, `WITH due AS MATERIALIZED (
-			SELECT key, due_at FROM work WHERE parked_at = 0 AND due_at <= ? AND kind {any}
-			ORDER BY due_at, key LIMIT ? FOR UPDATE SKIP LOCKED)
+	text, args := dueText(`key, due_at`, claim)
+	err := p.query(ctx, `WITH due AS MATERIALIZED (`+text+`)
 		UPDATE work SET due_at = ?, lease_until = ?, attempt = attempt + 1, claimed_at = ?, leased_by = ?, reported = false
 		FROM due WHERE work.key = due.key
 		RETURNING `+workColumns+`, due.due_at`, func(row row) error {
@@ -195,8 +194,7 @@ func (p *postgres) claim(ctx context.Context, claim store.Claim) ([]store.Work, 
 		item, err := scanWork(row, &was)
 		claimed, due = append(claimed, item), append(due, was)
 		return err
-	}, int64(claim.Now), texts(claim.Kinds), claim.Limit,
-		int64(claim.Now.Add(claim.Lease)), int64(claim.Now.Add(claim.Lease)), int64(claim.Now), claim.Owner)
+	}, append(args, int64(claim.Now.Add(claim.Lease)), int64(claim.Now.Add(claim.Lease)), int64(claim.Now), claim.Owner)...)
 	if err != nil {
 		return nil, err
 	}

@@ -120,15 +120,16 @@ func (c *conditions) newestFirst(t *table, limit int) (string, []any) {
 // newestInStates is newestFirst over rows in any of the states. Each state is looked
 // up by itself, in the order that only an index that begins with it keeps: asked for
 // all of them at once, PostgreSQL passes over every newer row in other states, which
-// may be all that there are.
-func newestInStates[S ~string](c *conditions, t *table, states []S, before string, limit int) (string, []any) {
+// may be all that there are. The order, a mark of the dialect, says which indexes those
+// are.
+func newestInStates[S ~string](c *conditions, t *table, order string, states []S, before string, limit int) (string, []any) {
 	var each []string
 	var args []any
 	for i, state := range slices.Compact(slices.Sorted(slices.Values(states))) {
 		one := conditions{slices.Clone(c.parts), slices.Clone(c.args)}
 		one.add(`state = ?`, string(state))
-		one.text(`id {in state} < ?`, before)
-		each = append(each, `SELECT * FROM (SELECT id, body FROM `+t.name+one.where()+` ORDER BY id {in state} DESC LIMIT ?) AS in_`+strconv.Itoa(i))
+		one.text(`id `+order+` < ?`, before)
+		each = append(each, `SELECT * FROM (SELECT id, body FROM `+t.name+one.where()+` ORDER BY id `+order+` DESC LIMIT ?) AS in_`+strconv.Itoa(i))
 		args = append(append(args, one.args...), most(limit))
 	}
 	return `SELECT body FROM (` + strings.Join(each, ` UNION ALL `) + `) AS found ORDER BY id DESC LIMIT ?`, append(args, most(limit))
@@ -164,7 +165,7 @@ func requestsText(query store.RequestQuery) (string, []any) {
 		where.add(`excepted`)
 	}
 	if len(query.States) > 0 && query.Party == "" && query.AwaitingDecisionOf == "" && query.Holder == "" && query.Entitlement == "" {
-		return newestInStates(&where, requestTable, query.States, string(query.Before), query.Limit)
+		return newestInStates(&where, requestTable, `{in state}`, query.States, string(query.Before), query.Limit)
 	}
 	where.states(texts(query.States), query.Holder != "" || query.Party != "" || query.AwaitingDecisionOf != "")
 	where.text(`id < ?`, string(query.Before))
@@ -216,11 +217,15 @@ func grantsText(query store.GrantQuery) (string, []any) {
 	states := query.States
 	if len(query.Holders) == 0 && query.Requester == "" && query.Request == "" {
 		// Of a system or an entitlement, or of none: these can be very many.
-		if len(states) == 0 && (query.System != "" || query.Entitlement != "") {
-			states = countersign.GrantStates
+		order := `{in state}`
+		if query.System != "" || query.Entitlement != "" {
+			order = `{of one}`
+			if len(states) == 0 {
+				states = countersign.GrantStates
+			}
 		}
 		if len(states) > 0 {
-			return newestInStates(&where, grantTable, states, string(query.Before), query.Limit)
+			return newestInStates(&where, grantTable, order, states, string(query.Before), query.Limit)
 		}
 	}
 	where.states(texts(states), true)

@@ -296,12 +296,12 @@ func (w *writer) claim(ctx context.Context, claim store.Claim) ([]store.Work, er
 	var claimed []store.Work
 	err := w.do(ctx, func(w *writer) error {
 		claimed = nil
-		due, err := w.statement(`SELECT ` + workColumns + ` FROM work
-			WHERE parked_at = 0 AND due_at <= ? AND kind IN (SELECT value FROM json_each(?)) ORDER BY due_at, key LIMIT ?`)
+		text, args := dueText(workColumns, claim)
+		due, err := w.statement(sqliteDialect.text(text, false))
 		if err != nil {
 			return err
 		}
-		rows, err := due.Query(int64(claim.Now), jsonList(texts(claim.Kinds)), claim.Limit)
+		rows, err := due.Query(args...)
 		if err := visitRows(rows, err, func(row row) error {
 			item, err := scanWork(row)
 			claimed = append(claimed, item)

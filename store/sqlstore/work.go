@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/countersign/countersign/store"
@@ -52,6 +53,20 @@ func (tx *transaction) planWork(writes []store.WorkWrite) error {
 		tx.add(statement{phase: phaseWorkGone, query: `DELETE FROM work WHERE key {any}`, args: []any{gone}})
 	}
 	return nil
+}
+
+// dueText selects what is due of the kinds, what was due first first. Each kind is
+// looked up by itself: among very many that are due, as ends that fall together, those
+// of another kind would be passed over for each that is wanted.
+func dueText(columns string, claim store.Claim) (string, []any) {
+	var each []string
+	var args []any
+	for i, kind := range slices.Compact(slices.Sorted(slices.Values(claim.Kinds))) {
+		each = append(each, `SELECT * FROM (SELECT `+columns+` FROM work WHERE parked_at = 0 AND kind = ? AND due_at <= ?
+			ORDER BY due_at, key LIMIT ? {locking}) AS due_`+strconv.Itoa(i))
+		args = append(args, string(kind), int64(claim.Now), claim.Limit)
+	}
+	return strings.Join(each, " UNION ALL ") + ` ORDER BY due_at, key LIMIT ?`, append(args, claim.Limit)
 }
 
 // Work returns the item under the key.
