@@ -19,7 +19,7 @@ func TestSuspensions(t *testing.T) {
 			readers, times = 4, 2
 		}
 		org := organisation{People: 200, Systems: 2, Entitlements: rightsOfSystem, Connector: "role"}
-		where, _ := place(t, database)
+		where := place(t, database)
 		p := start(t, served{Place: where, Organisation: org, Tokens: append(org.callers(), "admin2"), Profile: profileOf("suspend-" + database)})
 		c := newCaller(p)
 		// Enough that a list is a page, and an inbox not empty.
