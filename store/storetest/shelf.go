@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -184,7 +185,9 @@ var shelfStories = []story{
 			}
 			return missing
 		}
-		for began := time.Now(); missing() != nil && time.Since(began) < 10*time.Second; {
+		patience, cancel := context.WithTimeout(background, 10*time.Second)
+		defer cancel()
+		for missing() != nil && patience.Err() == nil {
 			follow()
 		}
 		if left := missing(); left != nil {
