@@ -478,6 +478,44 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 				}
 			}
 		}},
+		"a proposal that waits for ever": {"nothing is open for ever", func(s *story) {
+			s.harm(`INSERT OR IGNORE INTO proposal (id, version, body, state) VALUES ('prp_01m6dqs9m0ecyt200h9ksmz6gw', 1,
+				'{"at":"2026-11-02T09:00:00.000Z","by":"idn_other","files":"","id":"prp_01m6dqs9m0ecyt200h9ksmz6gw","kind":"policy","reason":"x","state":"open","until":"2099-01-01T00:00:00.000Z","version":1}', 'open')`)
+			s.laws.only = "nothing is open for ever"
+		}},
+		"a proposal that nothing wakes": {"an owner and a clock", func(s *story) {
+			s.laws.see = func(l *look) {
+				l.proposals = append(l.proposals, &countersign.Proposal{ID: "pro_other", State: countersign.ProposalOpen, Until: l.now.Add(countersign.Day)})
+			}
+		}},
+		"a proposal that was published after its time": {"nobody decides what has lapsed", func(s *story) {
+			s.laws.see = func(l *look) {
+				l.proposals = append(l.proposals, &countersign.Proposal{ID: "pro_other", State: countersign.ProposalPublished, Until: l.now, DecidedAt: l.now})
+			}
+		}},
+		"a proposal that outlives its time": {"ends", func(s *story) {
+			s.laws.see = func(l *look) {
+				l.proposals = append(l.proposals, &countersign.Proposal{ID: "pro_other", State: countersign.ProposalOpen, Until: l.now})
+			}
+			s.laws.only = "ends"
+			s.checkEnds(s.look())
+		}},
+		"an offer without a time": {"an owner and a clock", func(s *story) {
+			s.laws.see = func(l *look) {
+				offered := *l.directory.Systems[0]
+				offered.Offer = &countersign.OwnershipOffer{To: "idn_other"}
+				l.directory.Systems = append(l.directory.Systems, &offered)
+			}
+		}},
+		"an offer that outlives its time": {"ends", func(s *story) {
+			s.laws.see = func(l *look) {
+				offered := *l.directory.Systems[0]
+				offered.Offer = &countersign.OwnershipOffer{To: "idn_other", Until: 1}
+				l.directory.Systems = append(l.directory.Systems, &offered)
+			}
+			s.laws.only = "ends"
+			s.checkEnds(s.look())
+		}},
 		"a check that lets through what is stopped": {"checks refuse", func(s *story) {
 			s.laws.see = func(l *look) {
 				for _, grant := range l.grants {

@@ -127,6 +127,7 @@ func (s *story) check(all bool) {
 	s.checkTasks(l)
 	s.checkDeciders(l)
 	s.checkClocks(l)
+	s.checkWaiting(l)
 	s.checkSeparation(l, false)
 	s.checkFindings(l)
 	s.checkUndecided(l)
@@ -455,6 +456,30 @@ func (s *story) wakes(id string, due countersign.Instant) {
 	}
 }
 
+// checkWaiting finds what waits for a second person without a time, and what one decided
+// after it.
+func (s *story) checkWaiting(l *look) {
+	for _, proposal := range l.proposals {
+		switch proposal.State {
+		case countersign.ProposalOpen, countersign.ProposalProvisional:
+			if proposal.Until == 0 {
+				s.breaks("an owner and a clock", "the proposal %s is %s until it is decided", proposal.ID, proposal.State)
+			}
+			s.wakes(string(proposal.ID), countersign.Earliest(proposal.Until, proposal.RemindAt))
+		case countersign.ProposalPublished:
+			if proposal.DecidedAt >= proposal.Until {
+				s.breaks("nobody decides what has lapsed", "the proposal %s was published at %s, and waited until %s", proposal.ID, proposal.DecidedAt, proposal.Until)
+			}
+		case countersign.ProposalRejected, countersign.ProposalWithdrawn, countersign.ProposalLapsed:
+		}
+	}
+	for what, offer := range offersIn(l.directory) {
+		if offer.Until == 0 {
+			s.breaks("an owner and a clock", "%s is offered to %s until somebody accepts", what, offer.To)
+		}
+	}
+}
+
 // checkUndecided finds access by a request that ended without a decision for it, and
 // what was merged with nothing.
 func (s *story) checkUndecided(l *look) {
@@ -563,6 +588,14 @@ func (s *story) checkEnds(l *look) {
 		}
 		if proposal.State == countersign.ProposalProvisional && proposal.Until <= l.now {
 			s.breaks("an emergency policy is bounded", "the proposal %s is in force at %s, put there by one person until %s", proposal.ID, l.now, proposal.Until)
+		}
+		if proposal.State == countersign.ProposalOpen && proposal.Until <= l.now {
+			s.breaks("ends", "the proposal %s is open at %s, and waits until %s", proposal.ID, l.now, proposal.Until)
+		}
+	}
+	for what, offer := range offersIn(l.directory) {
+		if offer.LapsedAt == 0 && offer.Until <= l.now-sweep {
+			s.breaks("ends", "%s is offered to %s at %s, until %s", what, offer.To, l.now, offer.Until)
 		}
 	}
 	for _, grant := range l.grants {

@@ -410,7 +410,37 @@ func (s *story) open() []string {
 	for _, proposal := range s.proposals(countersign.ProposalProvisional) {
 		open = append(open, fmt.Sprintf("the policy %s is in force, put there by one person", proposal.ID))
 	}
+	for _, proposal := range s.proposals(countersign.ProposalOpen) {
+		open = append(open, fmt.Sprintf("the proposal %s waits for a second person", proposal.ID))
+	}
+	for what, offer := range s.offers() {
+		if offer.LapsedAt == 0 {
+			open = append(open, fmt.Sprintf("the offer of %s to %s waits for a second person", what, offer.To))
+		}
+	}
 	return open
+}
+
+// offers are those of machines and systems, by their ids.
+func (s *story) offers() map[string]*countersign.OwnershipOffer {
+	directory, err := s.store.Directory(s.ctx, 0)
+	s.must(err)
+	return offersIn(directory)
+}
+
+func offersIn(directory store.Directory) map[string]*countersign.OwnershipOffer {
+	offers := map[string]*countersign.OwnershipOffer{}
+	for _, machine := range directory.Identities {
+		if machine.Offer != nil {
+			offers[string(machine.ID)] = machine.Offer
+		}
+	}
+	for _, system := range directory.Systems {
+		if system.Offer != nil {
+			offers[string(system.ID)] = system.Offer
+		}
+	}
+	return offers
 }
 
 func (s *story) requests() []*countersign.Request {
