@@ -108,11 +108,8 @@ func LiftHold(occasion Occasion, state *countersign.Hold, reason string, standin
 // has to be, again and again.
 const HoldReminder = 7 * countersign.Day
 
-// HoldDue returns when somebody is asked about the hold next; zero for never.
+// HoldDue returns when somebody is asked next about a hold in force.
 func HoldDue(h *countersign.Hold) countersign.Instant {
-	if h.State() != countersign.HoldActive {
-		return 0
-	}
 	return max(h.At, h.RemindedAt).Add(HoldReminder)
 }
 
