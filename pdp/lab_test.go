@@ -67,6 +67,13 @@ func (f *faultyShelf) Changes(ctx context.Context, after int64, limit int) ([]st
 	return items, position, err
 }
 
+// hold holds changes back, or lets them go.
+func (f *faultyShelf) hold(held bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.held = held
+}
+
 func (f *faultyShelf) lag(ctx context.Context, after int64) ([]store.Item, int64, error) {
 	item, position, err := f.Shelf.Changes(ctx, after, 1)
 	if err == nil && position > after && position <= f.horizon {

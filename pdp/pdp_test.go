@@ -217,7 +217,7 @@ func TestAListHasCaughtUp(t *testing.T) {
 		if err := other.Follow(ctx); err != nil {
 			t.Fatal(err)
 		}
-		l.shelf.held = true
+		l.shelf.hold(true)
 		kept, gone, elsewhere := l.order(), l.order(), l.order()
 		gone.System = kept.System
 		for _, order := range []Order{kept, gone, elsewhere} {
@@ -243,7 +243,7 @@ func TestAListHasCaughtUp(t *testing.T) {
 			t.Fatalf("the list does not wait for what is held back: %v, %v", listed, err)
 		default:
 		}
-		l.shelf.held = false
+		l.shelf.hold(false)
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
