@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"database/sql/driver"
 	"flag"
 	"fmt"
 	"maps"
@@ -186,23 +185,6 @@ func TestTheLawsHold(t *testing.T) {
 	t.Log(happened)
 	if names := missing(); len(names) > missed {
 		t.Errorf("the house never accepted, or never met, %q: whatever follows from these was not looked at", names)
-	}
-}
-
-func TestASeedGivesTheSameStoryAgain(t *testing.T) {
-	var told [2]string
-	for i := range told {
-		synctest.Test(t, func(t *testing.T) {
-			s := newStory(newWorld(t, 4, false, time.Now))
-			short := rush
-			short.steps, s.patience = 25, 5 // what is open then is open both times
-			s.run(short)
-			s.query(`SELECT stream, seq, hex(hash) FROM event ORDER BY stream, seq`, 3, func(event []driver.Value) { s.tell("%v", event) })
-			told[i] = strings.Join(s.told, "\n")
-		})
-	}
-	if told[0] != told[1] {
-		t.Errorf("once:\n%s\n\nand again:\n%s", told[0], told[1])
 	}
 }
 
