@@ -50,17 +50,9 @@ func (tx *transaction) proposalClock(ctx context.Context, proposal *countersign.
 	if err != nil {
 		return workflow.ProposalClock{}, err
 	}
-	for _, id := range tx.directory.ownersOf(proposal.System) {
-		if owner := tx.directory.identities[id]; owner != nil && owner.Human() && owner.ActiveAt(tx.now()) && !slices.Contains(people, id) {
-			people = append(people, id)
-		}
-	}
+	people = unique(append(people, tx.fit(tx.directory.ownersOf(proposal.System), nil)...))
 	clock := workflow.ProposalClock{Told: []countersign.IdentityID{}}
-	for _, id := range people {
-		if id != proposal.By {
-			clock.Told = append(clock.Told, id)
-		}
-	}
+	clock.Told = append(clock.Told, slices.DeleteFunc(people, func(id countersign.IdentityID) bool { return id == proposal.By })...)
 	clock.Until, clock.RemindAt = tx.policy.proposalTerms().Clock(proposal.At, tx.now())
 	return clock, nil
 }
@@ -167,14 +159,9 @@ func (d *Desk) RemindOfHolds(ctx context.Context) error {
 		if err != nil || hold.State() != countersign.HoldActive {
 			return err
 		}
-		told := []countersign.IdentityID{}
-		for _, id := range append([]countersign.IdentityID{hold.By}, found.owners...) {
-			if person := tx.directory.identities[id]; person != nil && person.ActiveAt(tx.now()) && !slices.Contains(told, id) {
-				told = append(told, id)
-			}
-		}
+		told := tx.fit(append([]countersign.IdentityID{hold.By}, found.owners...), nil)
 		if hold.RemindedAt != 0 || len(told) == 0 {
-			told = append(told, tx.withPower(PowerAdministrator)...)
+			told = unique(append(told, tx.withPower(PowerAdministrator)...))
 		}
 		standing := workflow.Standing{Actor: tx.occasion.Actor, Roles: []workflow.Role{workflow.Timer}}
 		after, event, err := workflow.TickHold(tx.occasion, hold, told, standing)

@@ -381,9 +381,12 @@ func applyCredential(g *countersign.Grant, stamp Stamp, change CredentialApplied
 		for i := range g.Credentials {
 			credential := &g.Credentials[i]
 			if credential.ID != change.Observation.Credential && credential.State == countersign.CredentialLive {
-				// No rotation lets what an earlier one replaced live any longer, and an
-				// approved one nothing at all.
-				if credential.RetireAt = countersign.Earliest(change.RetireOthersAt, credential.RetireAt); g.Issuing() {
+				retiring := credential.RetireAt
+				if credential.RetireAt = change.RetireOthersAt; change.NoLater || g.Issuing() {
+					credential.RetireAt = countersign.Earliest(change.RetireOthersAt, retiring)
+				}
+				// What an approved rotation replaces ends no later than it would have.
+				if g.Issuing() {
 					credential.RetireAt = countersign.Earliest(credential.RetireAt, credential.Until)
 				}
 			}

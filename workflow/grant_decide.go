@@ -279,7 +279,7 @@ func (f *folding) observe(command GrantCommand, verdict GrantVerdict) error {
 		// access longer: the house ends it itself.
 		change := CredentialAppliedChange{Observation: observation, Until: countersign.Earliest(command.Until, observation.Until)}
 		if g.State == countersign.GrantLive {
-			change.RetireOthersAt = f.Now.Add(g.Intent.Overlap)
+			change.RetireOthersAt, change.NoLater = f.Now.Add(g.Intent.Overlap), true
 		}
 		return f.grant(g.ID, &CredentialApplied{Change: change})
 	case countersign.ExtendOperation:

@@ -37,6 +37,9 @@ type CredentialAppliedChange struct {
 	Until countersign.Instant `json:"until"`
 	// RetireOthersAt is when the older credentials end, after a rotation.
 	RetireOthersAt countersign.Instant `json:"retire_others_at,omitempty"`
+	// NoLater says that this lets none of them live longer than an earlier rotation
+	// did. Events from before it do not say so, and are replayed as they were.
+	NoLater bool `json:"no_later,omitempty"`
 }
 
 func (CredentialApplied) EventKind() string { return "grant.credential-applied@1" }

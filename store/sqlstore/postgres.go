@@ -185,6 +185,10 @@ func ignoreSame(err, reported error) error {
 func (p *postgres) claim(ctx context.Context, claim store.Claim) ([]store.Work, error) {
 	var claimed []store.Work
 	var due []countersign.Instant
+	// Who claims hears the claim to its end, also when it stops; a database that does
+	// not answer must not keep it for ever. What was leased then is left to its lease.
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
 	text, args := dueText(`key, due_at`, claim)
 	err := p.query(ctx, `WITH due AS MATERIALIZED (`+text+`)
 		UPDATE work SET due_at = ?, lease_until = ?, attempt = attempt + 1, claimed_at = ?, leased_by = ?, reported = false
