@@ -4,7 +4,7 @@
 // from outside, against what storage keeps and what the target itself has noted.
 //
 // It imports whatever it likes and nothing imports it. A seed gives the same story
-// again, but for keys that are made anew; it is printed when a law is broken:
+// again, event by event; it is printed when a law is broken:
 //
 //	COUNTERSIGN_SIM_SEED=17 go test ./sim -run TestTheLawsHold
 //

@@ -173,7 +173,7 @@ func (s *story) refused(h *house.House, err error, stopped func(*countersign.Gra
 	if err != nil {
 		return
 	}
-	names := s.wikiEntitlements()
+	names := s.entitlementsOf("wiki")
 	for _, grant := range s.grants() {
 		if name := names[grant.Entitlement]; name != "" && stopped(grant) && letsThrough(h, grant.Holder, name, "wiki/space", s.clock.instant()) {
 			s.breaks("checks refuse", "%s may be %s of the wiki by %s although the command that stops it was answered (%s, %s)", grant.Holder, name, grant.ID, grant.State, s.last.key.Value)
@@ -181,14 +181,14 @@ func (s *story) refused(h *house.House, err error, stopped func(*countersign.Gra
 	}
 }
 
-// wikiEntitlements names what the decision point answers for.
-func (s *story) wikiEntitlements() map[countersign.EntitlementID]string {
+// entitlementsOf names the entitlements of a system.
+func (s *story) entitlementsOf(name string) map[countersign.EntitlementID]string {
 	changed, err := s.store.Directory(s.ctx, 0)
 	s.must(err)
 	names := map[countersign.EntitlementID]string{}
 	for _, system := range changed.Systems {
 		for _, entitlement := range changed.Entitlements {
-			if system.Name == "wiki" && entitlement.System == system.ID {
+			if system.Name == name && entitlement.System == system.ID {
 				names[entitlement.ID] = entitlement.Name
 			}
 		}
@@ -402,7 +402,15 @@ func (s *story) extend() error {
 }
 
 func (s *story) askForRotation() error {
-	grant := s.someGrant(func(g *countersign.Grant) bool { return g.State == countersign.GrantLive && g.Step.Connector == "fake" })
+	live := func(g *countersign.Grant) bool { return g.State == countersign.GrantLive && g.Step.Connector == "fake" }
+	var grant *countersign.Grant
+	if s.chance(80) {
+		// The one that a policy offers a rotation of.
+		names := s.entitlementsOf("ledger")
+		grant = s.someGrant(func(g *countersign.Grant) bool { return live(g) && names[g.Entitlement] == "write" })
+	} else {
+		grant = s.someGrant(live)
+	}
 	if grant == nil {
 		return errNothing
 	}

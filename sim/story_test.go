@@ -418,6 +418,7 @@ func (s *story) open() []string {
 			open = append(open, fmt.Sprintf("the offer of %s to %s waits for a second person", what, offer.To))
 		}
 	}
+	slices.Sort(open)
 	return open
 }
 

@@ -48,16 +48,21 @@ func (s *story) tasked(done bool) *countersign.Grant {
 	})
 }
 
+// tasker draws who says something of a task, mostly one of those who were told of it.
+func (s *story) tasker(grant *countersign.Grant) desk.Caller {
+	who := s.as(pick(s, append(people, clerks...)...))
+	if len(grant.Task.Told) > 0 && s.chance(80) {
+		who = desk.Caller{Identity: pick(s, grant.Task.Told...)}
+	}
+	return who
+}
+
 func (s *story) doTask() error {
 	grant := s.tasked(false)
 	if grant == nil {
 		return errNothing
 	}
-	who := s.as(pick(s, append(people, clerks...)...))
-	if len(grant.Task.Told) > 0 && s.chance(80) {
-		who = desk.Caller{Identity: pick(s, grant.Task.Told...)}
-	}
-	return s.doTaskOf(grant, who, s.chance(85))
+	return s.doTaskOf(grant, s.tasker(grant), s.chance(85))
 }
 
 // doTaskOf says that it was done, which is true or not.
@@ -76,10 +81,7 @@ func (s *story) refuseTask() error {
 	if grant == nil {
 		return errNothing
 	}
-	who := s.as(pick(s, append(people, clerks...)...))
-	if len(grant.Task.Told) > 0 && s.chance(80) {
-		who = desk.Caller{Identity: pick(s, grant.Task.Told...)}
-	}
+	who := s.tasker(grant)
 	return s.command(func(h *house.House, key desk.Key) (string, error) {
 		return with(string(grant.ID), h.Desk.TaskRefuse(s.ctx, who, key, grant.ID, desk.TaskReport{Task: grant.Task.Intent, Reason: "the archive is closed"}))
 	})
