@@ -45,6 +45,19 @@ func (h *house) verified() {
 	}
 }
 
+// after has the version before look at what the present one left, and says whether it
+// is refused: it cannot know what a later schema means, and says so instead of guessing.
+func (h *house) after(older *version) (refused bool) {
+	h.t.Helper()
+	if h.program = older.path; !older.earlier {
+		h.verified()
+		return false
+	}
+	h.refused("schema-newer", "audit", "verify")
+	h.refused("schema-newer", "serve", "--listen", "127.0.0.1:0")
+	return true
+}
+
 // A rolling upgrade: the version before founds the house and goes on serving it while
 // the present one migrates the database and serves beside it.
 func TestTwoNeighbouringVersionsServeOneHouseAndEndWhatTheOtherBegan(t *testing.T) {
@@ -82,14 +95,7 @@ func TestTwoNeighbouringVersionsServeOneHouseAndEndWhatTheOtherBegan(t *testing.
 	h.takenOver(ctx, l, 0, 1)
 	h.check(l.asked)
 
-	h.program = older.path
-	if !older.earlier {
-		h.verified()
-		return
-	}
-	// It cannot know what the later schema means, and says so instead of guessing.
-	h.refused("schema-newer", "audit", "verify")
-	h.refused("schema-newer", "serve", "--listen", "127.0.0.1:0")
+	h.after(older)
 }
 
 // crossed has requests created, approved, fulfilled and revoked, or kept, in each
@@ -233,13 +239,9 @@ func TestTheNextVersionMigratesTheFileOfTheVersionBeforeAndLosesNothing(t *testi
 	h.check(l.end())
 	h.intact()
 
-	h.program = older.path
-	if !older.earlier {
-		h.verified()
+	if !h.after(older) {
 		return
 	}
-	h.refused("schema-newer", "audit", "verify")
-	h.refused("schema-newer", "serve", "--listen", "127.0.0.1:0")
 	h.intact()
 	// The copy is what the version before left, and good for it.
 	kept := filepath.Join(t.TempDir(), "house")
