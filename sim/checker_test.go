@@ -532,19 +532,21 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			const seed = 1
 			short := rush
 			short.steps = 30
-			for _, one := range play(t, seed, &short, func(s *story) {
-				s.tamper = func(s *story) {
-					s.patience = 20
-					wrong.tamper(s)
+			// Not every story comes to what is tampered with.
+			for seed := uint64(1); seed <= 4; seed++ {
+				for _, one := range play(t, seed, &short, func(s *story) {
+					s.tamper = func(s *story) {
+						s.patience = 20
+						wrong.tamper(s)
+					}
+				}).broken {
+					if one.law == wrong.law {
+						return
+					}
+					t.Logf("found instead: %s", one)
 				}
-			}).broken {
-				if one.law == wrong.law {
-					return
-				}
-				t.Logf("found instead: %s", one)
 			}
 			t.Errorf("nothing was found of %q", wrong.law)
 		})

@@ -367,7 +367,7 @@ func (s *story) checkFindings(l *look) {
 	for _, finding := range l.findings {
 		by := handed{finding.Holder, finding.System, finding.Resource, finding.Entitlement}
 		switch {
-		case finding.Kind == countersign.LostFinding && (l.grants[finding.Grant] == nil || l.grants[finding.Grant].Adopted == nil), finding.Kind == countersign.OutOfBandFinding && !s.target.ever[by]:
+		case finding.Kind == countersign.LostFinding && (l.grants[finding.Grant] == nil || l.grants[finding.Grant].Adopted == nil), finding.Kind == countersign.OutOfBandFinding && !s.target.ever[by] && !s.target.back[finding.Credential]:
 			s.breaks("no false finding", "%s: %s of %s (%s)", finding.Kind, finding.Entitlement, finding.Holder, finding.Credential)
 		case adopted[finding.ID] && s.target.byHand[by]:
 			s.breaks("what is adopted is taken over", "%s of %s was adopted, and is still there as it was given by hand", finding.Entitlement, finding.Holder)

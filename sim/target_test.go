@@ -23,6 +23,8 @@ type fakeTarget struct {
 	// byHand is what somebody gave behind the house's back, ever what there was of it
 	// at any time, and again what came back.
 	byHand, ever, again map[handed]bool
+	// back is what a late write brought back that had been taken away.
+	back map[countersign.CredentialID]bool
 
 	// slow, deaf, busy and rejecting count writes that take effect and then time out,
 	// time out before the effect, are throttled, and are refused for good.
@@ -74,7 +76,7 @@ type arrival struct {
 }
 
 func newTarget(clock *clock) *fakeTarget {
-	return &fakeTarget{clock: clock, gives: func(connector.Task) {}, held: map[countersign.CredentialID]connector.Task{}, ended: map[countersign.CredentialID]bool{}, byHand: map[handed]bool{}, ever: map[handed]bool{}, again: map[handed]bool{}, takes: func(connector.Task) {}}
+	return &fakeTarget{clock: clock, gives: func(connector.Task) {}, held: map[countersign.CredentialID]connector.Task{}, ended: map[countersign.CredentialID]bool{}, byHand: map[handed]bool{}, ever: map[handed]bool{}, again: map[handed]bool{}, back: map[countersign.CredentialID]bool{}, takes: func(connector.Task) {}}
 }
 
 // heal ends every fault.
@@ -128,6 +130,9 @@ func (f *fakeTarget) give(task connector.Task, late bool) {
 	}
 	f.gives(task)
 	f.held[task.Credential] = task
+	if f.ended[task.Credential] {
+		f.back[task.Credential] = true
+	}
 	if task.TakesOver == string(task.Holder) {
 		delete(f.byHand, handedOf(task))
 	}
