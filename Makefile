@@ -5,15 +5,19 @@ GO ?= go
 
 .PHONY: test soak fuzz bench bench-large bench-code vuln lint generate check-generated install-test-tools build release check-reproducible sbom image
 
+# The race detector leaves out SQLite itself, which is translated from C and keeps its
+# memory outside of Go's: there it finds nothing and takes half of the time.
+RACE = -race -gcflags='modernc.org/sqlite/lib=-race=false'
+
 ## test: everything, with the race detector, on SQLite and on PostgreSQL
 test: install-test-tools
-	$(GO) test -race -timeout 1500s ./...
+	$(GO) test $(RACE) -timeout 1500s ./...
 
 ## soak: the same properties, many more times, and each fuzz target for a while
 soak: install-test-tools
-	$(GO) test -race -timeout 7200s -count 5 ./store/... ./house
-	$(GO) test -race -timeout 7200s $(RAPID) -rapid.checks=2000
-	COUNTERSIGN_SIM_SEEDS=200 $(GO) test -race -timeout 7200s ./sim -rapid.checks=1000
+	$(GO) test $(RACE) -timeout 7200s -count 5 ./store/... ./house
+	$(GO) test $(RACE) -timeout 7200s $(RAPID) -rapid.checks=2000
+	COUNTERSIGN_SIM_SEEDS=200 $(GO) test $(RACE) -timeout 7200s ./sim -rapid.checks=1000
 	COUNTERSIGN_CHAOS_ROUNDS=10 $(GO) test -timeout 7200s -v ./chaos
 	COUNTERSIGN_CHAOS_TAGS=faultpoint $(GO) test -timeout 1800s -v ./chaos -run Stopped
 	@$(MAKE) --no-print-directory fuzz
