@@ -64,6 +64,9 @@ func TestGuessedClientSecretsCountAsFailedSignInsOfTheirAddress(t *testing.T) {
 		t.Errorf("from elsewhere: %d", got)
 	}
 	s.clock.Advance(20 * time.Second)
+	if err := s.House.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if got := guess("192.0.2.1:9"); got != http.StatusUnauthorized {
 		t.Errorf("after its time: %d", got)
 	}

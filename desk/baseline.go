@@ -417,11 +417,12 @@ func (tx *transaction) signBaseline(ctx context.Context, caller Caller, proposal
 
 // BaselinePairs shows one part of what a baseline lists, from 0 on, and how many parts
 // there are: to whoever sees the proposal.
-func (d *Desk) BaselinePairs(ctx context.Context, caller Caller, id countersign.ProposalID, part int) ([]BaselinePair, int, error) {
+func (d *Desk) BaselinePairs(ctx context.Context, caller Caller, id countersign.ProposalID, part int) (_ []BaselinePair, _ int, err error) {
 	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
 	if err != nil {
 		return nil, 0, err
 	}
+	defer tx.orStale(&err)
 	proposal, err := d.Store.Proposal(ctx, id)
 	if countersign.KindOf(err) == countersign.NotFound {
 		return nil, 0, notFound("proposal", string(id))

@@ -207,13 +207,14 @@ func (d *Desk) stepBatch(ctx context.Context, work store.Work) error {
 }
 
 // Batch shows a batch to its author, and to auditors.
-func (d *Desk) Batch(ctx context.Context, caller Caller, id countersign.BatchID) (*BatchView, error) {
+func (d *Desk) Batch(ctx context.Context, caller Caller, id countersign.BatchID) (_ *BatchView, err error) {
 	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
 	if err != nil {
 		return nil, err
 	}
+	defer tx.orStale(&err)
 	batch, err := d.Store.Batch(ctx, id)
-	if countersign.KindOf(err) == countersign.NotFound || err == nil && batch.By != caller.Identity && !d.Power(caller.Identity, PowerAuditor) {
+	if countersign.KindOf(err) == countersign.NotFound || err == nil && batch.By != caller.Identity && !tx.power(caller.Identity, PowerAuditor) {
 		return nil, notFound("batch", string(id))
 	}
 	if err != nil {

@@ -332,12 +332,13 @@ func (d *Desk) Birthrights(ctx context.Context, caller Caller, name string) (vie
 	if err != nil {
 		return nil, nil, err
 	}
+	defer tx.orStale(&err)
 	identity := tx.directory.findIdentity(name)
 	readers := []countersign.IdentityID{}
 	if identity != nil {
 		readers = append(readers, identity.ID, identity.Manager, identity.Owner, identity.SecondOwner, identity.Sponsor)
 	}
-	if identity == nil || !slices.Contains(readers, caller.Identity) && !d.Power(caller.Identity, PowerAdministrator) && !d.Power(caller.Identity, PowerAuditor) {
+	if identity == nil || !slices.Contains(readers, caller.Identity) && !tx.power(caller.Identity, PowerAdministrator) && !tx.power(caller.Identity, PowerAuditor) {
 		return nil, nil, notFound("identity", name)
 	}
 	b, err := tx.birthrights(ctx, identity)

@@ -42,11 +42,12 @@ type ReconciliationView struct {
 }
 
 // Reconciliations lists the systems that the caller may see findings of, by name.
-func (d *Desk) Reconciliations(ctx context.Context, caller Caller) ([]ReconciliationView, error) {
+func (d *Desk) Reconciliations(ctx context.Context, caller Caller) (_ []ReconciliationView, err error) {
 	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
 	if err != nil {
 		return nil, err
 	}
+	defer tx.orStale(&err)
 	systems, _ := tx.seen(caller)
 	return d.stand(ctx, systems, tx.now())
 }
@@ -134,13 +135,14 @@ type LegacyCount struct {
 
 // Claim judges whether every live entitlement has exactly one approved, unexpired
 // request, with its denominator: for auditors and administrators.
-func (d *Desk) Claim(ctx context.Context, caller Caller) (*ClaimView, error) {
-	if !d.Power(caller.Identity, PowerAdministrator) && !d.Power(caller.Identity, PowerAuditor) {
-		return nil, countersign.Errorf(countersign.Refused, "not-entitled-to-claim", "Only an auditor or an administrator sees what is proven of all systems.")
-	}
+func (d *Desk) Claim(ctx context.Context, caller Caller) (_ *ClaimView, err error) {
 	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
 	if err != nil {
 		return nil, err
+	}
+	defer tx.orStale(&err)
+	if !tx.power(caller.Identity, PowerAdministrator) && !tx.power(caller.Identity, PowerAuditor) {
+		return nil, countersign.Errorf(countersign.Refused, "not-entitled-to-claim", "Only an auditor or an administrator sees what is proven of all systems.")
 	}
 	systems, _ := tx.seen(caller)
 	views, err := d.stand(ctx, systems, tx.now())

@@ -155,13 +155,14 @@ func (d *Desk) EndDelegation(ctx context.Context, caller Caller, key Key, id cou
 
 // Delegations lists those from and to the caller, the newest first; an auditor
 // sees all of them.
-func (d *Desk) Delegations(ctx context.Context, caller Caller) ([]DelegationView, error) {
+func (d *Desk) Delegations(ctx context.Context, caller Caller) (_ []DelegationView, err error) {
 	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
 	if err != nil {
 		return nil, err
 	}
+	defer tx.orStale(&err)
 	views := []DelegationView{}
-	all := d.Power(caller.Identity, PowerAuditor)
+	all := tx.power(caller.Identity, PowerAuditor)
 	for _, of := range tx.directory.delegations {
 		for _, delegation := range of {
 			if !all && delegation.From != caller.Identity && delegation.To != caller.Identity {

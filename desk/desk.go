@@ -35,7 +35,8 @@ type Config struct {
 	// Document gets what lies at the address of a verifier about an artifact.
 	Document func(ctx context.Context, info policy.VerifierInfo, digest string) (*source.Document, error)
 	// HoldsPower reports whether the identity holds a power of the desk now, as the
-	// decision point answers. While that cannot tell, it is the error of Answers.
+	// decision point answers. While that cannot tell, it is the error of Answers, beside
+	// what was known last.
 	HoldsPower func(holder countersign.IdentityID, power string) (bool, error)
 	// Answers is an error while the decision point cannot tell who holds a power. No
 	// person is answered then: to say that somebody holds none would be a guess.
@@ -212,6 +213,7 @@ func (d *Desk) attemptSeen(ctx context.Context, actor countersign.Actor, seen *l
 		if err == nil {
 			err = tx.commit(ctx)
 		} else if !errors.As(err, &changed) {
+			tx.orStale(&err)
 			return err
 		}
 		// Of a row that changed before its guard was read, the unique place that it

@@ -16,11 +16,12 @@ import (
 
 // PlanDirectory compares an organisation's files with the directory and changes
 // nothing.
-func (d *Desk) PlanDirectory(ctx context.Context, caller Caller, files []directory.File) (directory.Difference, error) {
+func (d *Desk) PlanDirectory(ctx context.Context, caller Caller, files []directory.File) (_ directory.Difference, err error) {
 	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
 	if err != nil {
 		return directory.Difference{}, err
 	}
+	defer tx.orStale(&err)
 	return tx.compare(ctx, caller, files)
 }
 

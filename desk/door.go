@@ -11,29 +11,46 @@ import (
 // House shows the house itself.
 func (d *Desk) House(ctx context.Context) (*countersign.House, error) { return d.Store.House(ctx) }
 
-// Power reports whether the identity is known to hold a power of the desk now.
-func (d *Desk) Power(holder countersign.IdentityID, power string) bool {
-	held, err := d.HoldsPower(holder, power)
-	return err == nil && held
-}
-
-// power is Power, and remembers that it could not be told: who is refused for want of
-// one is then told that, and not that there is none.
+// power reports whether the identity is known to hold a power of the desk now. That it
+// could not be told is remembered for orStale.
 func (tx *transaction) power(holder countersign.IdentityID, power string) bool {
 	held, err := tx.desk.HoldsPower(holder, power)
 	tx.stale = cmp.Or(tx.stale, err)
 	return err == nil && held
 }
 
-// Powers lists the powers of the desk that the identity holds now.
-func (d *Desk) Powers(holder countersign.IdentityID) []string {
-	held := []string{}
-	for _, power := range directory.PowerNames {
-		if d.Power(holder, power) {
-			held = append(held, power)
+// orStale ends a reading or a refusal of somebody whose power could not be told: with
+// that, and not as if there were none.
+func (tx *transaction) orStale(err *error) {
+	if kind := countersign.KindOf(*err); tx.stale != nil && (*err == nil || kind == countersign.NotFound || kind == countersign.Refused) {
+		*err = tx.stale
+	}
+}
+
+// holdsAny reports whether the caller holds one of the powers; an error says that this
+// cannot be told now.
+func (d *Desk) holdsAny(caller Caller, powers ...string) (bool, error) {
+	for _, power := range powers {
+		if held, err := d.HoldsPower(caller.Identity, power); held || err != nil {
+			return held && err == nil, err
 		}
 	}
-	return held
+	return false, nil
+}
+
+// Powers lists the powers of the desk that the identity holds now.
+func (d *Desk) Powers(holder countersign.IdentityID) ([]string, error) {
+	powers := []string{}
+	for _, power := range directory.PowerNames {
+		held, err := d.HoldsPower(holder, power)
+		if err != nil {
+			return nil, err
+		}
+		if held {
+			powers = append(powers, power)
+		}
+	}
+	return powers, nil
 }
 
 // Answered returns the object of a command that the caller gave before under the

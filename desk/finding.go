@@ -69,11 +69,12 @@ func (tx *transaction) seen(caller Caller) (systems []*countersign.System, all b
 }
 
 // Findings lists findings, newest first.
-func (d *Desk) Findings(ctx context.Context, caller Caller, filter FindingFilter) ([]FindingView, error) {
+func (d *Desk) Findings(ctx context.Context, caller Caller, filter FindingFilter) (_ []FindingView, err error) {
 	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
 	if err != nil {
 		return nil, err
 	}
+	defer tx.orStale(&err)
 	query := store.FindingQuery{All: filter.All, Before: filter.Before, Limit: limitOf(filter.Limit)}
 	if filter.System != "" {
 		system := tx.directory.findSystem(filter.System)
@@ -101,11 +102,12 @@ func (d *Desk) Findings(ctx context.Context, caller Caller, filter FindingFilter
 }
 
 // Finding shows one.
-func (d *Desk) Finding(ctx context.Context, caller Caller, id countersign.FindingID) (*FindingView, error) {
+func (d *Desk) Finding(ctx context.Context, caller Caller, id countersign.FindingID) (_ *FindingView, err error) {
 	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
 	if err != nil {
 		return nil, err
 	}
+	defer tx.orStale(&err)
 	finding, err := tx.seenFinding(ctx, caller, id)
 	if err != nil {
 		return nil, err

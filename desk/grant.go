@@ -1,7 +1,6 @@
 package desk
 
 import (
-	"cmp"
 	"context"
 	"slices"
 
@@ -45,7 +44,7 @@ func (d *Desk) onGrant(ctx context.Context, caller Caller, key Key, id countersi
 			return "", err
 		}
 		if !standing.HasAny(workflow.Requester, workflow.Beneficiary, workflow.Accountable, workflow.SystemOwner, workflow.Administrator, workflow.Auditor) {
-			return "", cmp.Or(tx.stale, notFound("grant", string(id)))
+			return "", notFound("grant", string(id))
 		}
 		if tx.match != nil {
 			if err := tx.match(grant.Version); err != nil {

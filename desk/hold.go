@@ -1,7 +1,6 @@
 package desk
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -140,7 +139,7 @@ func (d *Desk) Hold(ctx context.Context, caller Caller, key Key, on, reason stri
 			return "", err
 		}
 		if !tx.standOnHold(found).HasAny(workflow.SystemOwner, workflow.Accountable, workflow.Administrator, workflow.Beneficiary) {
-			return "", cmp.Or[error](tx.stale, countersign.Errorf(countersign.Refused, "not-entitled-to-hold", "Only who is held, an owner of what is held, a manager of the person, or an administrator can put a hold."))
+			return "", countersign.Errorf(countersign.Refused, "not-entitled-to-hold", "Only who is held, an owner of what is held, a manager of the person, or an administrator can put a hold.")
 		}
 		if revoke && countersign.PrefixOf(found.id) == "grt" {
 			return "", countersign.Errorf(countersign.Invalid, "revoke-the-grant", "A single grant is revoked by itself; a hold revokes all of an identity, of a system or of an entitlement.").At("/revoke")
@@ -419,11 +418,12 @@ func (d *Desk) SweepHolds(ctx context.Context, works []store.Work) error {
 }
 
 // HoldView shows one hold to whoever may put or lift one there, and to auditors.
-func (d *Desk) HoldView(ctx context.Context, caller Caller, id countersign.HoldID) (*HoldView, error) {
+func (d *Desk) HoldView(ctx context.Context, caller Caller, id countersign.HoldID) (_ *HoldView, err error) {
 	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
 	if err != nil {
 		return nil, err
 	}
+	defer tx.orStale(&err)
 	hold, found, err := tx.loadHold(ctx, id)
 	if err != nil {
 		return nil, err
@@ -457,11 +457,12 @@ func (tx *transaction) holdView(hold *countersign.Hold, found *held, standing wo
 
 // Holds lists the holds that the caller may see, newest first; with all set also
 // those that were lifted.
-func (d *Desk) Holds(ctx context.Context, caller Caller, all bool, before countersign.HoldID, limit int) ([]HoldView, error) {
+func (d *Desk) Holds(ctx context.Context, caller Caller, all bool, before countersign.HoldID, limit int) (_ []HoldView, err error) {
 	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
 	if err != nil {
 		return nil, err
 	}
+	defer tx.orStale(&err)
 	holds, err := d.Store.Holds(ctx, all, before, limitOf(limit))
 	if err != nil {
 		return nil, err

@@ -99,6 +99,7 @@ func (d *Desk) Machines(ctx context.Context, caller Caller, filter MachineFilter
 	if err != nil {
 		return nil, "", err
 	}
+	defer tx.orStale(&err)
 	machines, err := tx.machines(caller, filter)
 	if err != nil {
 		return nil, "", err

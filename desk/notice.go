@@ -174,12 +174,12 @@ func (tx *transaction) silenceTold(said *countersign.Silence) []telling {
 // operators are the people who hold that power now.
 func (tx *transaction) operators() []countersign.IdentityID { return tx.withPower(PowerOperator) }
 
-// withPower are the people who hold a power of the desk now, by what this process
-// knows.
+// withPower are the people who hold a power of the desk, by what this process knew
+// last: that it cannot show to be fresh is no reason to tell nobody.
 func (tx *transaction) withPower(power string) []countersign.IdentityID {
 	var people []countersign.IdentityID
 	for id, identity := range tx.directory.identities {
-		if identity.Human() && tx.power(id, power) {
+		if held, _ := tx.desk.HoldsPower(id, power); held && identity.Human() {
 			people = append(people, id)
 		}
 	}

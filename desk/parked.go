@@ -33,7 +33,9 @@ const mostParked = 500
 // ParkedNotices lists the notices that were given up, the oldest first: for an
 // administrator or auditor.
 func (d *Desk) ParkedNotices(ctx context.Context, caller Caller) ([]ParkedNotice, error) {
-	if !d.Power(caller.Identity, PowerAdministrator) && !d.Power(caller.Identity, PowerAuditor) {
+	if held, err := d.holdsAny(caller, PowerAdministrator, PowerAuditor); err != nil {
+		return nil, err
+	} else if !held {
 		return nil, countersign.Errorf(countersign.Refused, "not-entitled-to-notices", "Only an administrator or an auditor sees what others could not be told.")
 	}
 	known, _, err := d.refresh(ctx, d.Store)
@@ -60,7 +62,9 @@ func (d *Desk) ParkedNotices(ctx context.Context, caller Caller) ([]ParkedNotice
 // RetryNotices makes notices that were given up due again, the oldest first, and
 // returns how many: for an administrator, when the channel is repaired.
 func (d *Desk) RetryNotices(ctx context.Context, caller Caller) (int64, error) {
-	if !d.Power(caller.Identity, PowerAdministrator) {
+	if held, err := d.holdsAny(caller, PowerAdministrator); err != nil {
+		return 0, err
+	} else if !held {
 		return 0, countersign.Errorf(countersign.Refused, "not-entitled-to-notices", "Only an administrator has notices sent that were given up.")
 	}
 	works, err := d.Store.Parked(ctx, store.NoticeWork, mostParked)

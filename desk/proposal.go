@@ -424,11 +424,12 @@ func (tx *transaction) activate(ctx context.Context, set *policy.Set, emergency 
 }
 
 // Proposal shows one proposal.
-func (d *Desk) Proposal(ctx context.Context, caller Caller, id countersign.ProposalID) (*ProposalView, error) {
+func (d *Desk) Proposal(ctx context.Context, caller Caller, id countersign.ProposalID) (_ *ProposalView, err error) {
 	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
 	if err != nil {
 		return nil, err
 	}
+	defer tx.orStale(&err)
 	proposal, standing, would, err := tx.loadProposal(ctx, id)
 	if err != nil {
 		return nil, err
@@ -469,11 +470,12 @@ type ProposalFilter struct {
 
 // Proposals lists what the caller may see, newest first, without what each would
 // change.
-func (d *Desk) Proposals(ctx context.Context, caller Caller, filter ProposalFilter) ([]ProposalView, error) {
+func (d *Desk) Proposals(ctx context.Context, caller Caller, filter ProposalFilter) (_ []ProposalView, err error) {
 	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
 	if err != nil {
 		return nil, err
 	}
+	defer tx.orStale(&err)
 	proposals, err := d.Store.Proposals(ctx, filter.States, filter.Before, limitOf(filter.Limit))
 	if err != nil {
 		return nil, err

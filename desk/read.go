@@ -38,8 +38,9 @@ func (d *snapshot) namely(who []countersign.IdentityID) string {
 }
 
 // Request shows one request to somebody who may read it.
-func (d *Desk) Request(ctx context.Context, caller Caller, id countersign.RequestID) (*RequestView, error) {
+func (d *Desk) Request(ctx context.Context, caller Caller, id countersign.RequestID) (_ *RequestView, err error) {
 	if tx, request, grants := justWritten(ctx, caller, id); tx != nil {
+		defer tx.orStale(&err)
 		s, err := tx.stand(ctx, request)
 		switch {
 		case err != nil:
@@ -60,6 +61,7 @@ func (d *Desk) Request(ctx context.Context, caller Caller, id countersign.Reques
 	if err != nil {
 		return nil, err
 	}
+	defer tx.orStale(&err)
 	request, s, err := tx.readable(ctx, id)
 	if err != nil {
 		return nil, err
@@ -92,14 +94,23 @@ type RequestLine struct {
 
 // Requests lists what the caller has to do with, newest first; an auditor sees
 // all.
-func (d *Desk) Requests(ctx context.Context, caller Caller, filter RequestFilter) ([]RequestLine, error) {
-	query := requestQuery(caller, filter, d.Power(caller.Identity, PowerAuditor), d.Power(caller.Identity, PowerOperator))
+func (d *Desk) Requests(ctx context.Context, caller Caller, filter RequestFilter) (_ []RequestLine, err error) {
+	auditor, err := d.holdsAny(caller, PowerAuditor)
+	if err != nil {
+		return nil, err
+	}
+	operator, err := d.holdsAny(caller, PowerOperator)
+	if err != nil {
+		return nil, err
+	}
+	query := requestQuery(caller, filter, auditor, operator)
 	tx, err := d.beginLooking(ctx, countersign.Actor(caller.Identity), func(*transaction) store.Questions {
 		return store.Questions{Requests: []store.RequestQuery{query}}
 	})
 	if err != nil {
 		return nil, err
 	}
+	defer tx.orStale(&err)
 	requests, err := tx.read.Requests(ctx, query)
 	if err != nil {
 		return nil, err
@@ -120,11 +131,12 @@ func (d *Desk) Requests(ctx context.Context, caller Caller, filter RequestFilter
 }
 
 // Grant shows one grant to somebody who may read it.
-func (d *Desk) Grant(ctx context.Context, caller Caller, id countersign.GrantID) (*GrantView, error) {
+func (d *Desk) Grant(ctx context.Context, caller Caller, id countersign.GrantID) (_ *GrantView, err error) {
 	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
 	if err != nil {
 		return nil, err
 	}
+	defer tx.orStale(&err)
 	grant, err := d.Store.Grant(ctx, id)
 	if countersign.KindOf(err) == countersign.NotFound {
 		return nil, notFound("grant", string(id))
@@ -152,17 +164,18 @@ func (d *Desk) Grant(ctx context.Context, caller Caller, id countersign.GrantID)
 
 // Grants lists what the caller and the NHIs that the caller answers for hold, and
 // what the caller asked for; an auditor, an administrator, or an owner of the named system sees all of it.
-func (d *Desk) Grants(ctx context.Context, caller Caller, filter GrantFilter) ([]GrantView, error) {
+func (d *Desk) Grants(ctx context.Context, caller Caller, filter GrantFilter) (_ []GrantView, err error) {
 	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
 	if err != nil {
 		return nil, err
 	}
+	defer tx.orStale(&err)
 	dir := tx.directory
 	query := store.GrantQuery{Before: filter.Before, Limit: limitOf(filter.Limit)}
 	if !filter.All {
 		query.States = heldStates
 	}
-	seesAll := d.Power(caller.Identity, PowerAuditor) || d.Power(caller.Identity, PowerAdministrator)
+	seesAll := tx.power(caller.Identity, PowerAuditor) || tx.power(caller.Identity, PowerAdministrator)
 	if filter.System != "" {
 		system := dir.systems[dir.systemNames[filter.System]]
 		if system == nil {

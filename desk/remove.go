@@ -1,7 +1,6 @@
 package desk
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -27,11 +26,11 @@ func (d *Desk) RemoveFound(ctx context.Context, caller Caller, key Key, id count
 	_, err := d.command(toStop(ctx), caller, key, func(tx *transaction) (string, error) {
 		finding, err := tx.seenFinding(ctx, caller, id)
 		if err != nil {
-			return "", cmp.Or(tx.stale, err)
+			return "", err
 		}
 		system := tx.directory.systems[finding.System]
 		if !answersFor(system, caller.Identity) && !tx.power(caller.Identity, PowerAdministrator) {
-			return "", cmp.Or(tx.stale, error(countersign.Errorf(countersign.Refused, "not-the-owner", "Only who answers for %s, or an administrator, has access there taken away.", system.Name)))
+			return "", countersign.Errorf(countersign.Refused, "not-the-owner", "Only who answers for %s, or an administrator, has access there taken away.", system.Name)
 		}
 		if tx.match != nil {
 			if err := tx.match(finding.Version); err != nil {

@@ -244,11 +244,12 @@ type TaskView struct {
 
 // Tasks lists the open tasks in which the caller can do something, or owns the
 // system, or may read everything; the oldest first.
-func (d *Desk) Tasks(ctx context.Context, caller Caller) ([]TaskView, error) {
+func (d *Desk) Tasks(ctx context.Context, caller Caller) (_ []TaskView, err error) {
 	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
 	if err != nil {
 		return nil, err
 	}
+	defer tx.orStale(&err)
 	views := []TaskView{}
 	for _, system := range tx.directory.systems {
 		query := store.GrantQuery{System: system.ID, States: []countersign.GrantState{countersign.GrantProvisioning, countersign.GrantRevoking}, Limit: 500}

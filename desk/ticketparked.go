@@ -24,8 +24,8 @@ type ParkedTicket struct {
 
 // maySeeTickets refuses who has nothing to do with them.
 func (d *Desk) maySeeTickets(caller Caller, powers ...string) error {
-	if slices.ContainsFunc(powers, func(power string) bool { return d.Power(caller.Identity, power) }) {
-		return nil
+	if held, err := d.holdsAny(caller, powers...); held || err != nil {
+		return err
 	}
 	return countersign.Errorf(countersign.Refused, "not-entitled-to-tickets", "An operator or administrator looks after tickets that wait for a person; an auditor sees them.")
 }

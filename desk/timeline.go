@@ -29,11 +29,12 @@ type TimelineEntry struct {
 
 // Timeline tells a request's history and that of its grants in the order of
 // their times.
-func (d *Desk) Timeline(ctx context.Context, caller Caller, id countersign.RequestID) ([]TimelineEntry, error) {
+func (d *Desk) Timeline(ctx context.Context, caller Caller, id countersign.RequestID) (_ []TimelineEntry, err error) {
 	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
 	if err != nil {
 		return nil, err
 	}
+	defer tx.orStale(&err)
 	request, _, err := tx.readable(ctx, id)
 	if err != nil {
 		return nil, err

@@ -107,7 +107,7 @@ func TestAPowerInTheFilesIsNamedAndNeverGiven(t *testing.T) {
 		t.Errorf("applied %v, refused %v", applied.Applied, applied.Refused)
 	}
 	w.settle()
-	if powers := w.house.Desk.Powers(w.as("otto").Identity); len(powers) != 0 {
-		t.Errorf("Otto holds %v", powers)
+	if powers, err := w.house.Desk.Powers(w.as("otto").Identity); err != nil || len(powers) != 0 {
+		t.Errorf("Otto holds %v, %v", powers, err)
 	}
 }

@@ -165,11 +165,11 @@ func TestAnEmergencyChangeGivesNobodyStanding(t *testing.T) {
 func TestThePowerThatWasTakenInAnEmergencyEndsOnTimeThoughNobodyElseHoldsIt(t *testing.T) {
 	everyDatabase(t, func(t *testing.T, open database) {
 		w := emergencies(t, open)
-		if !w.house.Desk.Power(w.as("ana").Identity, desk.PowerEmergencyAuthor) {
+		if !w.powerful("ana", desk.PowerEmergencyAuthor) {
 			t.Fatal("Ana has not taken the power")
 		}
 		w.pass(61 * time.Minute)
-		if w.house.Desk.Power(w.as("ana").Identity, desk.PowerEmergencyAuthor) {
+		if w.powerful("ana", desk.PowerEmergencyAuthor) {
 			t.Error("she still has the power after its hour")
 		}
 		grants, err := w.house.Store.Grants(w.ctx, store.GrantQuery{Holders: []countersign.IdentityID{w.as("ana").Identity}, States: []countersign.GrantState{countersign.GrantLive}})

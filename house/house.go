@@ -139,6 +139,7 @@ func Open(ctx context.Context, options Options) (*House, error) {
 		residual = countersign.Seconds(pdp.DefaultFreshness / time.Second)
 	}
 	h.Point = pdp.New(options.Store.Shelf(pdp.ShelfName), h.Stops, resolver{&h.Desk}, options.Clock, pointOptions)
+	h.Stops.Rely(h.Point.Answers)
 	h.Vault = vault.New(options.Store.Shelf(vault.ShelfName), options.Master, h.Stops, options.Clock, options.Entropy, options.Issuer)
 	h.PKI = pki.New(options.Store.Shelf(pki.ShelfName), options.Master, h.Stops, options.Clock, options.Entropy, options.Issuer)
 	h.Registry = registry.New(options.Store.Shelf(registry.ShelfName), options.Master, h.Stops, resolver{&h.Desk}, options.Clock, options.Entropy, options.Issuer)
@@ -276,10 +277,7 @@ func (h *House) Settle(ctx context.Context) error {
 
 // Ready reports why this process should get no requests now; nil if it should.
 func (h *House) Ready(ctx context.Context) error {
-	if why := h.Stops.Unfit(); why != "" {
-		return countersign.Errorf(countersign.Unavailable, "replica-unfit", "this replica answers nothing now: %s", why)
-	}
-	if err := h.Point.Answers(); err != nil {
+	if err := h.Stops.Answers(); err != nil {
 		return err
 	}
 	_, err := h.Store.House(ctx)

@@ -27,7 +27,7 @@ func TestAHouseWithoutAdministratorsIsRecoveredByTwoPeopleOnTheRecord(t *testing
 		w.restart()
 		w.settle()
 		for _, who := range []string{"bea", "alma"} {
-			if powers := w.house.Desk.Powers(w.as(who).Identity); len(powers) != 1 || powers[0] != desk.PowerAdministrator {
+			if powers, err := w.house.Desk.Powers(w.as(who).Identity); err != nil || len(powers) != 1 || powers[0] != desk.PowerAdministrator {
 				t.Fatalf("%s has the powers %v", who, powers)
 			}
 		}

@@ -106,6 +106,19 @@ func TestAReplicaThatCannotTellWhoHoldsAPowerTellsNobodyThatTheyHoldNone(t *test
 	w.refused(err, "replica-stale")
 	w.refused(other.Desk.Suspend(w.ctx, w.as("adam"), desk.Key{}, "ana", "lost her laptop", false), "replica-stale")
 	w.refused(other.Ready(w.ctx), "replica-stale")
+	_, err = other.Desk.Powers(caller.Identity)
+	w.refused(err, "replica-stale")
+	// What another replica has stopped meanwhile is not known to the targets here either.
+	for _, check := range []func(countersign.CredentialID) error{
+		func(id countersign.CredentialID) error { _, err := other.Vault.CheckCredential(w.ctx, id); return err },
+		func(id countersign.CredentialID) error {
+			_, err := other.Registry.CheckCredential(w.ctx, id)
+			return err
+		},
+		func(id countersign.CredentialID) error { _, err := other.PKI.CheckCredential(w.ctx, id); return err },
+	} {
+		w.refused(check("crd_01m6dqs9m0fr7v1nacm8wrmren"), "replica-stale")
+	}
 	// What takes access away waits for none of it, where it needs no power.
 	_, err = other.Desk.Hold(w.ctx, w.as("otto"), desk.Key{}, "wiki", "something is wrong here", false)
 	w.must(err)
@@ -134,6 +147,12 @@ func TestWhoCouldNotBeToldToHoldAPowerIsToldThat(t *testing.T) {
 	}
 	moment()
 	_, err := w.hold("adam", "ana", false)
+	w.refused(err, "replica-stale")
+	moment()
+	_, err = w.house.Desk.Request(w.ctx, w.as("aud"), grant.Request)
+	w.refused(err, "replica-stale")
+	moment()
+	_, err = w.house.Desk.Grants(w.ctx, w.as("aud"), desk.GrantFilter{})
 	w.refused(err, "replica-stale")
 	moment()
 	w.refused(w.house.Desk.Revoke(w.ctx, w.as("adam"), desk.Key{}, grant.ID, "lost her laptop"), "replica-stale")

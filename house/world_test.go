@@ -470,6 +470,14 @@ func (w *world) as(login string) desk.Caller {
 	return desk.Caller{Identity: id, Issuer: "test", Strength: "test"}
 }
 
+// powerful reports whether somebody holds a power of the desk.
+func (w *world) powerful(login, power string) bool {
+	w.t.Helper()
+	held, err := w.house.Desk.HoldsPower(w.as(login).Identity, power)
+	w.must(err)
+	return held
+}
+
 // asking is the plainest one: read access to the books.
 func asking() desk.Asking {
 	return desk.Asking{Beneficiary: "ana", Entitlements: []string{"ledger/books/read"}, Reason: "the books of the month are due"}

@@ -22,7 +22,11 @@ func (a *api) GetMe(ctx context.Context, _ GetMeRequestObject) (GetMeResponseObj
 	if err != nil {
 		return nil, err
 	}
-	return GetMe200JSONResponse{Identity: *identity, Token: s.token, Powers: a.Desk.Powers(s.caller.Identity)}, nil
+	powers, err := a.Desk.Powers(s.caller.Identity)
+	if err != nil {
+		return nil, err
+	}
+	return GetMe200JSONResponse{Identity: *identity, Token: s.token, Powers: powers}, nil
 }
 
 // GetCatalogue answers what can be asked for.

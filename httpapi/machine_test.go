@@ -40,6 +40,7 @@ func TestAMachineSignsInWithAKeyThatWasAskedForAndOnlyItsOwnerReadsIt(t *testing
 	w.approveAs("the machine", made.ID).refused(http.StatusForbidden, "missing-scope")
 
 	w.clock.Advance(30*24*time.Hour + time.Second)
+	w.settle()
 	w.call("the machine", "GET", "/api/v1/me", nil).refused(http.StatusUnauthorized, "token-unknown-or-expired")
 }
 

@@ -131,7 +131,7 @@ func (l *lab) expect(say string, order Order, want Reason) {
 	if decision.Reason != want || decision.Allowed != (want == "") {
 		l.t.Errorf("%s: the decision is %v %q, want %q", say, decision.Allowed, decision.Reason, want)
 	}
-	if allowed, _ := l.Allowed(order.Subject, order.Action, order.Resource, l.clock.Instant()); allowed != (want == "") {
+	if allowed, err := l.Allowed(order.Subject, order.Action, order.Resource, l.clock.Instant()); (allowed && err == nil) != (want == "") {
 		l.t.Errorf("%s: Allowed says %v and Evaluate %q", say, allowed, want)
 	}
 }

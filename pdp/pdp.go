@@ -199,19 +199,17 @@ func (p *Point) Freshness() (age, bound time.Duration) {
 // Allowed answers for an identity whose id is known, at the time of the caller's
 // transaction: what the desk asks about the powers of its own users. While this
 // replica may give no answer but a refusal it says so with the error of Answers, of
-// the same moment.
+// the same moment; what it knew last stands beside it, and lets nobody through.
 func (p *Point) Allowed(holder countersign.IdentityID, action, resource string, now countersign.Instant) (bool, error) {
 	who := p.caller(holder, true)
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if err := p.unanswered(); err != nil {
-		return false, err
-	}
+	err := p.unanswered()
 	e, reason := p.may(who, action, resource, now)
-	if reason == "" {
+	if reason == "" && err == nil {
 		p.uses.note(e, now)
 	}
-	return reason == "", nil
+	return reason == "", err
 }
 
 // Answers is an error while this replica may give no answer but a refusal.
@@ -228,7 +226,7 @@ func (p *Point) unanswered() error {
 		return nil
 	}
 	if reason == Unfit {
-		return countersign.Errorf(countersign.Unavailable, "replica-unfit", "This replica answers nothing now: %s.", p.stops.Unfit())
+		return p.stops.Fit()
 	}
 	return countersign.Errorf(countersign.Unavailable, "replica-stale", "This replica cannot show that what it knows of access is fresh: try again, or ask another one.")
 }
@@ -241,7 +239,7 @@ func (p *Point) decision(now time.Time) Decision {
 		Age: now.Sub(p.freshAt), Bound: p.freshness,
 	}
 	switch {
-	case p.stops.Unfit() != "":
+	case p.stops.Fit() != nil:
 		decision.Reason = Unfit
 	// A clock that stepped back far proves nothing about freshness either.
 	case p.freshAt.IsZero() || decision.Age > p.freshness || decision.Age < -p.freshness:

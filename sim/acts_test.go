@@ -265,7 +265,7 @@ func (s *story) enforce() error {
 	files := s.files.clone()
 	files.patient, files.generous = !files.patient, s.chance(40)
 	who := s.eligible("policy-on-call", "ana", "adam")
-	if !s.houses[0].Desk.Power(who.Identity, desk.PowerEmergencyAuthor) {
+	if held, err := s.houses[0].Desk.HoldsPower(who.Identity, desk.PowerEmergencyAuthor); !held || err != nil {
 		if err := s.takePolicyPowerAs(who); err != nil {
 			return err
 		}

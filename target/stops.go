@@ -109,6 +109,7 @@ type Stops struct {
 	mu     sync.RWMutex
 	causes map[ID]Cause
 	unfit  string
+	fresh  func() error
 }
 
 // NewStops returns an empty list.
@@ -155,9 +156,35 @@ func (s *Stops) SetUnfit(why string) {
 	s.unfit = why
 }
 
-// Unfit returns why every check refuses, or "".
-func (s *Stops) Unfit() string {
+// Rely makes checks of all targets an error while fresh returns one: what other
+// replicas stopped meanwhile is not in this memory.
+func (s *Stops) Rely(fresh func() error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fresh = fresh
+}
+
+// Answers is an error while no check may be answered: neither with yes nor with what a
+// reader would take for gone.
+func (s *Stops) Answers() error {
+	if err := s.Fit(); err != nil {
+		return err
+	}
+	s.mu.RLock()
+	fresh := s.fresh
+	s.mu.RUnlock()
+	if fresh == nil {
+		return nil
+	}
+	return fresh()
+}
+
+// Fit is an error that says why every check refuses, or nil.
+func (s *Stops) Fit() error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.unfit
+	if s.unfit == "" {
+		return nil
+	}
+	return countersign.Errorf(countersign.Unavailable, "replica-unfit", "This replica answers nothing now: %s.", s.unfit)
 }

@@ -99,8 +99,8 @@ func (a *Authority) listed(kind Kind, system countersign.SystemID, now countersi
 // publish returns the list of a system, and makes the next one where something
 // has changed or the last one is half over.
 func (a *Authority) publish(ctx context.Context, kind Kind, system countersign.SystemID, write func(signer *signer, next list) ([]byte, error)) (list, error) {
-	if why := a.stops.Unfit(); why != "" {
-		return list{}, countersign.Errorf(countersign.Unavailable, "unfit", "no list is published now: %s", why)
+	if err := a.stops.Answers(); err != nil {
+		return list{}, err
 	}
 	var published list
 	key := listPrefix + string(kind) + "/" + string(system)

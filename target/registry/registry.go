@@ -250,11 +250,11 @@ type Check struct {
 }
 
 // CheckCredential looks an account up as the token endpoint does, for a reader who
-// must not know the secret. A registry that cannot judge ends now says so, and not
+// must not know the secret. A registry that may answer nothing now says so, and not
 // that the account is gone.
 func (r *Registry) CheckCredential(ctx context.Context, credential countersign.CredentialID) (Check, error) {
-	if why := r.stops.Unfit(); why != "" {
-		return Check{}, countersign.Errorf(countersign.Unavailable, "unfit", "the registry checks nothing now: %s", why)
+	if err := r.stops.Answers(); err != nil {
+		return Check{}, err
 	}
 	_, held, err := r.load(ctx, credential)
 	if countersign.KindOf(err) == countersign.NotFound {

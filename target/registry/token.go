@@ -51,8 +51,8 @@ var unproven = &refusal{invalidClient, "there is no such client, or this is not 
 // issue gives a token to whoever shows the client credentials of an account that
 // is active. Nil for scope is all of the account's.
 func (r *Registry) issue(ctx context.Context, client, secret string, scope *string) (*token, error) {
-	if why := r.stops.Unfit(); why != "" {
-		return nil, countersign.Errorf(countersign.Unavailable, "unfit", "no token is given now: %s", why)
+	if err := r.stops.Answers(); err != nil {
+		return nil, err
 	}
 	credential := countersign.CredentialID(client)
 	_, held, err := r.load(ctx, credential)

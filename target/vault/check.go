@@ -52,11 +52,11 @@ func (v *Vault) CheckKey(ctx context.Context, key countersign.Secret) (Check, er
 
 // CheckCredential runs the lookup of introspection for the key of a credential,
 // by its stored hash: for a reader who must not know the key, and is no use of
-// it. A vault that cannot judge ends now says so, and not that the key is gone.
+// it. A vault that may answer nothing now says so, and not that the key is gone.
 // Of a secret that was made elsewhere it knows only whether it was revoked.
 func (v *Vault) CheckCredential(ctx context.Context, credential countersign.CredentialID) (Check, error) {
-	if why := v.stops.Unfit(); why != "" {
-		return Check{}, countersign.Errorf(countersign.Unavailable, "unfit", "the vault checks nothing now: %s", why)
+	if err := v.stops.Answers(); err != nil {
+		return Check{}, err
 	}
 	_, held, err := v.load(ctx, credential)
 	switch {
@@ -91,7 +91,7 @@ func (v *Vault) lookup(ctx context.Context, hash string) (Check, error) {
 			Credential: countersign.CredentialID(item.Key), Holder: held.Holder, System: held.System, SystemName: held.SystemName,
 			Resource: held.Resource, Scope: held.Scope, IssuedAt: held.IssuedAt, Until: held.Until,
 		}
-		why, err := v.stopped(check.Credential, held)
+		stopped, err := v.stopped(check.Credential, held)
 		if err != nil {
 			return Check{}, err
 		}
@@ -100,7 +100,7 @@ func (v *Vault) lookup(ctx context.Context, hash string) (Check, error) {
 			check.Why = Revoked
 		case held.endedAt(v.now()):
 			check.Why = Expired
-		case why != "":
+		case stopped:
 			check.Why = Stopped
 		default:
 			check.Active = true
@@ -110,17 +110,11 @@ func (v *Vault) lookup(ctx context.Context, hash string) (Check, error) {
 	return Check{Why: Unknown}, nil
 }
 
-// stopped returns why a stop refuses the key, or "".
-func (v *Vault) stopped(credential countersign.CredentialID, held record) (string, error) {
-	if why := v.stops.Unfit(); why != "" {
-		return why, nil
+// stopped reports whether a stop refuses the key; a vault that cannot tell returns an
+// error.
+func (v *Vault) stopped(credential countersign.CredentialID, held record) (bool, error) {
+	if err := v.stops.Answers(); err != nil {
+		return false, err
 	}
-	stopped, err := v.stops.Stops(target.Access{Credential: credential, Grant: held.Grant, Holder: held.Holder, System: held.System, Entitlement: held.Entitlement})
-	if err != nil {
-		return "", err
-	}
-	if stopped {
-		return "its holder, system, entitlement or grant is stopped", nil
-	}
-	return "", nil
+	return v.stops.Stops(target.Access{Credential: credential, Grant: held.Grant, Holder: held.Holder, System: held.System, Entitlement: held.Entitlement})
 }

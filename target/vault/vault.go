@@ -296,12 +296,12 @@ func (v *Vault) Read(ctx context.Context, reader countersign.IdentityID, credent
 		if held.Secret == nil || held.endedAt(now) {
 			return nil, countersign.Errorf(countersign.Conflict, "secret-gone", "the secret of %s was read already, or its key has ended; ask for a rotation", credential)
 		}
-		why, err := v.stopped(credential, held)
+		stopped, err := v.stopped(credential, held)
 		if err != nil {
 			return nil, err
 		}
-		if why != "" {
-			return nil, countersign.Errorf(countersign.Refused, "stopped", "the secret of %s cannot be read now: %s", credential, why)
+		if stopped {
+			return nil, countersign.Errorf(countersign.Refused, "stopped", "the secret of %s cannot be read now: its holder, system, entitlement or grant is stopped", credential)
 		}
 		content, err := keys.Unseal(v.master, *held.Secret, secretContext(credential))
 		if err != nil {

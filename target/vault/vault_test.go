@@ -375,17 +375,30 @@ func TestAStopRefusesTheKeyAndItsReading(t *testing.T) {
 	}
 }
 
-func TestAVaultThatCannotTrustItsClockRefusesEveryKey(t *testing.T) {
-	h := newHouse(t)
-	order := h.order()
-	h.issue(order)
-	key := h.read(order)
-	h.stops.SetUnfit("the clock is 3 s off")
-	if h.check(key).Active {
-		t.Error("a key works on an unfit replica")
-	}
-	if _, err := h.CheckCredential(context.Background(), order.Credential); countersign.KindOf(err) != countersign.Unavailable {
-		t.Errorf("an unfit replica reads back: %v", err)
+func TestAVaultThatCannotTrustItsClockOrItsMemoryAnswersNothing(t *testing.T) {
+	for name, spoil := range map[string]func(*target.Stops){
+		"clock": func(stops *target.Stops) { stops.SetUnfit("the clock is 3 s off") },
+		"memory": func(stops *target.Stops) {
+			stops.Rely(func() error { return countersign.Errorf(countersign.Unavailable, "replica-stale", "old") })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			read, unread := h.order(), h.order()
+			h.issue(read)
+			h.issue(unread)
+			key := h.read(read)
+			spoil(h.stops)
+			if check, err := h.CheckKey(t.Context(), key); check.Active || countersign.KindOf(err) != countersign.Unavailable {
+				t.Errorf("a key is answered with %+v, %v", check, err)
+			}
+			if _, err := h.CheckCredential(t.Context(), read.Credential); countersign.KindOf(err) != countersign.Unavailable {
+				t.Errorf("it is read back: %v", err)
+			}
+			if _, err := h.Read(t.Context(), unread.Holder, unread.Credential); countersign.KindOf(err) != countersign.Unavailable {
+				t.Errorf("a secret is handed out: %v", err)
+			}
+		})
 	}
 }
 
