@@ -96,6 +96,10 @@ func (d *Desk) ProposeBaseline(ctx context.Context, caller Caller, key Key, name
 	if lasts = cmp.Or(lasts, BaselineTime); lasts < countersign.Hour || lasts > MaxBaselineTime {
 		return "", countersign.Errorf(countersign.Invalid, "malformed-duration", "What a baseline adopts lasts between 1 hour and %s, not %s.", MaxBaselineTime, lasts).At("/duration")
 	}
+	// What was answered is answered again, whatever has become of the baseline since.
+	if object, done, err := d.Answered(ctx, caller, key); done || err != nil {
+		return countersign.ProposalID(object), err
+	}
 	tx, err := d.begin(ctx, countersign.Actor(caller.Identity))
 	if err != nil {
 		return "", err

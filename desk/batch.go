@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign"
@@ -73,13 +74,17 @@ func (d *Desk) SubmitMany(ctx context.Context, caller Caller, key Key, asking Ma
 			Change: workflow.BatchOpenedChange{By: caller.Identity, Package: asking.Package, Duration: asking.Duration, Items: items},
 			Reason: &workflow.Reason{Text: asking.Reason, Answers: asking.Answers},
 		}
-		return string(id), tx.batch(nil, id, opened)
+		batch, err := tx.batch(nil, id, opened)
+		if err == nil {
+			tx.stepBatchOn(batch)
+		}
+		return string(id), err
 	})
 	return countersign.BatchID(id), err
 }
 
-// batch writes one event of a batch; while items are open, the next step is due.
-func (tx *transaction) batch(before *countersign.Batch, id countersign.BatchID, payload countersign.Payload) error {
+// batch writes one event of a batch.
+func (tx *transaction) batch(before *countersign.Batch, id countersign.BatchID, payload countersign.Payload) (*countersign.Batch, error) {
 	var was int64
 	if before != nil {
 		was, before = before.Version, workflow.Copy(before)
@@ -87,18 +92,20 @@ func (tx *transaction) batch(before *countersign.Batch, id countersign.BatchID, 
 	stream := countersign.Stream(id)
 	after, err := workflow.ApplyBatch(before, workflow.Stamp{Stream: stream, Seq: was + 1, Time: tx.now(), Actor: tx.occasion.Actor}, payload)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	tx.put(after, was)
 	tx.events = append(tx.events, countersign.Event{Stream: stream, Payload: payload})
+	return after, nil
+}
+
+// stepBatchOn has the engine go on with a batch while it has items that are not done.
+func (tx *transaction) stepBatchOn(batch *countersign.Batch) {
 	var due countersign.Instant
-	for _, item := range after.Items {
-		if !item.Done() {
-			due = tx.now()
-		}
+	if slices.ContainsFunc(batch.Items, func(item countersign.BatchItem) bool { return !item.Done() }) {
+		due = tx.now()
 	}
-	tx.schedule(string(id), store.BatchWork, due)
-	return nil
+	tx.schedule(string(batch.ID), store.BatchWork, due)
 }
 
 // itemsOf resolves every name before anything is opened: a misspelt one refuses
@@ -163,48 +170,77 @@ func (d *Desk) StepBatches(ctx context.Context, works []store.Work) error {
 	return nil
 }
 
+// stepBatch notes with each request that it opens which item it came of, in one
+// commit; what is refused is noted at the end of the step.
 func (d *Desk) stepBatch(ctx context.Context, work store.Work) error {
-	batch, err := d.Store.Batch(ctx, countersign.BatchID(work.Ref))
+	id := countersign.BatchID(work.Ref)
+	batch, err := d.Store.Batch(ctx, id)
 	if err != nil {
 		return err
 	}
 	caller := Caller{Identity: batch.By, Issuer: "countersign", Strength: "batch"}
-	progressed := &workflow.BatchProgressed{Reason: &workflow.BatchSentences{}}
+	refused := map[int]error{}
 	var trouble error
+	done := 0
 	for i, item := range batch.Items {
-		if item.Done() || len(progressed.Change.Results) == itemsAtOnce {
+		if item.Done() || done == itemsAtOnce {
 			continue
 		}
 		asking := Asking{Beneficiary: string(item.Beneficiary), Entitlements: []string{string(item.Entitlement)}, Reason: batch.Reason, Duration: batch.Duration, Answers: batch.Answers}
-		value := fmt.Sprintf("%s/%d", batch.ID, i)
-		request, err := d.Submit(ctx, caller, Key{Route: "batch", Value: value, Body: countersign.DigestBytes("batch", []byte(value))}, asking)
+		_, err := d.submit(ctx, caller, Key{}, asking, func(tx *transaction, request countersign.RequestID) error {
+			batch, err := d.Store.Batch(ctx, id)
+			if err != nil {
+				return err
+			}
+			if batch.Items[i].Done() {
+				return countersign.Errorf(countersign.Conflict, itemDone, "Another step opened this meanwhile.")
+			}
+			progressed := &workflow.BatchProgressed{Reason: &workflow.BatchSentences{Because: []string{""}}}
+			progressed.Change.Results = []workflow.BatchResult{{Item: i, Request: request}}
+			_, err = tx.batch(batch, id, progressed)
+			return err
+		})
 		faultpoint.Reach(faultpoint.InBatch)
-		result, because := workflow.BatchResult{Item: i, Request: request}, ""
 		switch kind := countersign.KindOf(err); {
-		case err == nil:
+		case err == nil || countersign.ReasonOf(err) == itemDone:
 		case (kind == countersign.Unavailable || kind == countersign.Internal || countersign.ReasonOf(err) == "changed-meanwhile") && work.Attempt < lastTry:
 			trouble = err // this item is tried again, and keeps no other back
 			continue
 		default:
-			result.Refused, because = countersign.ReasonOf(err), err.Error()
+			refused[i] = err
 		}
-		progressed.Change.Results = append(progressed.Change.Results, result)
-		progressed.Reason.Because = append(progressed.Reason.Because, because)
+		done++
 	}
 	return d.together(ctx, 1, nil, func(tx *transaction, _ int) error {
-		switch {
-		case len(progressed.Change.Results) == 0 && trouble != nil:
+		batch, err := d.Store.Batch(ctx, id)
+		if err != nil {
+			return err
+		}
+		if done == 0 && trouble != nil {
 			later := work
 			later.DueAt, later.Reported, later.Trouble = tx.now().Add(backoff(work.Attempt)), true, troubleOf(trouble)
 			tx.change.Work = append(tx.change.Work, store.WorkWrite{Work: later, Attempt: work.Attempt})
 			return nil
-		case len(progressed.Change.Results) == 0:
-			tx.looked(work, 0)
-			return nil
 		}
-		return tx.batch(batch, batch.ID, progressed)
+		progressed := &workflow.BatchProgressed{Reason: &workflow.BatchSentences{}}
+		for i, item := range batch.Items {
+			// Who was refused because another step had opened it is not refused.
+			if why := refused[i]; why != nil && !item.Done() {
+				progressed.Change.Results = append(progressed.Change.Results, workflow.BatchResult{Item: i, Refused: countersign.ReasonOf(why)})
+				progressed.Reason.Because = append(progressed.Reason.Because, why.Error())
+			}
+		}
+		if len(progressed.Change.Results) > 0 {
+			if batch, err = tx.batch(batch, id, progressed); err != nil {
+				return err
+			}
+		}
+		tx.stepBatchOn(batch)
+		return nil
 	})
 }
+
+const itemDone = "batch-item-done"
 
 // Batch shows a batch to its author, and to auditors.
 func (d *Desk) Batch(ctx context.Context, caller Caller, id countersign.BatchID) (_ *BatchView, err error) {

@@ -203,12 +203,15 @@ func (tx *transaction) record(ctx context.Context, changes []directory.Change) e
 	if err := tx.recordRows(ctx, changes); err != nil {
 		return err
 	}
-	var identities []countersign.IdentityID
+	var identities, leaving []countersign.IdentityID
 	var systems []countersign.SystemID
 	for _, change := range changes {
 		switch row := change.After.(type) {
 		case *countersign.Identity:
 			identities = append(identities, row.ID)
+			if left(row, tx.now()) {
+				leaving = append(leaving, row.ID)
+			}
 		case *countersign.System:
 			systems = append(systems, row.ID)
 		case *countersign.Entitlement:
@@ -220,6 +223,7 @@ func (tx *transaction) record(ctx context.Context, changes []directory.Change) e
 		return err
 	}
 	tx.lookAtMoved(changes, cause)
+	tx.lookAtLeft(leaving, cause)
 	return tx.wakeRequests(ctx, cause)
 }
 

@@ -19,10 +19,12 @@ import (
 // cause, so that a reorganisation is no transaction over everybody.
 
 // The causes of a look at an identity begin with one of these. Only who has moved
-// is judged anew in what was asked for.
+// is judged anew in what was asked for. Of who has left, what was opened while that was
+// committed is made due: it relied on nothing that had changed, and nobody had seen it.
 const (
 	lookMoved = "moved-"
 	lookRules = "rules-"
+	lookLeft  = "left-"
 )
 
 // lookAgain is when somebody who moved is looked at once more because access was on
@@ -60,6 +62,11 @@ func (d *Desk) LookAtIdentities(ctx context.Context, works []store.Work) error {
 				return err
 			}
 		}
+		if slices.ContainsFunc(looks[ids[i]], ofLeft) {
+			if err := tx.wakeGiven(ctx, causeOf(looks[ids[i]][0]), store.GrantQuery{Holders: []countersign.IdentityID{countersign.IdentityID(ids[i])}}); err != nil {
+				return err
+			}
+		}
 		for _, work := range looks[ids[i]] {
 			if underWay && ofMove(work) {
 				again := store.Work{Key: work.Key, Kind: work.Kind, Ref: work.Ref, DueAt: tx.now().Add(lookAgain)}
@@ -78,6 +85,15 @@ func causeOf(work store.Work) string {
 }
 
 func ofMove(work store.Work) bool { return strings.HasPrefix(causeOf(work), lookMoved) }
+
+func ofLeft(work store.Work) bool { return strings.HasPrefix(causeOf(work), lookLeft) }
+
+// lookAtLeft makes due a look at those who leave, and at those they answer for.
+func (tx *transaction) lookAtLeft(leaving []countersign.IdentityID, cause string) {
+	for _, id := range tx.directory.answeredFor(leaving) {
+		tx.look(string(id), store.IdentityWork, lookLeft+cause)
+	}
+}
 
 // lookAtIdentity applies what rules give, and judges anew what was asked for of who
 // moved. Of that, something is under way while a target was not read back with it.

@@ -382,6 +382,11 @@ var heldStates = []countersign.GrantState{countersign.GrantProvisioning, counter
 
 // Submit opens a request and returns its id.
 func (d *Desk) Submit(ctx context.Context, caller Caller, key Key, asking Asking) (countersign.RequestID, error) {
+	return d.submit(ctx, caller, key, asking, func(*transaction, countersign.RequestID) error { return nil })
+}
+
+// submit is Submit, with what else is written when the request is opened.
+func (d *Desk) submit(ctx context.Context, caller Caller, key Key, asking Asking, beside func(*transaction, countersign.RequestID) error) (countersign.RequestID, error) {
 	asked := tickets{}
 	id, err := d.commandLooking(ctx, caller, key, asking.foresee(caller), func(tx *transaction) (string, error) {
 		// A ticket opens one request: whoever hears of it again finds that one.
@@ -403,7 +408,11 @@ func (d *Desk) Submit(ctx context.Context, caller Caller, key Key, asking Asking
 		if asking.Route != "" && asking.Route != preview.Route {
 			return "", countersign.Errorf(countersign.Moved, "route-moved", "The path of this request is not the one that was shown to you: look at the new preview and submit with its route.").With(&preview)
 		}
-		return d.open(ctx, tx, judged, asking)
+		id, err := d.open(ctx, tx, judged, asking)
+		if err != nil {
+			return "", err
+		}
+		return id, beside(tx, countersign.RequestID(id))
 	})
 	return countersign.RequestID(id), err
 }

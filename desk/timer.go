@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/store"
@@ -328,6 +329,7 @@ func (d *Desk) SweepContracts(ctx context.Context, from, to countersign.Instant)
 	if err := tx.dependents(ctx, cause, ended, nil); err != nil {
 		return err
 	}
+	tx.lookAtLeft(ended, cause)
 	for _, id := range ended {
 		asking, err := d.Store.Requests(ctx, store.RequestQuery{AwaitingDecisionOf: id})
 		if err != nil {
@@ -344,16 +346,7 @@ func (d *Desk) SweepContracts(ctx context.Context, from, to countersign.Instant)
 // dependents makes due the grants that depend on identities or on systems: their
 // own, and those of the identities that they own or sponsor.
 func (tx *transaction) dependents(ctx context.Context, cause string, identities []countersign.IdentityID, systems []countersign.SystemID) error {
-	touched := map[countersign.IdentityID]bool{}
-	for _, id := range identities {
-		touched[id] = true
-	}
-	holders := append([]countersign.IdentityID{}, identities...)
-	for id, identity := range tx.directory.identities {
-		if !touched[id] && (touched[identity.Owner] || touched[identity.Sponsor]) {
-			holders = append(holders, id)
-		}
-	}
+	holders := tx.directory.answeredFor(identities)
 	var queries []store.GrantQuery
 	if len(holders) > 0 {
 		queries = append(queries, store.GrantQuery{Holders: holders})
@@ -361,6 +354,26 @@ func (tx *transaction) dependents(ctx context.Context, cause string, identities 
 	for _, system := range systems {
 		queries = append(queries, store.GrantQuery{System: system})
 	}
+	return tx.wakeGiven(ctx, cause, queries...)
+}
+
+// answeredFor are the identities themselves, and those that they own or sponsor.
+func (d *snapshot) answeredFor(identities []countersign.IdentityID) []countersign.IdentityID {
+	touched := map[countersign.IdentityID]bool{}
+	for _, id := range identities {
+		touched[id] = true
+	}
+	holders := slices.Clone(identities)
+	for id, identity := range d.identities {
+		if !touched[id] && (touched[identity.Owner] || touched[identity.Sponsor]) {
+			holders = append(holders, id)
+		}
+	}
+	return holders
+}
+
+// wakeGiven makes due the grants of the queries that give something, or are about to.
+func (tx *transaction) wakeGiven(ctx context.Context, cause string, queries ...store.GrantQuery) error {
 	seen := map[string]bool{}
 	for _, query := range queries {
 		query.States = []countersign.GrantState{countersign.GrantProvisioning, countersign.GrantLive}

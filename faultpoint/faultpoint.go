@@ -40,6 +40,6 @@ const (
 	AfterObserve Point = "after-observe"
 	// InSweep: some grants of a sweep are judged, and nothing of it is written.
 	InSweep Point = "in-sweep"
-	// InBatch: some requests of a batch are opened, and the batch knows of none.
+	// InBatch: some requests of a batch are opened, and others are not.
 	InBatch Point = "in-batch"
 )

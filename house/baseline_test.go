@@ -61,6 +61,23 @@ func (w *world) legacy() map[string]*countersign.Grant {
 	return found
 }
 
+// What was answered once is answered the same, also when the baseline stands by then.
+func TestABaselineThatIsProposedAgainUnderItsKeyIsTheSame(t *testing.T) {
+	w := found(t, onSQLite(t), policyFor(managerStage, ""))
+	w.byHand("ana", "write")
+	w.read()
+	propose := func() (countersign.ProposalID, error) {
+		return w.house.Desk.ProposeBaseline(w.ctx, w.as("otto"), desk.Key{Route: "baseline", Value: "key-1", Body: "sha256:same"}, "ledger", 0, "what was there before the house")
+	}
+	id, err := propose()
+	w.must(err)
+	w.must(w.publish("pit", id))
+	w.read()
+	if again, err := propose(); err != nil || again != id {
+		t.Errorf("it is %s, and then %s, %v", id, again, err)
+	}
+}
+
 func (w *world) proven() *desk.ClaimView {
 	w.t.Helper()
 	view, err := w.house.Desk.Claim(w.ctx, w.as("aud"))

@@ -121,7 +121,8 @@ func (s *story) unremovable(task connector.Task) string {
 	l := s.look()
 	for _, grant := range l.grants {
 		if grant.ID == task.Grant {
-			if grant.State != countersign.GrantRevoking || !s.committed(grant.ID, task.Intent) {
+			// A second look takes away what came back since the first.
+			if grant.State != countersign.GrantRevoking && grant.State != countersign.GrantRevoked || !s.committed(grant.ID, task.Intent) {
 				return "the grant " + string(grant.ID) + " is " + string(grant.State) + ", and what it took on the record is taken away"
 			}
 		} else if grant.Adopted != nil && grant.State == countersign.GrantLive && adoptedAs(grant) == heldByOthers(task) {

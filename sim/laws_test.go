@@ -528,9 +528,7 @@ func (s *story) checkBatches(l *look) {
 				continue
 			}
 			named := slices.ContainsFunc(batch.Items, func(item countersign.BatchItem) bool {
-				// What was opened and not noted yet is noted when the step is taken again.
-				return item.Beneficiary == request.Beneficiary && slices.Equal(request.Entitlements, []countersign.EntitlementID{item.Entitlement}) &&
-					(item.Request == request.ID || !item.Done())
+				return item.Beneficiary == request.Beneficiary && slices.Equal(request.Entitlements, []countersign.EntitlementID{item.Entitlement}) && item.Request == request.ID
 			})
 			if !named || request.Requester != batch.By {
 				s.breaks("what a batch refuses is not there", "the request %s for %s came of the batch %s, which does not name it", request.ID, request.Beneficiary, batch.ID)

@@ -156,3 +156,38 @@ func TestAReplicaShowsThatItIsFreshHoweverLongEndsTake(t *testing.T) {
 		s.faults.slow = 0
 	})
 }
+
+// What a rule gave between the judgement of a departure and its commit was seen by
+// neither, and went on.
+func TestWhatARuleGivesWhileItsHolderLeavesEnds(t *testing.T) {
+	inBubble(t, false, func(s *story) {
+		s.settled()
+		files := s.files.clone()
+		files.joined, files.crew = append(files.joined, "joy"), append(files.crew, "joy")
+		s.must(s.applyFiles(files))
+		files = s.files.clone()
+		files.departed = append(files.departed, "joy")
+		s.faults.meanwhile = func() { s.must(s.houses[1].Settle(s.ctx)) }
+		s.must(s.applyFiles(files))
+		joy := s.as("joy").Identity
+		held := func() int { return len(s.look().grantsHeld(joy)) }
+		if held() == 0 {
+			t.Fatal("nothing was given meanwhile")
+		}
+		s.settled()
+		s.pass(61 * time.Second)
+		s.settled()
+		if still := held(); still != 0 {
+			t.Errorf("%d grants go on", still)
+		}
+	})
+}
+
+func (l *look) grantsHeld(who countersign.IdentityID) (held []*countersign.Grant) {
+	for _, grant := range l.grants {
+		if grant.Holder == who && !grant.State.Ended() {
+			held = append(held, grant)
+		}
+	}
+	return held
+}

@@ -176,9 +176,12 @@ func (s *story) checkMoves(l *look) {
 			continue
 		}
 		passed := slices.ContainsFunc(l.restsOn(grant), func(request *countersign.Request) bool {
-			return request != first && request.Type != "access" || asked(request)
+			return request.Rotates == nil && (request != first && request.Type != "access" || asked(request))
 		})
-		would := (!outside(holder) || passed) && holder.Affiliation != "vendor"
+		// An agent can hold no more than its owner.
+		owner := l.identities[holder.Owner]
+		vendor := holder.Affiliation == "vendor" || holder.Kind == countersign.Agent && owner != nil && owner.Affiliation == "vendor"
+		would := (!outside(holder) || passed) && !vendor
 		switch lapsing := grant.Lapsing; {
 		case !would && lapsing == nil && grant.Until > l.now.Add(overlap):
 			s.breaks(law, "%s of %s, who is a %s by now, goes on until %s", grant.ID, grant.Holder, holder.Affiliation, grant.Until)

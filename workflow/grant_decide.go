@@ -279,7 +279,7 @@ func (f *folding) observe(command GrantCommand, verdict GrantVerdict) error {
 		// access longer: the house ends it itself.
 		change := CredentialAppliedChange{Observation: observation, Until: countersign.Earliest(command.Until, observation.Until)}
 		if g.State == countersign.GrantLive {
-			change.RetireOthersAt, change.NoLater = f.Now.Add(g.Intent.Overlap), true
+			change.RetireOthersAt, change.NoLater, change.Lapses = f.Now.Add(g.Intent.Overlap), true, g.Lapsing != nil
 		}
 		return f.grant(g.ID, &CredentialApplied{Change: change})
 	case countersign.ExtendOperation:

@@ -40,6 +40,10 @@ type CredentialAppliedChange struct {
 	// NoLater says that this lets none of them live longer than an earlier rotation
 	// did. Events from before it do not say so, and are replayed as they were.
 	NoLater bool `json:"no_later,omitempty"`
+	// Lapses says that the access was to lapse, and still does: the end that comes with
+	// the credential counts once the lapse is taken back. Before this was said, a
+	// rotation took it back.
+	Lapses bool `json:"lapses,omitempty"`
 }
 
 func (CredentialApplied) EventKind() string { return "grant.credential-applied@1" }

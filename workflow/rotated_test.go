@@ -27,3 +27,41 @@ func TestARotationProlongsNothingAndEarlierOnesAreReplayedAsTheyWere(t *testing.
 		}
 	}
 }
+
+// Who approves another credential decides nothing on what makes the access lapse.
+func TestARotationTakesNoLapseBack(t *testing.T) {
+	const lapses, was, later = countersign.Instant(2_000), countersign.Instant(5_000), countersign.Instant(9_000)
+	for name, want := range map[string]struct {
+		lapses      bool
+		until, kept countersign.Instant
+	}{"as it is": {true, lapses, later}, "as it was recorded before": {false, later, later}} {
+		t.Run(name, func(t *testing.T) {
+			grant := &countersign.Grant{
+				ID: "grt_a", Version: 1, State: countersign.GrantLive, Until: lapses, LatestEnd: was, Lapsing: &countersign.Lapse{Cause: workflow.CauseMoved, Was: was},
+				Credentials: []countersign.Credential{{ID: "crd_old", State: countersign.CredentialLive}, {ID: "crd_new", State: countersign.CredentialIssuing}},
+				Rotating:    &countersign.Rotation{Request: "req_a", Credential: "crd_new", LatestEnd: later},
+			}
+			seq := int64(1)
+			apply := func(payload countersign.Payload) {
+				t.Helper()
+				seq++
+				var err error
+				if grant, err = workflow.ApplyGrant(grant, workflow.Stamp{Stream: "grt_a", Seq: seq, Time: 1_000}, payload); err != nil {
+					t.Fatal(err)
+				}
+			}
+			apply(&workflow.CredentialApplied{Change: workflow.CredentialAppliedChange{
+				Observation: countersign.Observation{Credential: "crd_new", Present: true}, Until: later, RetireOthersAt: 3_000, NoLater: true, Lapses: want.lapses,
+			}})
+			if grant.Until != want.until || (grant.Lapsing != nil) != want.lapses {
+				t.Errorf("it ends at %s, lapsing %+v", grant.Until, grant.Lapsing)
+			}
+			if want.lapses {
+				apply(&workflow.GrantKept{})
+			}
+			if grant.Until != want.kept || grant.LatestEnd != later {
+				t.Errorf("kept, it ends at %s, and at the latest at %s", grant.Until, grant.LatestEnd)
+			}
+		})
+	}
+}

@@ -156,7 +156,8 @@ func applyRotationDropped(g *countersign.Grant, change RotationDroppedChange) {
 	}
 }
 
-// applyRotated gives the grant the end of its new credential.
+// applyRotated gives the grant the end of its new credential. Who approved that decided
+// nothing on what makes the access lapse: a later end waits until that is taken back.
 func applyRotated(g *countersign.Grant, change CredentialAppliedChange) {
 	if !g.Issuing() || g.Rotating.Credential != change.Observation.Credential {
 		return
@@ -167,7 +168,12 @@ func applyRotated(g *countersign.Grant, change CredentialAppliedChange) {
 		g.Redefined = nil
 	}
 	g.Definition = g.Rotating.Definition
-	if g.Until != 0 && change.Until > g.Until {
+	switch {
+	case change.Lapses:
+		if lapse := g.Lapsing; lapse != nil && lapse.Was != 0 && change.Until > lapse.Was {
+			lapse.Was, g.LatestEnd = change.Until, g.Rotating.LatestEnd
+		}
+	case g.Until != 0 && change.Until > g.Until:
 		g.Until, g.LatestEnd, g.Reminded, g.Lapsing = change.Until, g.Rotating.LatestEnd, false, nil
 	}
 }
