@@ -137,6 +137,12 @@ func (tx *transaction) applyBirthrights(ctx context.Context, b *birthrights) err
 		case b.unjudged(grant.Birthright.Rule) != "":
 			continue
 		default:
+			// What people have approved since is theirs to keep until the end that they saw.
+			if extended, err := tx.extended(ctx, grant); err != nil {
+				return err
+			} else if extended {
+				continue
+			}
 			verdict.Lapse = &workflow.Lapse{
 				Cause: workflow.CauseBirthrightEnded, Reason: fmt.Sprintf("The rule %q does not give it any more.", grant.Birthright.Rule),
 				Until: tx.now().Add(b.overlap(grant.Birthright.Rule)),

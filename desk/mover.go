@@ -193,14 +193,24 @@ func (tx *transaction) grounds(ctx context.Context, grant *countersign.Grant) ([
 	if err != nil {
 		return nil, err
 	}
-	grounds, err := tx.desk.Store.Requests(ctx, store.RequestQuery{
+	changed, err := tx.changesOf(ctx, grant)
+	return append(changed, first), err
+}
+
+// changesOf are the requests that gave the grant a later end or another credential,
+// newest first.
+func (tx *transaction) changesOf(ctx context.Context, grant *countersign.Grant) ([]*countersign.Request, error) {
+	requests, err := tx.desk.Store.Requests(ctx, store.RequestQuery{
 		Holder: grant.Holder, Entitlement: grant.Entitlement,
 		States: []countersign.RequestState{countersign.RequestActive, countersign.RequestClosing, countersign.RequestClosed},
 	})
-	if err != nil {
-		return nil, err
-	}
-	return append(slices.DeleteFunc(grounds, func(request *countersign.Request) bool { return request.Changes() != grant.ID }), first), nil
+	return slices.DeleteFunc(requests, func(request *countersign.Request) bool { return request.Changes() != grant.ID }), err
+}
+
+// extended reports whether people have approved a later end of the grant.
+func (tx *transaction) extended(ctx context.Context, grant *countersign.Grant) (bool, error) {
+	changed, err := tx.changesOf(ctx, grant)
+	return slices.ContainsFunc(changed, func(request *countersign.Request) bool { return request.Rotates == nil }), err
 }
 
 // lastOf returns the request by which people decided last on the access itself: a

@@ -83,6 +83,30 @@ func TestWhoJoinsGetsWhatRulesGiveAndLosesItAfterAnOverlap(t *testing.T) {
 	})
 }
 
+// People who decide that somebody keeps it decide more than the rule that lets it lapse.
+func TestAnExtensionOfWhatARuleGaveLastsUntilTheEndThatWasApproved(t *testing.T) {
+	w := found(t, onSQLite(t), policyFor(managerStage, ""), editorPolicy, staffPackage, staffRule)
+	w.together("manager: max}\n  - {login: max", "manager: max, affiliation: contractor, sponsor: otto, contract_end: 2027-06-30}\n  - {login: max")
+	w.settle()
+	lapsing := w.birthright("ana")
+	id := w.submit("ana", desk.Asking{Entitlements: []string{"wiki/space/editor"}, Extends: lapsing.ID, Duration: 20 * countersign.Day, Reason: "the handbook is not done"})
+	w.must(w.approve("max", id))
+	w.settle()
+	extended := w.birthright("ana")
+	if extended.Lapsing != nil || extended.Until <= lapsing.Until {
+		t.Fatalf("it is extended to %s, and lapsed at %s", extended.Until, lapsing.Until)
+	}
+	w.pass(25 * time.Hour)
+	if after := w.birthright("ana"); after.Lapsing != nil || after.Until != extended.Until {
+		t.Errorf("a day later it ends at %s, and was extended to %s", after.Until, extended.Until)
+	}
+	w.pass(20 * 24 * time.Hour)
+	if gone := w.birthright("ana"); gone.State != countersign.GrantGone {
+		t.Errorf("after its end it is %s", gone.State)
+	}
+	w.verified()
+}
+
 func TestARuleThatCannotBeJudgedNeitherGivesNorTakes(t *testing.T) {
 	rule := strings.Replace(staffRule, `identity.affiliation == "employee"`, `identity.contract_end > timestamp("2026-01-01T00:00:00Z")`, 1)
 	w := found(t, onSQLite(t), policyFor(managerStage, ""), staffPackage, rule)

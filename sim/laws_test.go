@@ -21,9 +21,10 @@ type taskOf = connector.Task
 type laws struct {
 	final   map[string]string
 	version map[string]int64
-	// decided and enforced are at which look a decision, and a policy put into force by
-	// one person, was seen first: a clock that steps back tells no order.
+	// decided, since and enforced are at which look a decision, a grant, and a policy put
+	// into force by one person, was seen first: a clock that steps back tells no order.
 	decided  map[countersign.DecisionID]int
+	since    map[countersign.GrantID]int
 	enforced map[countersign.ProposalID]int
 	looks    int
 	last     *look
@@ -51,7 +52,7 @@ type laws struct {
 }
 
 func newLaws() *laws {
-	return &laws{final: map[string]string{}, version: map[string]int64{}, decided: map[countersign.DecisionID]int{}, enforced: map[countersign.ProposalID]int{}, given: map[countersign.IntentID]int{},
+	return &laws{final: map[string]string{}, version: map[string]int64{}, decided: map[countersign.DecisionID]int{}, since: map[countersign.GrantID]int{}, enforced: map[countersign.ProposalID]int{}, given: map[countersign.IntentID]int{},
 		owners: map[countersign.IdentityID]countersign.IdentityID{}, handed: map[countersign.IdentityID]bool{},
 		missing: map[string]countersign.Instant{}, rows: map[string]int64{}, lean: map[countersign.Digest]bool{}, record: newRecord(), told: map[string]countersign.Instant{}}
 }
@@ -116,6 +117,11 @@ func (s *story) check(all bool) {
 	s.laws.looks++
 	l := s.look()
 	s.laws.last = l
+	for id := range l.grants {
+		if s.laws.since[id] == 0 {
+			s.laws.since[id] = s.laws.looks
+		}
+	}
 	s.checkRows()
 	s.checkTarget(l)
 	s.checkMemory(l)

@@ -89,7 +89,10 @@ func (s *story) checkBirthrights(l *look) {
 			continue
 		}
 		last, gives := l.now.Add(rule.overlap), l.gives(grant.Birthright.Rule, name, holder)
+		extended := slices.ContainsFunc(l.restsOn(grant), func(request *countersign.Request) bool { return request.Rotates == nil })
 		switch lapsing := grant.Lapsing; {
+		case extended && lapsing == nil:
+			// People have approved another end since.
 		case !gives && lapsing == nil && (grant.Until == 0 || grant.Until > last):
 			s.breaks(law, "the rule %s does not give %s to %s any more, and %s goes on", grant.Birthright.Rule, name, grant.Holder, grant.ID)
 		case !gives && lapsing != nil && grant.Until > lapsing.Since.Add(rule.overlap):
@@ -304,7 +307,7 @@ func (s *story) checkSeparation(l *look, rest bool) {
 		for _, grant := range grants {
 			for _, other := range halves["open"][id] {
 				// What was there before is taken on the record as it is.
-				if grant.Adopted != nil && grant.OpenedAt >= other.OpenedAt || other.Adopted != nil && other.OpenedAt >= grant.OpenedAt {
+				if since := s.laws.since; grant.Adopted != nil && since[grant.ID] >= since[other.ID] || other.Adopted != nil && since[other.ID] >= since[grant.ID] {
 					continue
 				}
 				if !l.waived(grant, now) && !l.waived(other, now) {
