@@ -21,11 +21,12 @@ type taskOf = connector.Task
 type laws struct {
 	final   map[string]string
 	version map[string]int64
-	// decided, since and enforced are at which look a decision, a grant, and a policy put
-	// into force by one person, was seen first: a clock that steps back tells no order.
+	// decided, since, enforced and over are at which look a decision, a grant, a policy put
+	// into force by one person, and its end, was seen first: a clock that steps back tells no order.
 	decided  map[countersign.DecisionID]int
 	since    map[countersign.GrantID]int
 	enforced map[countersign.ProposalID]int
+	over     map[countersign.ProposalID]int
 	looks    int
 	last     *look
 	notes    int
@@ -52,7 +53,7 @@ type laws struct {
 }
 
 func newLaws() *laws {
-	return &laws{final: map[string]string{}, version: map[string]int64{}, decided: map[countersign.DecisionID]int{}, since: map[countersign.GrantID]int{}, enforced: map[countersign.ProposalID]int{}, given: map[countersign.IntentID]int{},
+	return &laws{final: map[string]string{}, version: map[string]int64{}, decided: map[countersign.DecisionID]int{}, since: map[countersign.GrantID]int{}, enforced: map[countersign.ProposalID]int{}, over: map[countersign.ProposalID]int{}, given: map[countersign.IntentID]int{},
 		owners: map[countersign.IdentityID]countersign.IdentityID{}, handed: map[countersign.IdentityID]bool{},
 		missing: map[string]countersign.Instant{}, rows: map[string]int64{}, lean: map[countersign.Digest]bool{}, record: newRecord(), told: map[string]countersign.Instant{}}
 }
@@ -568,13 +569,17 @@ func (s *story) checkEmergency(l *look) {
 		from, until := proposal.Until.Add(-desk.EmergencyTime), proposal.Until
 		if proposal.State != countersign.ProposalProvisional {
 			until = countersign.Earliest(until, proposal.DecidedAt)
+			if s.laws.over[proposal.ID] == 0 {
+				s.laws.over[proposal.ID] = s.laws.looks
+			}
 		} else {
 			s.wakes(string(proposal.ID), proposal.Until)
 		}
 		for _, request := range l.requests {
 			for _, stage := range request.Stages {
 				for _, decision := range stage.Decisions {
-					if decision.By == proposal.EnforcedBy && decision.At > from && decision.At < until && s.ahead <= l.now && s.laws.decided[decision.ID] >= s.laws.enforced[proposal.ID] {
+					seen, over := s.laws.decided[decision.ID], s.laws.over[proposal.ID]
+					if decision.By == proposal.EnforcedBy && decision.At > from && decision.At < until && seen >= s.laws.enforced[proposal.ID] && (over == 0 || seen < over || seen == over && s.ahead <= l.now) {
 						s.breaks("an emergency policy is bounded", "%s put %s into force alone, and decided the request %s", decision.By, proposal.ID, request.ID)
 					}
 				}
