@@ -27,9 +27,12 @@ RAPID = . ./auth ./directory ./httpapi ./pdp ./policy ./reconcile ./target ./tar
 
 ## fuzz: each fuzz target for FUZZTIME
 fuzz:
-	@for target in $(FUZZ); do \
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; for target in $(FUZZ); do \
 		echo "fuzzing $$target for $(FUZZTIME)"; \
-		$(GO) test ./$${target%%:*} -run '^$$' -fuzz "^$${target##*:}\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x || exit 1; \
+		$(GO) test ./$${target%%:*} -run '^$$' -fuzz "^$${target##*:}\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x 2>&1 | tee "$$log"; \
+		grep -q '^ok' "$$log" && continue; \
+		grep -q '^    context deadline exceeded$$' "$$log" && ! grep -q 'Failing input' "$$log" || exit 1; \
+		echo "its time ran out, and no input failed: go.dev/issue/75804, mended in Go 1.27"; \
 	done
 
 # Fuzz targets, as folder and name. A test compares the list with the code.
