@@ -143,8 +143,6 @@ func (s *Store) Requests(ctx context.Context, query store.RequestQuery) ([]*coun
 
 func requestsText(query store.RequestQuery) (string, []any) {
 	var where conditions
-	where.text(`id IN (SELECT request FROM request_party WHERE identity = ?)`, string(query.Party))
-	where.text(`id IN (SELECT request FROM request_party WHERE identity = ? AND awaited)`, string(query.AwaitingDecisionOf))
 	// With a holder and open requests only, the unique index finds them.
 	open := query.Holder != "" && len(query.States) > 0 && !slices.ContainsFunc(query.States, func(state countersign.RequestState) bool { return !state.Open() })
 	switch {
@@ -168,6 +166,24 @@ func requestsText(query store.RequestQuery) (string, []any) {
 		return newestInStates(&where, requestTable, `{in state}`, query.States, string(query.Before), query.Limit)
 	}
 	where.states(texts(query.States), query.Holder != "" || query.Party != "" || query.AwaitingDecisionOf != "")
+	narrowed := len(where.parts) > 0 || query.Party != "" && query.AwaitingDecisionOf != ""
+	for _, party := range []struct {
+		who     countersign.IdentityID
+		awaited string
+	}{{query.Party, ``}, {query.AwaitingDecisionOf, ` AND awaited`}} {
+		if party.who == "" {
+			continue
+		}
+		of, args := `SELECT request FROM request_party WHERE identity = ?`+party.awaited, []any{string(party.who)}
+		if !narrowed {
+			// The index has the newest in order: the others are not looked up.
+			if query.Before != "" {
+				of, args = of+` AND request < ?`, append(args, string(query.Before))
+			}
+			of, args = of+` ORDER BY request DESC LIMIT ?`, append(args, most(query.Limit))
+		}
+		where.add(`id IN (`+of+`)`, args...)
+	}
 	where.text(`id < ?`, string(query.Before))
 	return where.newestFirst(requestTable, query.Limit)
 }
