@@ -94,7 +94,7 @@ type RequestLine struct {
 
 // Requests lists what the caller has to do with, newest first; an auditor sees
 // all.
-func (d *Desk) Requests(ctx context.Context, caller Caller, filter RequestFilter) (_ []RequestLine, err error) {
+func (d *Desk) Requests(ctx context.Context, caller Caller, filter RequestFilter) ([]RequestLine, error) {
 	auditor, err := d.holdsAny(caller, PowerAuditor)
 	if err != nil {
 		return nil, err
@@ -110,7 +110,6 @@ func (d *Desk) Requests(ctx context.Context, caller Caller, filter RequestFilter
 	if err != nil {
 		return nil, err
 	}
-	defer tx.orStale(&err)
 	requests, err := tx.read.Requests(ctx, query)
 	if err != nil {
 		return nil, err

@@ -359,6 +359,9 @@ func (tx *transaction) dependents(ctx context.Context, cause string, identities 
 
 // answeredFor are the identities themselves, and those that they own or sponsor.
 func (d *snapshot) answeredFor(identities []countersign.IdentityID) []countersign.IdentityID {
+	if len(identities) == 0 {
+		return nil
+	}
 	touched := map[countersign.IdentityID]bool{}
 	for _, id := range identities {
 		touched[id] = true

@@ -381,14 +381,15 @@ func applyCredential(g *countersign.Grant, stamp Stamp, change CredentialApplied
 		for i := range g.Credentials {
 			credential := &g.Credentials[i]
 			if credential.ID != change.Observation.Credential && credential.State == countersign.CredentialLive {
-				retiring := credential.RetireAt
-				if credential.RetireAt = change.RetireOthersAt; change.NoLater || g.Issuing() {
-					credential.RetireAt = countersign.Earliest(change.RetireOthersAt, retiring)
+				retire := change.RetireOthersAt
+				if change.NoLater || g.Issuing() {
+					retire = countersign.Earliest(retire, credential.RetireAt)
 				}
 				// What an approved rotation replaces ends no later than it would have.
 				if g.Issuing() {
-					credential.RetireAt = countersign.Earliest(credential.RetireAt, credential.Until)
+					retire = countersign.Earliest(retire, credential.Until)
 				}
+				credential.RetireAt = retire
 			}
 		}
 	}
