@@ -85,39 +85,37 @@ func (h *house) found() *house {
 	for i := range h.replicas {
 		h.up(i, "")
 	}
-	h.sign("max", "syd", "adam", "aud", asker(0), asker(1), asker(2), asker(3))
+	h.sign(append([]string{"max", "syd", asker(0), asker(1), asker(2), asker(3)}, powerful...)...)
 	h.empowered()
 	return h
 }
 
-// empowered waits until the powers that the files hand out are there: like all access,
-// they are carried out after they were given.
+// empowered waits until every replica knows the powers that the files hand out: like
+// all access, they are carried out after they were given.
 func (h *house) empowered() {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	for {
-		said, err := h.insist(ctx, "adam", http.MethodGet, "/api/v1/grants?system=countersign", "", nil)
-		if err != nil {
-			h.t.Fatal(err)
-		}
-		var list struct{ Grants []seenGrant }
-		if err := json.Unmarshal(said.body, &list); err != nil {
-			h.t.Fatalf("the powers are read as %s, %v", said, err)
-		}
-		live := 0
-		for _, grant := range list.Grants {
-			if grant.State == "live" {
-				live++
+	for _, replica := range h.replicas {
+		for _, login := range powerful {
+			for {
+				said, err := h.insistAt(ctx, replica.url, login, http.MethodGet, "/api/v1/me", "", nil)
+				if err != nil {
+					h.t.Fatal(err)
+				}
+				var me struct{ Powers []string }
+				if err := json.Unmarshal(said.body, &me); err != nil {
+					h.t.Fatalf("the powers of %s are read as %s, %v", login, said, err)
+				}
+				if len(me.Powers) == 1 {
+					break
+				}
+				select {
+				case <-ctx.Done():
+					h.t.Fatalf("the power of %s is never there: %s", login, said)
+				case <-time.After(pace):
+				}
 			}
-		}
-		if live == powers {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			h.t.Fatalf("the powers are never there: %s", said)
-		case <-time.After(pace):
 		}
 	}
 }

@@ -13,9 +13,10 @@ import (
 const (
 	beneficiaries = 24
 	rights        = 40
-	// powers are two administrators and two auditors.
-	powers = 4
 )
+
+// powerful are two administrators and two auditors.
+var powerful = []string{"adam", "alma", "aud", "aura"}
 
 // askers and reviewers grow with the rounds: in some histories each of them can be
 // used once.

@@ -90,7 +90,6 @@ func (h *house) reader(driver, tables string) (again func() error) {
 func (h *house) suspensions(again func() error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	h.sign("alma")
 	l := &load{house: h, pairs: map[string]int{}}
 	// suspended is true from the answer to a suspension until it is taken back.
 	var gate sync.RWMutex

@@ -38,6 +38,8 @@ type Config struct {
 	// decision point answers. While that cannot tell, it is the error of Answers, beside
 	// what was known last.
 	HoldsPower func(holder countersign.IdentityID, power string) (bool, error)
+	// CatchUp brings HoldsPower to what storage holds now.
+	CatchUp func(ctx context.Context) error
 	// Answers is an error while the decision point cannot tell who holds a power. No
 	// person is answered then: to say that somebody holds none would be a guess.
 	Answers func() error

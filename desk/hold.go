@@ -178,6 +178,12 @@ func (d *Desk) Lift(ctx context.Context, caller Caller, key Key, id countersign.
 		if err != nil {
 			return "", err
 		}
+		if err := tx.lookForHolds(ctx, string(caller.Identity)); err != nil {
+			return "", err
+		}
+		if d.heldNow(string(caller.Identity)) {
+			return "", countersign.Errorf(countersign.Refused, "held", "A hold is in force on you: you lift none until it is lifted.")
+		}
 		tx.put(after, hold.Version)
 		tx.events = append(tx.events, event)
 		return string(id), tx.moveHold(ctx, found.id)

@@ -24,7 +24,7 @@ const (
 // transaction: the decision point says so, and so does the record, which is
 // guarded until the commit.
 func (tx *transaction) holdsPower(ctx context.Context, who countersign.IdentityID, powers ...string) (bool, error) {
-	if err := tx.relyOnNow(ctx, store.GuardHolder(who), store.GuardHold(string(who))); err != nil {
+	if err := tx.lookAt(ctx, []string{string(who)}, []string{store.GuardHolder(who)}); err != nil {
 		return false, err
 	}
 	system := tx.directory.systemNames[SystemName]
@@ -34,7 +34,18 @@ func (tx *transaction) holdsPower(ctx context.Context, who countersign.IdentityI
 	}
 	for _, grant := range grants {
 		entitlement := tx.directory.entitlements[grant.Entitlement]
-		if entitlement != nil && slices.Contains(powers, entitlement.Name) && tx.power(who, entitlement.Name) {
+		if entitlement == nil || !slices.Contains(powers, entitlement.Name) {
+			continue
+		}
+		held := tx.power(who, entitlement.Name)
+		if !held && tx.stale == nil {
+			// Another replica may have carried it out a moment ago.
+			if err := tx.desk.CatchUp(ctx); err != nil {
+				return false, err
+			}
+			held = tx.power(who, entitlement.Name)
+		}
+		if held {
 			return true, nil
 		}
 	}

@@ -56,6 +56,22 @@ func TestAHoldRefusesAtOnceAndLiftingItGivesBackWhatWasThere(t *testing.T) {
 	})
 }
 
+func TestWhoIsHeldLiftsNoHoldOfOthers(t *testing.T) {
+	w := found(t, onPostgres(t), editorPolicy)
+	other := w.replica("other")
+	id, err := w.hold("otto", "wiki", false)
+	w.must(err)
+	own, err := w.hold("adam", "otto", false)
+	w.must(err)
+	lift := func() error {
+		return other.Desk.Lift(w.ctx, w.as("otto"), desk.Key{}, id, "it was a false alarm")
+	}
+	w.refused(lift(), "held")
+	w.must(w.lift("alma", own))
+	w.must(lift())
+	w.verified()
+}
+
 func TestUnderAHoldNothingIsAskedForOrApproved(t *testing.T) {
 	w := found(t, onSQLite(t), policyFor(managerStage, ""))
 	open := w.submit("ana", asking())

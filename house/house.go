@@ -172,6 +172,7 @@ func Open(ctx context.Context, options Options) (*House, error) {
 		HoldsPower: func(holder countersign.IdentityID, power string) (bool, error) {
 			return h.Point.Allowed(holder, power, desk.SystemName+"/"+desk.ResourceName, countersign.InstantOf(options.Clock.Now()))
 		},
+		CatchUp:        h.Point.CatchUp,
 		Answers:        h.Point.Answers,
 		Stop:           func(hold bool, ids ...string) { each(ids, hold, h.Stops.Stop) },
 		Forget:         func(hold bool, ids ...string) { each(ids, hold, h.Stops.Lift) },

@@ -132,6 +132,27 @@ func TestAReplicaThatCannotTellWhoHoldsAPowerTellsNobodyThatTheyHoldNone(t *test
 	w.must(err)
 }
 
+func TestAPowerThatAnotherReplicaHasJustGivenIsKnownToTheCommandThatNeedsIt(t *testing.T) {
+	w := found(t, onPostgres(t), editorPolicy)
+	w.edit("{login: adam, name: Adam Admin, email: adam@test.example, manager: bea}", "{login: adam, name: Adam Admin, email: adam@test.example, manager: bea, status: departed}",
+		"administrator: [adam, alma]", "administrator: [bea, alma]")
+	_, err := w.house.Desk.ApplyDirectory(w.ctx, w.as("adam"), w.files())
+	w.must(err)
+	w.settle()
+	other := w.replica("other")
+	w.must(w.house.Desk.Recover(w.ctx, desk.Recovery{People: []string{"bea", "alma"}, Reason: "Adam left", OperatingSystemUser: "root"}))
+	w.settle()
+	if powers, err := other.Desk.Powers(w.as("bea").Identity); err != nil || len(powers) != 0 {
+		t.Fatalf("before it has followed, the other replica knows the powers %v, %v", powers, err)
+	}
+	w.must(other.Desk.Suspend(w.ctx, w.as("bea"), desk.Key{}, "ana", "lost her laptop", false))
+	// Who is held has no power, however new the replica's knowledge is.
+	_, err = w.hold("alma", "bea", false)
+	w.must(err)
+	w.refused(other.Desk.Suspend(w.ctx, w.as("bea"), desk.Key{}, "olga", "lost her laptop", false), "not-entitled-to-suspend")
+	w.verified()
+}
+
 // A decision point that is stale for one moment, and was fresh before it and is again
 // after it, has not said that somebody holds no power.
 func TestWhoCouldNotBeToldToHoldAPowerIsToldThat(t *testing.T) {

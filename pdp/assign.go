@@ -136,8 +136,8 @@ func (p *Point) CheckCredential(ctx context.Context, credential countersign.Cred
 	if err != nil {
 		return Check{}, err
 	}
-	if err := p.lookOnce(ctx); err != nil {
-		return Check{}, countersign.Errorf(countersign.Unavailable, string(Stale), "the assignments cannot be read now").Because(err)
+	if err := p.CatchUp(ctx); err != nil {
+		return Check{}, err
 	}
 	p.mu.RLock()
 	defer p.mu.RUnlock()

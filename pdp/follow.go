@@ -103,9 +103,9 @@ type look struct {
 	err  error
 }
 
-// lookOnce follows the shelf, together with whoever waits for the same: the step
+// CatchUp follows the shelf now, together with whoever waits for the same: the step
 // begins after every one of them has asked.
-func (p *Point) lookOnce(ctx context.Context) error {
+func (p *Point) CatchUp(ctx context.Context) error {
 	p.looks.Lock()
 	mine := p.looks.next
 	first := mine == nil
@@ -131,6 +131,9 @@ func (p *Point) lookOnce(ctx context.Context) error {
 	defer cancel()
 	mine.err = p.follow(ctx, 0, true)
 	p.following.Unlock()
+	if mine.err != nil {
+		mine.err = countersign.Errorf(countersign.Unavailable, string(Stale), "the assignments cannot be read now").Because(mine.err)
+	}
 	close(mine.done)
 	return mine.err
 }
