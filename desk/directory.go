@@ -205,6 +205,7 @@ func (tx *transaction) record(ctx context.Context, changes []directory.Change) e
 	}
 	var identities, leaving []countersign.IdentityID
 	var systems []countersign.SystemID
+	var retired []string
 	for _, change := range changes {
 		switch row := change.After.(type) {
 		case *countersign.Identity:
@@ -214,8 +215,14 @@ func (tx *transaction) record(ctx context.Context, changes []directory.Change) e
 			}
 		case *countersign.System:
 			systems = append(systems, row.ID)
+			if row.Retired {
+				retired = append(retired, row.RowKey())
+			}
 		case *countersign.Entitlement:
 			systems = append(systems, row.System)
+			if row.Retired {
+				retired = append(retired, row.RowKey())
+			}
 		}
 	}
 	cause := fmt.Sprintf("directory-%d", tx.change.DirectoryRevision)
@@ -223,7 +230,7 @@ func (tx *transaction) record(ctx context.Context, changes []directory.Change) e
 		return err
 	}
 	tx.lookAtMoved(changes, cause)
-	tx.lookAtLeft(leaving, cause)
+	tx.lookAtEnded(leaving, retired, cause)
 	return tx.wakeRequests(ctx, cause)
 }
 

@@ -19,12 +19,13 @@ import (
 // cause, so that a reorganisation is no transaction over everybody.
 
 // The causes of a look at an identity begin with one of these. Only who has moved
-// is judged anew in what was asked for. Of who has left, what was opened while that was
-// committed is made due: it relied on nothing that had changed, and nobody had seen it.
+// is judged anew in what was asked for. Of who has left, or of what was retired, what was
+// opened while that was committed is made due: it relied on nothing that had changed, and
+// nobody had seen it.
 const (
 	lookMoved = "moved-"
 	lookRules = "rules-"
-	lookLeft  = "left-"
+	lookEnded = "left-"
 )
 
 // lookAgain is when somebody who moved is looked at once more because access was on
@@ -62,8 +63,8 @@ func (d *Desk) LookAtIdentities(ctx context.Context, works []store.Work) error {
 				return err
 			}
 		}
-		if slices.ContainsFunc(looks[ids[i]], ofLeft) {
-			if err := tx.wakeGiven(ctx, causeOf(looks[ids[i]][0]), store.GrantQuery{Holders: []countersign.IdentityID{countersign.IdentityID(ids[i])}}); err != nil {
+		if slices.ContainsFunc(looks[ids[i]], ofEnded) {
+			if err := tx.wakeGiven(ctx, causeOf(looks[ids[i]][0]), givenOn(ids[i])); err != nil {
 				return err
 			}
 		}
@@ -86,13 +87,28 @@ func causeOf(work store.Work) string {
 
 func ofMove(work store.Work) bool { return strings.HasPrefix(causeOf(work), lookMoved) }
 
-func ofLeft(work store.Work) bool { return strings.HasPrefix(causeOf(work), lookLeft) }
+func ofEnded(work store.Work) bool { return strings.HasPrefix(causeOf(work), lookEnded) }
 
-// lookAtLeft makes due a look at those who leave, and at those they answer for.
-func (tx *transaction) lookAtLeft(leaving []countersign.IdentityID, cause string) {
+// lookAtEnded makes due a look at those who leave, and at those they answer for, and at
+// systems and entitlements that were retired.
+func (tx *transaction) lookAtEnded(leaving []countersign.IdentityID, retired []string, cause string) {
 	for _, id := range tx.directory.answeredFor(leaving) {
-		tx.look(string(id), store.IdentityWork, lookLeft+cause)
+		retired = append(retired, string(id))
 	}
+	for _, on := range retired {
+		tx.look(on, store.IdentityWork, lookEnded+cause)
+	}
+}
+
+// givenOn finds what was given to an identity, in a system or of an entitlement.
+func givenOn(id string) store.GrantQuery {
+	switch countersign.PrefixOf(id) {
+	case "sys":
+		return store.GrantQuery{System: countersign.SystemID(id)}
+	case "ent":
+		return store.GrantQuery{Entitlement: countersign.EntitlementID(id)}
+	}
+	return store.GrantQuery{Holders: []countersign.IdentityID{countersign.IdentityID(id)}}
 }
 
 // lookAtIdentity applies what rules give, and judges anew what was asked for of who

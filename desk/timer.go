@@ -329,7 +329,7 @@ func (d *Desk) SweepContracts(ctx context.Context, from, to countersign.Instant)
 	if err := tx.dependents(ctx, cause, ended, nil); err != nil {
 		return err
 	}
-	tx.lookAtLeft(ended, cause)
+	tx.lookAtEnded(ended, nil, cause)
 	for _, id := range ended {
 		asking, err := d.Store.Requests(ctx, store.RequestQuery{AwaitingDecisionOf: id})
 		if err != nil {

@@ -108,6 +108,33 @@ func TestAccessEndsWhenTheHolderOrTheOwnerLeavesAlsoWhileItIsBeingSetUp(t *testi
 	}
 }
 
+// What is given between the judgement of a retirement and its commit is seen by neither.
+func TestWhatIsGivenWhileItIsRetiredEnds(t *testing.T) {
+	terms := strings.Replace(policyFor(managerStage, ""), "grant: {ends: revoke}", "grant: {ends: revoke, ends_when: [system-retired]}", 1)
+	for name, retired := range map[string]string{
+		"the system":      directoryFile[strings.Index(directoryFile, "  - name: ledger\n"):strings.Index(directoryFile, "  - name: keys\n")],
+		"the entitlement": "          - {name: read, kind: credential}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := found(t, onSQLite(t), terms)
+			id := w.submit("ana", asking())
+			w.before(func() {
+				w.must(w.approve("max", id))
+				w.settle()
+				w.state(id, countersign.RequestActive)
+			})
+			w.apply(retired, "")
+			w.settle()
+			w.pass(61 * time.Second)
+			w.state(id, countersign.RequestClosed)
+			if ended := w.stored(w.grant(id).ID); ended.EndCause != "system-retired" || w.target.Holds(ended.Credentials[0].ID) {
+				t.Errorf("the grant ended because of %q, the target holds it: %v", ended.EndCause, w.target.Holds(ended.Credentials[0].ID))
+			}
+			w.verified()
+		})
+	}
+}
+
 func TestASuspensionBitesAtOnce(t *testing.T) {
 	w := found(t, onSQLite(t), rolePolicy, keyPolicy)
 	id := w.submit("ana", desk.Asking{Entitlements: []string{"wiki/space/editor"}, Reason: "the pages of the month are due"})

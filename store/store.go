@@ -198,7 +198,8 @@ const (
 	HoldWork WorkKind = "hold"
 	// BatchWork opens the next requests of a batch; its key is the batch's id.
 	BatchWork WorkKind = "batch"
-	// IdentityWork looks anew at what an identity holds; Ref is the identity.
+	// IdentityWork looks anew at what an identity holds, or at what was given of a system
+	// or an entitlement that was retired, which Ref names.
 	IdentityWork WorkKind = "identity"
 	// OpenWork looks anew at the next requests that wait for somebody, older than the
 	// one that Ref names.
