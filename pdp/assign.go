@@ -207,31 +207,40 @@ func (p *Point) show(key string, held record) error {
 	if err != nil {
 		return err
 	}
+	a, err := held.assigned(credential)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.index.remove(credential)
-	if held.RemovedAt != 0 {
-		return nil
-	}
-	a := assigned{credential: credential, action: held.Action, resource: held.Resource, until: held.Until}
-	if a.subject, err = target.ParseID(held.Subject); err != nil {
+	if err != nil || held.RemovedAt != 0 {
+		p.index.remove(credential)
 		return err
-	}
-	if a.grant, err = target.ParseID(held.Grant); err != nil {
-		return err
-	}
-	if a.of.system, err = target.ParseID(held.System); err != nil {
-		return err
-	}
-	// What was assigned before stops could name entitlements has none.
-	if held.Entitlement != "" {
-		if a.of.entitlement, err = target.ParseID(held.Entitlement); err != nil {
-			return err
-		}
 	}
 	a.of.bounds = p.index.bind(held.Bounds)
 	p.index.put(a)
 	return nil
+}
+
+// assigned is the small form of what the record gives under the credential, without
+// its bounds; of a removed one, nothing.
+func (r record) assigned(credential target.ID) (assigned, error) {
+	a := assigned{credential: credential, action: r.Action, resource: r.Resource, until: r.Until}
+	if r.RemovedAt != 0 {
+		return a, nil
+	}
+	var err error
+	if a.subject, err = target.ParseID(r.Subject); err != nil {
+		return a, err
+	}
+	if a.grant, err = target.ParseID(r.Grant); err != nil {
+		return a, err
+	}
+	if a.of.system, err = target.ParseID(r.System); err != nil {
+		return a, err
+	}
+	// What was assigned before stops could name entitlements has none.
+	if r.Entitlement != "" {
+		a.of.entitlement, err = target.ParseID(r.Entitlement)
+	}
+	return a, err
 }
 
 func (r record) gives(order Order) bool {

@@ -148,7 +148,8 @@ func (s *story) step(pace pace) {
 	case 2:
 		s.target.meanwhile = s.inBetween
 	}
-	if s.chance(80) {
+	// A replica that has not beaten refuses nearly everything, which is soon seen.
+	if s.chance(93) {
 		for _, h := range s.houses {
 			_, _ = s.surviving(func() error { return h.Engine.Beat(s.ctx) })
 		}

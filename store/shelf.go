@@ -21,7 +21,8 @@ type Shelf interface {
 	// order and at most limit, and the position to go on from. Nothing is missed,
 	// also when transactions commit in another order than they began. An item
 	// that was deleted is returned with Deleted set. With nothing new the
-	// position comes back as it was.
+	// position comes back as it was. Items come without Ref and EndsAt: a follower
+	// reads a million of them when it starts, and their bodies say what they are.
 	Changes(ctx context.Context, after int64, limit int) ([]Item, int64, error)
 	// Head returns the end of a stream that the shelf appends to.
 	Head(ctx context.Context, stream countersign.Stream) (Head, error)

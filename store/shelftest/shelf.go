@@ -119,7 +119,9 @@ func (s *Shelf) Changes(ctx context.Context, after int64, limit int) ([]store.It
 	var found []store.Item
 	for key, position := range s.changed {
 		if position > after {
-			found = append(found, copied(s.items[key]))
+			item := copied(s.items[key])
+			item.Ref, item.EndsAt = "", 0
+			found = append(found, item)
 		}
 	}
 	slices.SortFunc(found, func(a, b store.Item) int { return int(s.changed[a.Key] - s.changed[b.Key]) })

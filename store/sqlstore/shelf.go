@@ -83,9 +83,10 @@ func (s *shelf) Head(ctx context.Context, stream countersign.Stream) (store.Head
 func (s *shelf) Changes(ctx context.Context, after int64, limit int) ([]store.Item, int64, error) {
 	var items []store.Item
 	position := after
-	err := s.database.query(ctx, `SELECT `+itemColumns+`, position FROM shelf_item
+	err := s.database.query(ctx, `SELECT key, version, body, deleted, position FROM shelf_item
 		WHERE shelf = ? AND position > ? AND {visible} ORDER BY position LIMIT ?`, func(row row) error {
-		item, err := scanItem(row, &position)
+		var item store.Item
+		err := row.Scan(&item.Key, &item.Version, &item.Body, &item.Deleted, &position)
 		items = append(items, item)
 		return err
 	}, s.name, after, most(limit))
