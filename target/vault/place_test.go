@@ -29,6 +29,12 @@ func TestAPlaceIsKeptBeforeItsSecretAndAfterItsRevokeAndByOneWriterAtATime(t *te
 		t.Errorf("without a secret, reading is answered by %v", err)
 	}
 
+	longer := order
+	longer.Until, longer.Attempt = order.Until.Add(countersign.Hour), order.Attempt+1
+	if err := h.MoveEnd(ctx, longer); countersign.ReasonOf(err) != "no-such-secret" || h.kinds(order) != "" {
+		t.Errorf("where only a place is kept, its end moves: %v, told as %q", err, h.kinds(order))
+	}
+
 	// Somebody who knows of nothing, and somebody who knows what is no longer so.
 	late := order
 	for _, former := range []string{"", "before"} {

@@ -170,10 +170,10 @@ func (v *Vault) PlaceOf(ctx context.Context, credential countersign.CredentialID
 }
 
 // MoveEnd gives a secret that is there another end, as Issue does when it is
-// ordered again.
+// ordered again. Where only a place is kept there is none yet.
 func (v *Vault) MoveEnd(ctx context.Context, order Order) error {
 	return v.keep(ctx, order, func(_ countersign.Instant, item store.Item, held *record) (*change, error) {
-		if held == nil {
+		if held == nil || held.IssuedAt == 0 {
 			return nil, countersign.Errorf(countersign.Conflict, "no-such-secret", "the vault holds no secret of %s whose end could be moved", order.Credential)
 		}
 		return held.moved(item, order), nil
