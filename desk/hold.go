@@ -178,11 +178,8 @@ func (d *Desk) Lift(ctx context.Context, caller Caller, key Key, id countersign.
 		if err != nil {
 			return "", err
 		}
-		if err := tx.lookForHolds(ctx, string(caller.Identity)); err != nil {
+		if err := tx.refuseHeld(ctx, caller.Identity, "lift none"); err != nil {
 			return "", err
-		}
-		if d.heldNow(string(caller.Identity)) {
-			return "", countersign.Errorf(countersign.Refused, "held", "A hold is in force on you: you lift none until it is lifted.")
 		}
 		tx.put(after, hold.Version)
 		tx.events = append(tx.events, event)
@@ -214,6 +211,18 @@ func (tx *transaction) move(ctx context.Context, key string) error {
 // that there are no others on the ids.
 func (tx *transaction) lookForHolds(ctx context.Context, ids ...string) error {
 	return tx.lookAt(ctx, ids, nil)
+}
+
+// refuseHeld refuses what somebody on whom a hold is in force does not do until it is
+// lifted.
+func (tx *transaction) refuseHeld(ctx context.Context, who countersign.IdentityID, what string) error {
+	if err := tx.lookForHolds(ctx, string(who)); err != nil {
+		return err
+	}
+	if tx.desk.heldNow(string(who)) {
+		return countersign.Errorf(countersign.Refused, "held", "A hold is in force on you: you %s until it is lifted.", what)
+	}
+	return nil
 }
 
 func (tx *transaction) lookAt(ctx context.Context, held []string, more []string) error {

@@ -25,6 +25,7 @@ import (
 const (
 	lookMoved = "moved-"
 	lookRules = "rules-"
+	// Its text stands in what a replica of an earlier version has made due.
 	lookEnded = "left-"
 )
 

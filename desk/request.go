@@ -138,11 +138,8 @@ func (d *Desk) decide(ctx context.Context, caller Caller, key Key, id countersig
 				return command, workflow.RequestVerdict{}, err
 			}
 		}
-		if err := tx.lookForHolds(ctx, string(caller.Identity)); err != nil {
+		if err := tx.refuseHeld(ctx, caller.Identity, "decide nothing"); err != nil {
 			return command, workflow.RequestVerdict{}, err
-		}
-		if d.heldNow(string(caller.Identity)) {
-			return command, workflow.RequestVerdict{}, countersign.Errorf(countersign.Refused, "held", "A hold is in force on you: you decide nothing until it is lifted.")
 		}
 		verdict, err := tx.verdict(ctx, request, s)
 		if err != nil {

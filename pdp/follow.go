@@ -104,7 +104,8 @@ type look struct {
 }
 
 // CatchUp follows the shelf now, together with whoever waits for the same: the step
-// begins after every one of them has asked.
+// begins after every one of them has asked. Where the shelf cannot be read it is the
+// error of Answers.
 func (p *Point) CatchUp(ctx context.Context) error {
 	p.looks.Lock()
 	mine := p.looks.next
@@ -132,7 +133,7 @@ func (p *Point) CatchUp(ctx context.Context) error {
 	mine.err = p.follow(ctx, 0, true)
 	p.following.Unlock()
 	if mine.err != nil {
-		mine.err = countersign.Errorf(countersign.Unavailable, string(Stale), "the assignments cannot be read now").Because(mine.err)
+		mine.err = stale().Because(mine.err)
 	}
 	close(mine.done)
 	return mine.err

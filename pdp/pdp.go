@@ -228,6 +228,11 @@ func (p *Point) unanswered() error {
 	if reason == Unfit {
 		return p.stops.Fit()
 	}
+	return stale()
+}
+
+// stale is what is answered while this replica cannot tell.
+func stale() *countersign.Error {
 	return countersign.Errorf(countersign.Unavailable, "replica-stale", "This replica cannot show that what it knows of access is fresh: try again, or ask another one.")
 }
 

@@ -29,9 +29,9 @@ func (s *Store) Shelf(name string) store.Shelf { return &shelf{name, s.database}
 
 const itemColumns = `key, ref, version, ends_at, body, deleted`
 
-func scanItem(row row, more ...any) (store.Item, error) {
+func scanItem(row row) (store.Item, error) {
 	var item store.Item
-	err := row.Scan(append([]any{&item.Key, &item.Ref, &item.Version, &item.EndsAt, &item.Body, &item.Deleted}, more...)...)
+	err := row.Scan(&item.Key, &item.Ref, &item.Version, &item.EndsAt, &item.Body, &item.Deleted)
 	return item, err
 }
 

@@ -115,7 +115,7 @@ var shelfStories = []story{
 		}
 		h.keep(vault, store.ShelfChange{Puts: []store.Item{item("b", 3)}})
 		items, position := h.changes(vault, position, 10)
-		if shelfKeys(items) != "-a b" || items[1].Version != 3 {
+		if shelfKeys(items) != "-a b" || items[1].Version != 3 || string(items[1].Body) != "b v3" || len(items[0].Body) != 0 {
 			h.Fatalf("got %+v", items)
 		}
 		h.keep(vault, store.ShelfChange{Puts: []store.Item{item("a", 1)}})
