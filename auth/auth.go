@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"strings"
 	"time"
@@ -233,16 +232,11 @@ func (t *Tokens) forgetExpired(ctx context.Context, identity countersign.Identit
 	return change, err
 }
 
-// attempts is how often a write is decided again when others wrote to the
-// house's stream meanwhile.
-const attempts = 8
-
 // commit lets decide look, and writes its change together with its event on the
-// house's stream.
+// house's stream, again from the start when others wrote to that meanwhile.
 func (t *Tokens) commit(ctx context.Context, actor countersign.Actor,
 	decide func(countersign.Instant, *countersign.Mint) (store.ShelfChange, countersign.Payload, error)) error {
-	var changed *store.Changed
-	for range attempts {
+	return store.Again(ctx, func() error {
 		now := countersign.InstantOf(t.clock.Now())
 		var seed [32]byte
 		if _, err := io.ReadFull(t.random, seed[:]); err != nil {
@@ -262,9 +256,6 @@ func (t *Tokens) commit(ctx context.Context, actor countersign.Actor,
 			return err
 		}
 		change.Now, change.Events = now, []countersign.SealedEvent{event}
-		if err := t.shelf.Commit(ctx, change); !errors.As(err, &changed) {
-			return err
-		}
-	}
-	return countersign.Errorf(countersign.Unavailable, "busy", "others wrote at the same time, %d times in a row; nothing was written", attempts).Because(changed)
+		return t.shelf.Commit(ctx, change)
+	})
 }

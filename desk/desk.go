@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -178,8 +179,6 @@ type transaction struct {
 	born []store.Work
 }
 
-const attempts = 3
-
 // attempt runs one command: body loads, judges, decides and fills the
 // transaction. When something that it relied on changed before the commit, all
 // of it is taken again.
@@ -200,24 +199,19 @@ func (d *Desk) attemptSeen(ctx context.Context, actor countersign.Actor, seen *l
 	if err := d.checkFit(); err != nil {
 		return err
 	}
-	var changed *store.Changed
-	left := attempts
-	if seen != nil {
-		left++
-	}
-	for range left {
+	losses := 0
+	var lost error
+	err := store.Again(ctx, func() error {
 		tx, err := d.beginSeen(ctx, actor, seen, foresee)
 		if err != nil {
 			return err
 		}
 		seen = nil
-		err = body(tx)
-		if err == nil {
-			err = tx.commit(ctx)
-		} else if !errors.As(err, &changed) {
+		if err := body(tx); err != nil {
 			tx.orStale(&err)
 			return err
 		}
+		err = tx.commit(ctx)
 		// Of a row that changed before its guard was read, the unique place that it
 		// took may tell first; what it is has a name only when it is looked at again.
 		var taken *store.Duplicate
@@ -225,15 +219,34 @@ func (d *Desk) attemptSeen(ctx context.Context, actor countersign.Actor, seen *l
 			return countersign.Errorf(countersign.Conflict, "handle-taken", "A login, e-mail address or other handle in this change belongs to somebody else, or did once: handles are never given to another identity.")
 		}
 		if errors.As(err, &taken) && taken.Constraint != store.OneIdempotencyKey {
-			changed = &store.Changed{Key: taken.Constraint}
-			continue
+			return &store.Changed{Key: taken.Constraint}
 		}
-		if errors.As(err, &changed) {
-			continue
+		// A claim that somebody else has does not come back to who waits for it.
+		if tx.lostClaim(err) {
+			if losses++; losses == claimTries {
+				lost = err
+				return nil
+			}
 		}
 		return err
+	})
+	var changed *store.Changed
+	if err = cmp.Or(lost, err); errors.As(err, &changed) {
+		return countersign.Errorf(countersign.Conflict, "changed-meanwhile", "Something that this relies on (%s) kept changing; try again.", changed.Key).Because(changed)
 	}
-	return countersign.Errorf(countersign.Conflict, "changed-meanwhile", "Something that this relies on (%s) kept changing; try again.", changed.Key).Because(changed)
+	return err
+}
+
+// claimTries is how often a transaction is tried whose work somebody else has claimed.
+const claimTries = 3
+
+// lostClaim says that the transaction failed for work of which it wanted a certain
+// attempt.
+func (tx *transaction) lostClaim(err error) bool {
+	var changed *store.Changed
+	return errors.As(err, &changed) && slices.ContainsFunc(tx.change.Work, func(write store.WorkWrite) bool {
+		return write.Attempt != store.AnyAttempt && write.Work.Key == changed.Key
+	})
 }
 
 func (tx *transaction) now() countersign.Instant { return tx.occasion.Now }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign"
+	"github.com/countersign/countersign/auth"
 	"github.com/countersign/countersign/desk"
 	"github.com/countersign/countersign/store"
 )
@@ -169,6 +170,28 @@ func TestALimitOnOpenRequestsHoldsAlsoAtTheSameInstant(t *testing.T) {
 				t.Fatalf("%d requests are open, and one is allowed", len(open))
 			}
 			w.must(w.cancellation("ana", open[0].ID)())
+		}
+		w.verified()
+	})
+}
+
+func TestManyWhoWriteTheSameAtTheSameInstantAllGetThrough(t *testing.T) {
+	everyDatabase(t, func(t *testing.T, open database) {
+		w := found(t, open, strings.Replace(policyFor(managerStage, ""), "open_per_holder: 5", "open_per_holder: 50", 1))
+		caller := w.as("ana")
+		tokens, descriptions := make([]func() error, 24), make([]func() error, 24)
+		for i := range tokens {
+			tokens[i] = func() error {
+				_, _, err := w.house.Auth.Issue(w.ctx, auth.Order{Identity: caller.Identity, Scopes: []auth.Scope{auth.Read}, Duration: countersign.Hour, OperatingSystemUser: "root"})
+				return err
+			}
+			descriptions[i] = func() error {
+				_, err := w.house.Desk.Describe(w.ctx, caller, desk.Key{}, desk.Describing{Text: fmt.Sprint("I have to look at the books of month ", i)})
+				return err
+			}
+		}
+		for _, err := range append(race(tokens...), race(descriptions...)...) {
+			w.must(err)
 		}
 		w.verified()
 	})

@@ -184,7 +184,7 @@ func TestATicketOpensOneRequestHoweverOftenItIsSent(t *testing.T) {
 			}
 		}
 		for i, err := range race(runs...) {
-			// Who lost three times in a row is told to send it again.
+			// Who lost every time is told to send it again.
 			if err != nil && countersign.ReasonOf(err) != "changed-meanwhile" || err == nil && ids[i] == "" {
 				t.Errorf("delivery %d: %q, %v", i, ids[i], err)
 			}

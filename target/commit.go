@@ -2,24 +2,19 @@ package target
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/store"
 )
 
-// attempts is how often a write is decided again when others wrote meanwhile:
-// to the same item or, more often, to the stream of the same system.
-const attempts = 8
-
-// Commit lets decide look and then writes what it decides, again from the start
-// when something has changed in between. Nil means that there is nothing to
-// write. Nothing is written once notAfter has come; 0 is no limit.
+// Commit lets decide look and then writes what it decides, again from the start when
+// others wrote meanwhile: to the same item or, more often, to the stream of the same
+// system. Nil means that there is nothing to write. Nothing is written once notAfter
+// has come; 0 is no limit.
 func Commit(ctx context.Context, shelf store.Shelf, clock interface{ Now() time.Time }, notAfter countersign.Instant,
 	decide func(now countersign.Instant) (*store.ShelfChange, error)) error {
-	var changed *store.Changed
-	for range attempts {
+	return store.Again(ctx, func() error {
 		now := countersign.InstantOf(clock.Now())
 		change, err := decide(now)
 		if err != nil || change == nil {
@@ -31,9 +26,6 @@ func Commit(ctx context.Context, shelf store.Shelf, clock interface{ Now() time.
 			return countersign.Errorf(countersign.Unavailable, "deadline-passed", "the time for this operation ended at %s; nothing was written", notAfter)
 		}
 		change.Now = now
-		if err := shelf.Commit(ctx, *change); !errors.As(err, &changed) {
-			return err
-		}
-	}
-	return countersign.Errorf(countersign.Unavailable, "busy", "others wrote at the same time, %d times in a row; nothing was written", attempts).Because(changed)
+		return shelf.Commit(ctx, *change)
+	})
 }

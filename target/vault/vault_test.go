@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/countersign/countersign"
@@ -433,11 +434,13 @@ func TestAWriteIsTriedAgainWhenOthersWroteToTheStream(t *testing.T) {
 	for _, test := range []struct {
 		times int
 		want  string
-	}{{7, ""}, {8, "busy"}} {
-		h := newHouseOn(t, func(shelf *shelftest.Shelf) store.Shelf { return &busyStream{shelf, test.times} })
-		if err := h.Issue(context.Background(), h.order()); countersign.ReasonOf(err) != test.want {
-			t.Errorf("after %d others: got %v, want %q", test.times, err, test.want)
-		}
+	}{{11, ""}, {12, "busy"}} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouseOn(t, func(shelf *shelftest.Shelf) store.Shelf { return &busyStream{shelf, test.times} })
+			if err := h.Issue(context.Background(), h.order()); countersign.ReasonOf(err) != test.want {
+				t.Errorf("after %d others: got %v, want %q", test.times, err, test.want)
+			}
+		})
 	}
 }
 

@@ -1,0 +1,47 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/countersign/countersign"
+)
+
+const (
+	// tries is how often Again has something written.
+	tries = 12
+	// firstPause and longestPause bound what is waited between two tries; together they
+	// are some two seconds.
+	firstPause   = 5 * time.Millisecond
+	longestPause = 500 * time.Millisecond
+)
+
+// Again has write look, decide and commit, and again from the start while somebody
+// else changes what it relied on. Between two tries it waits for a random moment, the
+// longer the more often it lost: of many that write to one stream at once, one wins
+// each time, and those that come back together lose together. Who lost every time is
+// told that it is busy, Unavailable, because of the last *Changed. Nothing is written
+// then, nor when the context ends in between.
+func Again(ctx context.Context, write func() error) error {
+	longest := firstPause
+	for try := 1; ; try++ {
+		err := write()
+		var changed *Changed
+		if !errors.As(err, &changed) {
+			return err
+		}
+		if try == tries {
+			return countersign.Errorf(countersign.Unavailable, "busy", "others wrote at the same time, %d times in a row; nothing was written", tries).Because(changed)
+		}
+		timer := time.NewTimer(rand.N(longest))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+		longest = min(2*longest, longestPause)
+	}
+}
