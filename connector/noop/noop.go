@@ -9,6 +9,7 @@ package noop
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/countersign/countersign"
@@ -131,11 +132,10 @@ func (c *Connector) Apply(ctx context.Context, task connector.Task) error {
 		case there && (held.Until == task.Until || held.Intent == task.Intent && held.Attempt >= task.Attempt):
 			return false, nil
 		}
-		for credential, held := range c.held {
+		if task.TakesOver != "" {
 			byHand := task
-			if byHand.Principal = task.TakesOver; task.TakesOver != "" && others(held, byHand) {
-				delete(c.held, credential)
-			}
+			byHand.Principal = task.TakesOver
+			maps.DeleteFunc(c.held, func(_ countersign.CredentialID, held connector.Task) bool { return others(held, byHand) })
 		}
 		c.held[task.Credential] = task
 		return true, nil
