@@ -49,7 +49,7 @@ func ticketingCommand() *cobra.Command {
 			return c.print(cmd, done, func() string { return fmt.Sprintf("%d comment(s) are due now.\n", done.Retried) })
 		},
 	}, &cobra.Command{
-		Use: "dismiss SYSTEM ID", Short: "Take a refused ticket off the list (operator or administrator)", Args: cobra.ExactArgs(2),
+		Use: "dismiss SYSTEM ID", Short: "Take a ticket off the list, refused or given up (operator or administrator)", Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, err := c.open()
 			if err != nil {

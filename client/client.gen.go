@@ -4610,18 +4610,18 @@ type ClientInterface interface {
 	// Corresponds with GET /tasks (the `ListTasks` operationId).
 	ListTasks(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DismissTicketWithBody Take a refused ticket off the list
+	// DismissTicketWithBody Take a ticket off the list, refused or given up
 	//
-	// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket; saved there again, it is heard again.
+	// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket. A refused one that is saved there again is heard again; what was given up stays unsaid.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /ticketing/dismiss (the `DismissTicket` operationId).
 	DismissTicketWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DismissTicket Take a refused ticket off the list
+	// DismissTicket Take a ticket off the list, refused or given up
 	//
-	// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket; saved there again, it is heard again.
+	// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket. A refused one that is saved there again is heard again; what was given up stays unsaid.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6934,9 +6934,9 @@ func (c *Operations) ListTasks(ctx context.Context, reqEditors ...RequestEditorF
 	return c.Client.Do(req)
 }
 
-// DismissTicketWithBody Take a refused ticket off the list
+// DismissTicketWithBody Take a ticket off the list, refused or given up
 //
-// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket; saved there again, it is heard again.
+// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket. A refused one that is saved there again is heard again; what was given up stays unsaid.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6953,9 +6953,9 @@ func (c *Operations) DismissTicketWithBody(ctx context.Context, contentType stri
 	return c.Client.Do(req)
 }
 
-// DismissTicket Take a refused ticket off the list
+// DismissTicket Take a ticket off the list, refused or given up
 //
-// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket; saved there again, it is heard again.
+// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket. A refused one that is saved there again is heard again; what was given up stays unsaid.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -12563,18 +12563,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /tasks (the `ListTasks` operationId).
 	ListTasksWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListTasksResponse, error)
 
-	// DismissTicketWithBodyWithResponse Take a refused ticket off the list
+	// DismissTicketWithBodyWithResponse Take a ticket off the list, refused or given up
 	//
-	// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket; saved there again, it is heard again.
+	// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket. A refused one that is saved there again is heard again; what was given up stays unsaid.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /ticketing/dismiss (the `DismissTicket` operationId).
 	DismissTicketWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DismissTicketResponse, error)
 
-	// DismissTicketWithResponse Take a refused ticket off the list
+	// DismissTicketWithResponse Take a ticket off the list, refused or given up
 	//
-	// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket; saved there again, it is heard again.
+	// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket. A refused one that is saved there again is heard again; what was given up stays unsaid.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -18006,9 +18006,9 @@ func (c *ClientWithResponses) ListTasksWithResponse(ctx context.Context, reqEdit
 	return ParseListTasksResponse(rsp)
 }
 
-// DismissTicketWithBodyWithResponse Take a refused ticket off the list
+// DismissTicketWithBodyWithResponse Take a ticket off the list, refused or given up
 //
-// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket; saved there again, it is heard again.
+// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket. A refused one that is saved there again is heard again; what was given up stays unsaid.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18021,9 +18021,9 @@ func (c *ClientWithResponses) DismissTicketWithBodyWithResponse(ctx context.Cont
 	return ParseDismissTicketResponse(rsp)
 }
 
-// DismissTicketWithResponse Take a refused ticket off the list
+// DismissTicketWithResponse Take a ticket off the list, refused or given up
 //
-// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket; saved there again, it is heard again.
+// Scope `grant`, and the power `operator` or `administrator`. Nothing is written into the ticket. A refused one that is saved there again is heard again; what was given up stays unsaid.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

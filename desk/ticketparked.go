@@ -85,21 +85,37 @@ func (d *Desk) RetryTickets(ctx context.Context, caller Caller) (int64, error) {
 	return int64(len(works)), err
 }
 
-// DismissTicket takes a refused ticket off the list: for an operator or
-// administrator who has looked. Saved again, it is heard again.
+// DismissTicket takes a ticket off the list, refused or given up: for an operator or
+// administrator who has looked. Saved again, a refused one is heard again; what was
+// given up stays unsaid, as in a ticket that is there no more.
 func (d *Desk) DismissTicket(ctx context.Context, caller Caller, system, id string) error {
 	if err := d.maySeeTickets(caller, PowerOperator, PowerAdministrator); err != nil {
 		return err
 	}
 	ticket := countersign.TicketRef{System: system, ID: id}
-	work, err := d.Store.Work(ctx, refusalKey(ticket.Name()))
+	var works []store.Work
+	refusal, err := d.Store.Work(ctx, refusalKey(ticket.Name()))
 	switch {
-	case countersign.KindOf(err) == countersign.NotFound || err == nil && work.ParkedAt == 0:
-		return countersign.Errorf(countersign.NotFound, "no-such-parked-ticket", "No refused ticket %s of %s waits for anybody.", countersign.Clip(id), countersign.Clip(system))
-	case err != nil:
+	case err == nil && refusal.ParkedAt != 0:
+		works = append(works, refusal)
+	case err != nil && countersign.KindOf(err) != countersign.NotFound:
 		return err
 	}
-	return d.settleNotices(ctx, []store.Work{work}, func(_ *transaction, work store.Work) store.WorkWrite {
+	requests, err := d.Store.Requests(ctx, store.RequestQuery{Ticket: ticket.Name(), Limit: 1})
+	if err != nil {
+		return err
+	}
+	if len(requests) > 0 {
+		parked, err := d.Store.Parked(ctx, store.TicketWork, mostParked)
+		if err != nil {
+			return err
+		}
+		works = append(works, slices.DeleteFunc(parked, func(work store.Work) bool { return work.Ref != string(requests[0].ID) })...)
+	}
+	if len(works) == 0 {
+		return countersign.Errorf(countersign.NotFound, "no-such-parked-ticket", "No ticket %s of %s waits for anybody.", countersign.Clip(id), countersign.Clip(system))
+	}
+	return d.settleNotices(ctx, works, func(_ *transaction, work store.Work) store.WorkWrite {
 		return store.WorkWrite{Work: work, Attempt: work.Attempt, Delete: true}
 	})
 }

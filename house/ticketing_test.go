@@ -417,6 +417,13 @@ func TestWhatIsWrongWithOneTicketWaitsForAPersonAndACredentialDoesNot(t *testing
 	if w.must(err); retried != 1 {
 		t.Errorf("retried %d", retried)
 	}
+	w.refused(w.house.Desk.DismissTicket(w.ctx, w.as("oda"), "servicenow", parked[0].ID), "no-such-parked-ticket")
+	w.write()
+	w.must(w.house.Desk.DismissTicket(w.ctx, w.as("oda"), "servicenow", parked[0].ID))
+	parked, err = w.house.Desk.ParkedTickets(w.ctx, w.as("oda"))
+	if w.must(err); len(parked) != 0 {
+		t.Errorf("of a ticket that is gone an operator still sees %+v", parked)
+	}
 }
 
 // What the commit of a request loses, the ticket never heard of.

@@ -1797,7 +1797,7 @@ type ServerInterface interface {
 	// ListTasks Tasks on systems without an interface that wait for the caller
 	// (GET /tasks)
 	ListTasks(w http.ResponseWriter, r *http.Request)
-	// DismissTicket Take a refused ticket off the list
+	// DismissTicket Take a ticket off the list, refused or given up
 	// (POST /ticketing/dismiss)
 	DismissTicket(w http.ResponseWriter, r *http.Request)
 	// ListParkedTickets Tickets that wait for somebody to look
@@ -7992,7 +7992,7 @@ type StrictServerInterface interface {
 	// ListTasks Tasks on systems without an interface that wait for the caller
 	// (GET /tasks)
 	ListTasks(ctx context.Context, request ListTasksRequestObject) (ListTasksResponseObject, error)
-	// DismissTicket Take a refused ticket off the list
+	// DismissTicket Take a ticket off the list, refused or given up
 	// (POST /ticketing/dismiss)
 	DismissTicket(ctx context.Context, request DismissTicketRequestObject) (DismissTicketResponseObject, error)
 	// ListParkedTickets Tickets that wait for somebody to look

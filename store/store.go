@@ -56,7 +56,8 @@ type Reader interface {
 	// CountGrants counts them, up to the query's limit.
 	CountGrants(ctx context.Context, query GrantQuery) (int, error)
 	Work(ctx context.Context, key string) (Work, error)
-	// Parked returns up to limit parked items of the kind, those parked longest first.
+	// Parked returns up to limit parked items of the kind: those with trouble first, and
+	// of them those parked longest.
 	Parked(ctx context.Context, kind WorkKind, limit int) ([]Work, error)
 	// Backlog says what waits at a time. It costs a few looks into partial indexes,
 	// however much is stored that is well.

@@ -83,7 +83,7 @@ func (s *Store) Work(ctx context.Context, key string) (store.Work, error) {
 
 // Parked returns parked items of the kind.
 func (s *Store) Parked(ctx context.Context, kind store.WorkKind, limit int) ([]store.Work, error) {
-	return s.works(ctx, `SELECT `+workColumns+` FROM work WHERE parked_at <> 0 AND kind = ? ORDER BY parked_at, key LIMIT ?`, string(kind), most(limit))
+	return s.works(ctx, `SELECT `+workColumns+` FROM work WHERE parked_at <> 0 AND kind = ? ORDER BY trouble = '', parked_at, key LIMIT ?`, string(kind), most(limit))
 }
 
 func (s *Store) works(ctx context.Context, query string, args ...any) ([]store.Work, error) {

@@ -49,6 +49,12 @@ func tellBacklog(h *house) {
 	if list := must(h.Parked(background, store.NoticeWork, 1))(h); keys(list) != "n4" {
 		h.Errorf("one parked notice is %s", keys(list))
 	}
+	told, untold := ticket("t3", 1), ticket("t4", 1)
+	told.ParkedAt, untold.ParkedAt, untold.Trouble = noon-8, noon-7, "it is gone"
+	h.commit(put(told, untold))
+	if list := must(h.Parked(background, store.TicketWork, 10))(h); keys(list) != "t4 t3" {
+		h.Errorf("parked tickets are %s", keys(list))
+	}
 
 	// What is done waits no longer.
 	ended := *sooner
