@@ -236,7 +236,7 @@ func (t *Tokens) forgetExpired(ctx context.Context, identity countersign.Identit
 // house's stream, again from the start when others wrote to that meanwhile.
 func (t *Tokens) commit(ctx context.Context, actor countersign.Actor,
 	decide func(countersign.Instant, *countersign.Mint) (store.ShelfChange, countersign.Payload, error)) error {
-	return store.Again(ctx, func() error {
+	return store.Again(ctx, t.random, func() error {
 		now := countersign.InstantOf(t.clock.Now())
 		var seed [32]byte
 		if _, err := io.ReadFull(t.random, seed[:]); err != nil {

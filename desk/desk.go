@@ -201,7 +201,7 @@ func (d *Desk) attemptSeen(ctx context.Context, actor countersign.Actor, seen *l
 	}
 	losses := 0
 	var lost error
-	err := store.Again(ctx, func() error {
+	err := store.Again(ctx, d.Entropy, func() error {
 		tx, err := d.beginSeen(ctx, actor, seen, foresee)
 		if err != nil {
 			return err

@@ -2,8 +2,9 @@ package store
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
-	"math/rand/v2"
+	"io"
 	"time"
 
 	"github.com/countersign/countersign"
@@ -21,10 +22,11 @@ const (
 // Again has write look, decide and commit, and again from the start while somebody
 // else changes what it relied on. Between two tries it waits for a random moment, the
 // longer the more often it lost: of many that write to one stream at once, one wins
-// each time, and those that come back together lose together. Who lost every time is
+// each time, and those that come back together lose together. The moments are drawn
+// from random, so that a simulation draws them again. Who lost every time is
 // told that it is busy, Unavailable, because of the last *Changed. Nothing is written
 // then, nor when the context ends in between.
-func Again(ctx context.Context, write func() error) error {
+func Again(ctx context.Context, random io.Reader, write func() error) error {
 	longest := firstPause
 	for try := 1; ; try++ {
 		err := write()
@@ -35,7 +37,11 @@ func Again(ctx context.Context, write func() error) error {
 		if try == tries {
 			return countersign.Errorf(countersign.Unavailable, "busy", "others wrote at the same time, %d times in a row; nothing was written", tries).Because(changed)
 		}
-		timer := time.NewTimer(rand.N(longest))
+		var drawn [8]byte
+		if _, err := io.ReadFull(random, drawn[:]); err != nil {
+			return countersign.Errorf(countersign.Internal, "no-entropy", "no random bytes: %v", err)
+		}
+		timer := time.NewTimer(time.Duration(binary.BigEndian.Uint64(drawn[:]) % uint64(longest)))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():

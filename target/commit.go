@@ -2,6 +2,7 @@ package target
 
 import (
 	"context"
+	"crypto/rand"
 	"time"
 
 	"github.com/countersign/countersign"
@@ -14,7 +15,7 @@ import (
 // has come; 0 is no limit.
 func Commit(ctx context.Context, shelf store.Shelf, clock interface{ Now() time.Time }, notAfter countersign.Instant,
 	decide func(now countersign.Instant) (*store.ShelfChange, error)) error {
-	return store.Again(ctx, func() error {
+	return store.Again(ctx, rand.Reader, func() error {
 		now := countersign.InstantOf(clock.Now())
 		change, err := decide(now)
 		if err != nil || change == nil {
