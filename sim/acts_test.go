@@ -173,7 +173,7 @@ func (s *story) confirmOne(name string, by desk.Caller) error {
 func (s *story) confirmSystems() {
 	l := s.look()
 	for _, system := range l.directory.Systems {
-		if (system.Name == "ledger" || system.Name == "wiki") && system.LastConfirmed < l.now.Add(-60*countersign.Day) {
+		if slices.Contains([]string{"ledger", "wiki", "gateway", "tools"}, system.Name) && system.LastConfirmed < l.now.Add(-60*countersign.Day) {
 			_ = s.confirmOne(system.Name, desk.Caller{Identity: system.Owner})
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/countersign/countersign"
 	"github.com/countersign/countersign/desk"
+	"github.com/countersign/countersign/target/registry"
 )
 
 // Each of these breaks one thing that the checker is there to find, in a story that
@@ -529,6 +530,21 @@ func TestTheCheckerFindsWhatIsWrong(t *testing.T) {
 				s.checkStops(h)
 			}
 		}},
+		"an account that nobody asked for": {"no access without a decision", func(s *story) {
+			for _, system := range s.look().directory.Systems {
+				if system.Name == "gateway" {
+					_, err := s.houses[0].Registry.Create(s.ctx, registry.Order{
+						Intent: "int_00000000000000000000000000", Attempt: 1, Credential: "crd_00000000000000000000000000", Grant: "grt_00000000000000000000000000",
+						Holder: s.as("svc").Identity, System: system.ID, SystemName: "gateway", Entitlement: "ent_00000000000000000000000000", Resource: "routes", Scope: "call",
+					})
+					s.checkAnswer(err)
+				}
+			}
+			s.laws.only = "no access without a decision"
+		}},
+		"an account that outlives its grant":        {"no access after its end", func(s *story) { s.endsMachines("registry", "no access after its end") }},
+		"an account that works without a grant":     {"checks refuse", func(s *story) { s.endsMachines("registry", "checks refuse") }},
+		"a tool that can be called without a grant": {"checks refuse", func(s *story) { s.endsMachines("tools", "checks refuse") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -607,6 +623,33 @@ func (s *story) endsOne() {
 		if l.names[grant.Entitlement] == "read" && grant.State == countersign.GrantLive {
 			_ = s.houses[0].Desk.Revoke(s.ctx, s.as("adam"), desk.Key{}, grant.ID, "not needed any more")
 		}
+	}
+}
+
+// endsMachines gives an account and a tool, and shows those of the connector as if they
+// had ended.
+func (s *story) endsMachines(connector, law string) {
+	for _, asking := range []desk.Asking{{Beneficiary: "svc", Entitlements: []string{"gateway/routes/call"}}, {Beneficiary: "agent", Entitlements: []string{"tools/search/query"}}} {
+		asking.Reason = "there is something to tamper with"
+		id, err := s.houses[0].Desk.Submit(s.ctx, s.as(map[string]string{"svc": "olga", "agent": "ana"}[asking.Beneficiary]), desk.Key{}, asking)
+		if err != nil {
+			continue
+		}
+		if view, err := s.houses[0].Desk.Request(s.ctx, s.as("pia"), id); err == nil {
+			_ = s.houses[0].Desk.Approve(s.ctx, s.as("pia"), desk.Key{}, id, desk.Decision{Shown: view.Shown})
+		}
+	}
+	s.settled()
+	s.laws.see = func(l *look) {
+		for _, grant := range l.grants {
+			if grant.Step.Connector == connector {
+				grant.State = countersign.GrantGone
+			}
+		}
+	}
+	s.laws.only = law
+	for _, h := range s.houses {
+		s.checkStops(h)
 	}
 }
 

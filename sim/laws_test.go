@@ -125,6 +125,7 @@ func (s *story) check(all bool) {
 	}
 	s.checkRows()
 	s.checkTarget(l)
+	s.checkAccounts(l)
 	s.checkMemory(l)
 	s.checkOwed(l)
 	s.checkRotated(l)
@@ -643,6 +644,7 @@ func (s *story) checkStops(h *house.House) {
 			}
 		}
 	}
+	s.checkMachineStops(h, l, lives)
 }
 
 // checkRecord replays every stream.

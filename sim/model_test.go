@@ -219,7 +219,8 @@ func (r *modelled) rotate(end countersign.Instant) {
 }
 
 // mayHold reports whether somebody may put a hold on something, and lift one there.
-// Who is held, or answers for it, may stop it and never start it again.
+// Who is held, or answers for it, may stop it and never start it again; and who is
+// held starts nothing else.
 func (m *model) mayHold(on, who string) (hold, lift bool) {
 	subject, owners := on, []string{managers[on], ownerOf[on]}
 	for _, r := range m.requests {
@@ -232,7 +233,7 @@ func (m *model) mayHold(on, who string) (hold, lift bool) {
 	}
 	same := who == subject || who == ownerOf[subject]
 	entitled := slices.Contains(slices.Concat(owners, admins), who)
-	return entitled || same, entitled && !same
+	return entitled || same, entitled && !same && !m.held(who)
 }
 
 // maySuspend reports whether somebody is the manager of who, answers for it, or is an

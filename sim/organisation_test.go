@@ -49,7 +49,7 @@ var people = []string{"ana", "max", "bea", "olga", "otto", "syd", "sam", "sue", 
 
 func (o organisation) directory() []directory.File {
 	text := strings.Replace(directoryText, "SECURITY", strings.Join(o.security, ", "), 1)
-	text = strings.Replace(text, "records:\n", archiveSystem+"records:\n", 1)
+	text = strings.Replace(text, "records:\n", archiveSystem+machineSystems+"records:\n", 1)
 	text = strings.Replace(text, "CREW", strings.Join(o.crew, ", "), 1)
 	joined := ""
 	for _, login := range o.joined {
@@ -90,7 +90,7 @@ func (o organisation) policies() []directory.File {
 		basics = strings.Replace(packages, ", ledger/books/list]", "]", 1)
 	}
 	var files []directory.File
-	for i, text := range []string{strings.Replace(ledgerPolicy, "STAGES", stages, 1), basics, birthrights, exceptions, rotationPolicy, wikiPolicy, onCallPolicy, breakGlassPolicy, policyOnCall, emergencyPolicy, separation, sources} {
+	for i, text := range []string{strings.Replace(ledgerPolicy, "STAGES", stages, 1), basics, birthrights, exceptions, rotationPolicy, wikiPolicy, onCallPolicy, breakGlassPolicy, policyOnCall, emergencyPolicy, separation, sources, accountPolicy, toolPolicy} {
 		files = append(files, directory.File{Path: fmt.Sprintf("policies/%d.yaml", i), Bytes: []byte(text)})
 	}
 	files = append(files, directory.File{Path: "policies/archive.yaml", Bytes: []byte(archivePolicy)})

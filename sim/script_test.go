@@ -53,6 +53,10 @@ var acts = []act{
 	{3, "sign a baseline", (*story).signBaseline},
 	{6, "ask for the archive", (*story).askForArchive},
 	{6, "do a task", (*story).doTask},
+	{4, "ask for an account", (*story).askForAccount},
+	{4, "ask for a tool", (*story).askForTool},
+	{3, "get a token", (*story).getToken},
+	{3, "call a tool", (*story).callTool},
 	{2, "refuse a task", (*story).refuseTask},
 	{6, "look at a task", (*story).checkTask},
 	{5, "describe", (*story).describe},
@@ -445,7 +449,7 @@ func (s *story) revokeOn(grant *countersign.Grant) error {
 }
 
 func (s *story) hold() error {
-	on := pick(s, "ana", "svc-ana", "max", "ledger", "wiki")
+	on := pick(s, "ana", "svc-ana", "agent", "max", "ledger", "wiki", "gateway", "tools")
 	if grant := s.someGrant(func(g *countersign.Grant) bool { return !g.State.Ended() }); grant != nil && s.chance(50) {
 		on = string(grant.ID)
 	}

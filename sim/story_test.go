@@ -396,6 +396,9 @@ func (s *story) open() []string {
 		}
 		open = append(open, fmt.Sprintf("the target holds %s", credential))
 	}
+	for _, account := range s.accounts(s.look()) {
+		open = append(open, fmt.Sprintf("the registry has the account %s", account.Credential))
+	}
 	findings, err := s.store.Findings(s.ctx, store.FindingQuery{})
 	s.must(err)
 	for _, finding := range findings {
