@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -115,6 +116,7 @@ func TestAReplicaStoppedBySIGTERMUnderLoadAnswersWhatItWasAskedAndGivesBackWhatI
 	if still := s.leases(); len(still) != 0 {
 		t.Errorf("the replica ended %s ago, and leased to it are\n%s", time.Since(left), strings.Join(still, "\n"))
 	}
+	unsure := s.works(`SELECT ref FROM work WHERE kind = 'deliver' AND trouble <> ''`)
 	h.target.interrupt(nil)
 	h.replicas = append(h.replicas, nil)
 	h.up(1, "")
@@ -124,10 +126,12 @@ func TestAReplicaStoppedBySIGTERMUnderLoadAnswersWhatItWasAskedAndGivesBackWhatI
 			approve(h.replicas[1], i)
 		}
 	}
-	// What the target was told is also reported, and the next replica does the rest.
+	// What the target was told is also reported, and the next replica does the rest. On a
+	// slow machine the target answers some after their time: those are reported as that,
+	// and are tried again.
 	for _, a := range waiting {
 		for _, grant := range must(h.viewAt(ctx, h.replicas[1], a.id))(t).Grants {
-			if by := h.target.put(grant.Credentials[0].ID); len(by) > 0 && by[0] == "0" && grant.State != "live" {
+			if by := h.target.put(grant.Credentials[0].ID); len(by) > 0 && by[0] == "0" && grant.State != "live" && !slices.Contains(unsure, grant.ID) {
 				t.Errorf("%s was put before the end of the replica, and is %s after it", grant.ID, grant.State)
 			}
 		}
@@ -144,7 +148,7 @@ func TestAReplicaStoppedBySIGTERMUnderLoadAnswersWhatItWasAskedAndGivesBackWhatI
 		t.Errorf("the next replica took what was left only after %s", took)
 	}
 	h.check(s.asked)
-	t.Logf("it ended %s after SIGTERM; %d items were leased to it when its doors were closed, and the next one had done all that it left after %s", left.Sub(s.at), len(leased), took)
+	t.Logf("it ended %s after SIGTERM; %d items were leased to it when its doors were closed, of %d it did not know the outcome, and the next one had done all that it left after %s", left.Sub(s.at), len(leased), len(unsure), took)
 	if len(leased) == 0 {
 		t.Error("nothing was leased to the replica when its doors were closed, so nothing was given back")
 	}
@@ -213,33 +217,39 @@ func (s *stop) isClosed(ctx context.Context) {
 	}
 }
 
-// leases are the items that are leased to the replica, as the database has it.
-func (s *stop) leases() (leased []string) {
+// leases are the items that are leased to the replica, as the database has it, but for
+// those whose outcome is not known: they wait for the end of their lease.
+func (s *stop) leases() []string {
+	s.t.Helper()
+	return s.works(`SELECT format('%s %s, attempt %s, claimed at %s', kind, key, attempt, claimed_at) FROM work
+		WHERE leased_by LIKE $1 AND lease_until > $2 AND trouble = '' ORDER BY claimed_at`,
+		fmt.Sprintf("%%/%d/%%", s.replica.command.Process.Pid), time.Now().UnixMilli())
+}
+
+// works reads one text of each item of work that a query finds.
+func (s *stop) works(query string, args ...any) (found []string) {
 	s.t.Helper()
 	database, err := sql.Open("pgx", s.database)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer database.Close()
-	now := time.Now().UnixMilli()
-	rows, err := database.Query(`SELECT kind, key, attempt, claimed_at FROM work WHERE leased_by LIKE $1 AND lease_until > $2 ORDER BY claimed_at`,
-		fmt.Sprintf("%%/%d/%%", s.replica.command.Process.Pid), now)
+	rows, err := database.Query(query, args...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var kind, key string
-		var attempt, claimed int64
-		if err := rows.Scan(&kind, &key, &attempt, &claimed); err != nil {
+		var one string
+		if err := rows.Scan(&one); err != nil {
 			s.t.Fatal(err)
 		}
-		leased = append(leased, fmt.Sprintf("%s %s, attempt %d, %d ms ago", kind, key, attempt, now-claimed))
+		found = append(found, one)
 	}
 	if err := rows.Err(); err != nil {
 		s.t.Fatal(err)
 	}
-	return leased
+	return found
 }
 
 // watch follows a request at the replica, and says how long after the signal the
