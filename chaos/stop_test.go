@@ -222,7 +222,7 @@ func (s *stop) isClosed(ctx context.Context) {
 func (s *stop) leases() []string {
 	s.t.Helper()
 	return s.works(`SELECT format('%s %s, attempt %s, claimed at %s', kind, key, attempt, claimed_at) FROM work
-		WHERE leased_by LIKE $1 AND lease_until > $2 AND trouble = '' ORDER BY claimed_at`,
+		WHERE leased_by LIKE $1 AND lease_until > $2 AND NOT (kind = 'deliver' AND trouble <> '') ORDER BY claimed_at`,
 		fmt.Sprintf("%%/%d/%%", s.replica.command.Process.Pid), time.Now().UnixMilli())
 }
 

@@ -326,7 +326,15 @@ func TestALateDuplicateReportLoses(t *testing.T) {
 		if state := w.stored(grant.ID).State; state != countersign.GrantProvisioning {
 			t.Fatalf("the report of a lost claim made it %s", state)
 		}
+		tries := 0
+		var try func()
+		try = func() { tries++; w.before(try) }
+		w.before(try)
 		w.must(w.house.Desk.Fail(w.ctx, slow, errTest))
+		w.between.Store(nil)
+		if tries != 3 {
+			t.Errorf("a lost claim was tried %d times: it does not come back", tries)
+		}
 		work, err := w.house.Store.Work(w.ctx, second[0].Key)
 		w.must(err)
 		if work.Attempt != 2 || work.Trouble != "" || work.DueAt != second[0].DueAt {

@@ -146,6 +146,9 @@ func (s *story) checkAccounts(l *look) {
 		if why := s.unauthorised(taskOf{Credential: account.Credential, Grant: grant.ID, Holder: account.Holder, EntitlementID: grant.Entitlement}, false); why != "" {
 			s.breaks("no access without a decision", "the registry: %s", why)
 		}
+		if account.Scope != l.names[grant.Entitlement] {
+			s.breaks("no access without a decision", "the account %s may %s, and its grant %s gives %s", account.Credential, account.Scope, grant.ID, l.names[grant.Entitlement])
+		}
 		if credential := grant.FindCredential(account.Credential); grant.State.Ended() || credential.State == countersign.CredentialGone && grant.Intent == nil {
 			s.breaks("no access after its end", "the registry has the account %s, and its grant %s is %s", account.Credential, grant.ID, grant.State)
 		}

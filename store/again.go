@@ -23,9 +23,9 @@ const (
 // else changes what it relied on. Between two tries it waits for a random moment, the
 // longer the more often it lost: of many that write to one stream at once, one wins
 // each time, and those that come back together lose together. The moments are drawn
-// from random, so that a simulation draws them again. Who lost every time is
-// told that it is busy, Unavailable, because of the last *Changed. Nothing is written
-// then, nor when the context ends in between.
+// from random, so that a simulation can draw them again. Who lost every time is told
+// that it is busy, Unavailable, because of the last *Changed. Nothing is written then,
+// nor when the context ends in between.
 func Again(ctx context.Context, random io.Reader, write func() error) error {
 	longest := firstPause
 	for try := 1; ; try++ {
